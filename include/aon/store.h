@@ -23,6 +23,9 @@ extern "C" {
 
 #define AON_STORE_INTERFACE 1
 
+struct aon_arena;  /* base/arena.h */
+struct aon_buffer; /* base/buffer.h */
+
 /* Strongest means, in the words of docs/protocol.md; lower is stronger. */
 typedef enum aon_store_class {
   AON_CLASS_PREPARED = 1,    /* transactions with PREPARE */
