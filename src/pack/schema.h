@@ -47,13 +47,31 @@ typedef struct aon_schema_membership {
   bool inverse; /* the document is the row's own, and the set holds the values */
 } aon_schema_membership;
 
+/* What a value refers to. Several of them: which one holds is decided by the value of another column of the row. */
+typedef struct aon_schema_reference {
+  const char *when;                        /* value of column->reference_when; NULL: always */
+  const aon_schema_collection *collection; /* the value names documents of it */
+  const char *by;                          /* … by this property */
+  const aon_schema_sheet *sheet;           /* the sheet that makes them, NULL: none */
+  const aon_schema_column *column;         /* its column that holds by */
+  bool make;                               /* a document that isn't there is made (shared collections only) */
+  const char *noun;                        /* what is referred to, in sentences: "department" */
+} aon_schema_reference;
+
+/* A row that is an entry of a list in a shared document: which document is decided by the value of a column. */
+typedef struct aon_schema_entry {
+  const char *when; /* value of sheet->entry_when */
+  const aon_schema_collection *collection;
+} aon_schema_entry;
+
 struct aon_schema_column {
   size_t index; /* in sheet->columns */
   const char *heading; /* without the * */
   const char *folded;  /* heading as it is compared: folded, without spaces, _ - and trailing * */
   const char *property; /* of the document; "location.latitude": inside an object */
   const char *parent, *child; /* the two halves of such a property; parent NULL: a plain one */
-  const aon_schema_collection *collection; /* whose document holds it; the sheet's main one, or an extension */
+  const aon_schema_collection *collection; /* whose document holds it: the sheet's main one, or an extension; NULL: none does, the pack only
+                                              learns that it was filled (passwords) */
   aon_field field;
   bool id, required, unique, create_only, text_format;
   const char *wrap;        /* each entry of the list becomes {wrap: entry}; NULL */
@@ -63,12 +81,9 @@ struct aon_schema_column {
   char example_type;          /* as aon_template_column */
   const aon_schema_collection *unique_in; /* the value is unique over all organizations in this collection too; NULL */
   const char *unique_in_property;
-  const aon_schema_collection *reference; /* the value names documents of it */
-  const char *by;                         /* … by this property */
-  const aon_schema_sheet *reference_sheet; /* the sheet that makes them, NULL: none */
-  const aon_schema_column *reference_column; /* its column that holds by */
-  bool make;                              /* a document that isn't there is made (shared collections only) */
-  const char *noun;                       /* what is referred to, in sentences: "department" */
+  const aon_schema_reference *references;
+  size_t reference_count;
+  const aon_schema_column *reference_when; /* NULL: the one reference always holds */
   const aon_schema_membership *memberships;
   size_t membership_count;
 };
@@ -81,7 +96,7 @@ typedef struct aon_schema_rule {
 struct aon_schema_sheet {
   size_t index;
   const char *name, *folded, *entity, *note; /* note NULL: none */
-  const aon_schema_collection *main; /* NULL: rows make no document of their own, collect does all (days off) */
+  const aon_schema_collection *main; /* NULL: rows are entries of lists (days off) */
   const aon_schema_column *columns;
   size_t column_count;
   const aon_schema_column *id_column; /* NULL: none */
@@ -92,6 +107,10 @@ struct aon_schema_sheet {
   const aon_schema_collection *const *reads; /* list documents that collect reads: of the organization, or by the ids in reads_from[i] */
   const char *const *reads_from;             /* property that holds ids; NULL: the one of the organization */
   size_t read_count;
+  const aon_schema_column *entry_when, *entry_id; /* sheets of entries: what chooses the collection, and the document's own id */
+  const aon_schema_entry *entries;
+  size_t entry_count;
+  const char *const *entry_properties; /* of the row that make up the entry, NULL-terminated */
   const aon_schema_rule *rules;
   size_t rule_count;
   int adjust, collect; /* references in the registry, LUA_NOREF: none */
