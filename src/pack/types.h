@@ -26,8 +26,10 @@
  * that says what to do, with an example. code NULL: nothing is wrong. */
 typedef struct aon_check {
   const char *code; /* bad_type, bad_format, not_allowed, out_of_range, too_long, forbidden_character; required by the caller */
-  char problem[800];
+  char problem[2400];
   char advice[320];
+  bool list;        /* problem names the bad entries of a list, each with what is wrong with it */
+  uint32_t unnamed; /* further bad entries for which problem had no room */
 } aon_check;
 
 /* Fills a check that is still good; the first finding stays. advice may be "". */
@@ -51,7 +53,7 @@ bool aon_cell_clears(const aon_cell *cell); /* holds the word CLEAR and nothing 
 aon_text aon_text_trim(aon_text text);
 size_t aon_text_characters(aon_text text);
 /* Shortest decimal that reads back to the same double; point, never a group separator; exponent below 1e-7 and from 1e21. */
-#define AON_NUMBER_TEXT 40
+#define AON_NUMBER_TEXT 48
 void aon_number_text(double number, char ret_text[AON_NUMBER_TEXT]);
 /* The whole text as a number: sign, digits, point, exponent. */
 bool aon_number_parse(aon_text text, double *ret_number);
