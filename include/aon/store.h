@@ -4,12 +4,17 @@
  * *measured* when it is opened, never assumed from its kind. The coordinator, not the adapter, knows about plans,
  * rollback and merging: to an adapter, compensation is an ordinary batch of writes under the condition "still this image".
  *
- * Invariants of every adapter (tests/conformance proves them for each):
+ * Invariants of every adapter (tests/store/conformance.c proves them for each):
  *  - a write whose expectation does not hold is refused with AON_PERMANENT, code changed_meanwhile (create: duplicate),
  *    and changes nothing; in classes 1-3 the store itself checks it together with the write;
- *  - AON_TRANSIENT means proven not applied, AON_PERMANENT proven refused, AON_UNKNOWN anything else;
+ *  - AON_TRANSIENT means proven not applied, AON_PERMANENT proven refused, AON_UNKNOWN anything else; every other failure
+ *    (environment, corrupt, cancelled, no memory, …) is proven not applied too, so AON_UNKNOWN is the only one to resolve;
  *  - begin writes the marker first; a transaction whose marker is refused ends as AON_FENCED and changes nothing;
  *  - reading never makes a file, a table or anything else.
+ *
+ * Two stores with the same caps.database are one participant: one transaction, begun through either of them, takes the
+ * writes of both (an adapter looks at aon_collection.name, never at .store). A second transaction would wait for the first
+ * until its time limit, and would be fenced by the first one's marker.
  */
 #ifndef AON_STORE_H
 #define AON_STORE_H
@@ -75,6 +80,7 @@ typedef struct aon_shape { /* what describe finds in the store */
   const char *const *key; /* document_table false: names of the key's columns, in order, NULL-terminated */
   const char *const *volatiles; /* generated columns and the like, NULL-terminated; may be NULL */
   const char *delete_effect;    /* NULL, or why a delete would change other documents too (ON DELETE CASCADE …) */
+  const char *write_effect;     /* NULL, or what else a create or an update may change (triggers, ON UPDATE CASCADE), for the plan's notes */
 } aon_shape;
 
 /* One bulk operation's part in one store, in one attempt. batch counts from 0 in class 3, else 0. */
@@ -103,11 +109,15 @@ typedef struct aon_write {
   const char *path;   /* overrides the collection's, NULL: does not */
   const char *stamp;  /* value of _bulkOperationId to add to the document (class 4 recognises its late writes by it), NULL: none */
   int64_t operation;  /* sequence, for errors */
+  bool compensates;   /* takes operation back: expected is its after image or what came of it, wanted its before image. Only
+                         class 5 minds: a callback store calls its undo instead of its do */
 } aon_write;
 
 typedef enum aon_write_state { AON_WRITE_NOT_SENT, AON_WRITE_APPLIED, AON_WRITE_REFUSED, AON_WRITE_UNKNOWN } aon_write_state;
 
-typedef struct aon_match { /* property = value, both non-NULL; several: all must hold */
+/* property = value, both non-NULL; several: all must hold. The value is compared as text: a string as it is, a number or a boolean
+ * in its canonical JSON form. A null, missing, object or array property matches nothing. property is a top-level name. */
+typedef struct aon_match {
   const char *property;
   aon_text value;
 } aon_match;
@@ -126,8 +136,11 @@ typedef struct aon_store_config {
   bool create;          /* make missing document tables */
   bool stamp;           /* add _bulkOperationId to documents */
   bool exclusive, void_stamp;
-  int64_t horizon_ms, watch_ms, timeout_ms; /* timeout: bound of one call */
+  int64_t horizon_ms, watch_ms, timeout_ms; /* timeout: bound of one call, 0: 5 s */
+  const void *options; /* what an adapter needs beyond this, as its own header says (callbacks, decorators); borrowed until close; NULL */
 } aon_store_config;
+
+#define AON_STORE_READ_LIMIT 65536u /* most ids of one read */
 
 typedef struct aon_store_adapter {
   const char *kind; /* "sqlite" */
@@ -141,7 +154,9 @@ typedef struct aon_store_adapter {
   aon_result (*describe)(void *state, const aon_collection *collection, const aon_shape **ret_shape, aon_error *error);
 
   /* Turns a document into what the store will give back for it (column affinity, dropped nulls). A property that it
-   * cannot hold: AON_REJECTED, code unknown_property, bad_type, too_long, …. *ret_image is in the arena (may be the input). */
+   * cannot hold: AON_REJECTED, code unknown_property, bad_type, too_long, …. *ret_image is in the arena (may be the input).
+   * Where properties are columns, a missing one takes the column's default, as a value fixed here and now, or null; those
+   * that the store computes itself (shape.volatiles) are left out. */
   aon_result (*normalise)(void *state, const aon_collection *collection, aon_text id, const bson_t *document,
                           struct aon_arena *arena, aon_image *ret_image, aon_error *error);
 
@@ -150,28 +165,36 @@ typedef struct aon_store_adapter {
                      struct aon_arena *arena, aon_image *images, aon_error *error);
 
   /* All documents that match, in no order, with at least the named properties (NULL: all); streams, memory bounded.
-   * No matches: all documents. */
+   * No matches: all documents. each may read the same store, but must not write to it. */
   aon_result (*scan)(void *state, const aon_collection *collection, const aon_match *matches, size_t count,
                      const char *const *properties, aon_scan_each each, void *context, aon_error *error);
 
   /* Classes 1-3. COMMIT refused because a marker is there: AON_FENCED. UNDONE: turns the commit marker into undone;
-   * none there: AON_FENCED. Files and tables that must be made are made within. */
+   * none there: AON_FENCED. Files and tables that must be made are made within. A failure leaves no transaction open. */
   aon_result (*begin)(void *state, const aon_branch *branch, aon_marker marker, aon_transaction **ret_transaction, aon_error *error);
 
   /* Applies writes in order, all under their expectation. Classes 1-3: in the transaction; at the first refusal
-   * *ret_failed is its index and the transaction can only be aborted. Classes 4-5: transaction is NULL, each write is
-   * sent, states[i] says what became of it, the result is that of the worst one (states may be NULL in classes 1-3). */
+   * *ret_failed is its index and the transaction can only be aborted. Classes 4-5: transaction is NULL, writes are sent one by one or
+   * together, states[i] says what became of each, *ret_failed is the first one that was not applied, the result that of the worst
+   * one; once a write has failed, those not sent yet may stay AON_WRITE_NOT_SENT (states may be NULL in classes 1-3). */
   aon_result (*apply)(void *state, aon_transaction *transaction, const aon_write *writes, size_t count,
                       aon_write_state *states, size_t *ret_failed, aon_error *error);
 
   aon_result (*flush)(void *state, aon_transaction *transaction, aon_error *error); /* forces deferred constraints */
-  aon_result (*prepare)(void *state, aon_transaction *transaction, aon_error *error);           /* class 1 only, else NULL */
-  aon_result (*commit)(void *state, aon_transaction *transaction, aon_error *error);  /* ends it; AON_UNKNOWN: resolve */
+  /* Class 1 only, else NULL. Ends it, whatever the result: a failure other than AON_UNKNOWN has rolled it back. */
+  aon_result (*prepare)(void *state, aon_transaction *transaction, aon_error *error);
+  /* Ends it, whatever the result: a failure other than AON_UNKNOWN has rolled it back. AON_UNKNOWN: resolve. */
+  aon_result (*commit)(void *state, aon_transaction *transaction, aon_error *error);
   void (*abort)(void *state, aon_transaction *transaction);                           /* ends it; never fails: a lost connection aborts too */
-  aon_result (*commit_prepared)(void *state, const aon_branch *branch, aon_error *error);       /* class 1 only */
-  aon_result (*abort_prepared)(void *state, const aon_branch *branch, aon_error *error);        /* class 1 only */
+  /* Class 1 only. Both may be repeated. No such prepared transaction: the marker decides. commit_prepared: AON_OK if the commit marker is
+   * there, else AON_PERMANENT prepared_lost; abort_prepared: AON_PERMANENT already_committed if the commit marker is there, else
+   * AON_OK (that writes no abort marker: resolve does). */
+  aon_result (*commit_prepared)(void *state, const aon_branch *branch, aon_error *error);
+  aon_result (*abort_prepared)(void *state, const aon_branch *branch, aon_error *error);
 
-  /* Classes 1-3: tries to write the abort marker; the marker that is there afterwards is the truth. */
+  /* Classes 1-3: tries to write the abort marker; the marker that is there afterwards is the truth, and is durable. So it makes
+   * what the marker needs, also a missing file if the store is set to create. A prepared transaction is reported, not touched.
+   * Never while this store has a transaction open. */
   aon_result (*resolve)(void *state, const aon_branch *branch, aon_branch_state *ret_state, aon_error *error);
 
   /* Forgets markers older than before_ms (wall clock); never younger than 30 days. */
