@@ -1,0 +1,260 @@
+/* BSON to canonical JSON text.
+ * Invariant: the same value always gives the same bytes, whatever the locale; what comes out reads back as valid JSON. */
+#include <float.h>
+#include <math.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/document.h"
+#include "model/text.h"
+#include "model/utf8.h"
+
+#define NUMBER_BYTES 40
+#define INTEGRAL_LIMIT 1e15 /* doubles below it that are whole print as an integer with .0 */
+#define INSTANT_MIN (-62167219200000) /* years 0000 to 9999, what RFC 3339 can say */
+#define INSTANT_MAX 253402300799999
+
+static aon_result write_members(bson_iter_t *members, bool array, int depth, aon_buffer *out, aon_error *error);
+
+static size_t format_integer(int64_t value, char ret_text[NUMBER_BYTES]) {
+  char digits[NUMBER_BYTES];
+  size_t count = 0, length = 0;
+  uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+  do
+    digits[count++] = (char)('0' + left % 10);
+  while ((left /= 10));
+  if (value < 0)
+    ret_text[length++] = '-';
+  while (count)
+    ret_text[length++] = digits[--count];
+  return length;
+}
+
+/* The decimal point of a locale may be another character, or several bytes. */
+static size_t normalise_point(const char *text, char *ret_text) {
+  size_t length = 0;
+  bool point = false, exponent = false;
+  for (; *text; text++) {
+    if ((*text >= '0' && *text <= '9') || *text == '-' || *text == '+' || *text == 'e') {
+      exponent |= *text == 'e';
+      ret_text[length++] = *text;
+    } else if (!point) {
+      ret_text[length++] = '.';
+      point = true;
+    }
+  }
+  if (!point && !exponent) {
+    ret_text[length++] = '.';
+    ret_text[length++] = '0';
+  }
+  return length;
+}
+
+static size_t format_double(double value, char ret_text[NUMBER_BYTES]) {
+  if (fabs(value) < INTEGRAL_LIMIT && value == trunc(value) && !(value == 0 && signbit(value))) {
+    size_t length = format_integer((int64_t)value, ret_text);
+    memcpy(ret_text + length, ".0", 2);
+    return length + 2;
+  }
+  char text[NUMBER_BYTES];
+  /* 15 digits always survive a double, so fewer need not be tried, except among subnormal numbers. */
+  int digits = fabs(value) < DBL_MIN ? 1 : DBL_DIG;
+  do
+    snprintf(text, sizeof text, "%.*g", digits, value);
+  while (++digits <= 17 && strtod(text, NULL) != value);
+  return normalise_point(text, ret_text);
+}
+
+static aon_result write_escape(unsigned char c, aon_buffer *out, aon_error *error) {
+  static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
+  const char *found = c ? strchr(from, c) : NULL;
+  char text[8];
+  int length = found ? snprintf(text, sizeof text, "\\%c", to[found - from]) : snprintf(text, sizeof text, "\\u%04x", c);
+  return aon_buffer_append(out, text, (size_t)length, error);
+}
+
+aon_result aon_text_to_json(const char *text, size_t length, aon_buffer *out, aon_error *error) {
+  aon_result result = aon_buffer_reserve(out, length < SIZE_MAX - 2 ? length + 2 : length, error);
+  if (result || (result = aon_buffer_append(out, "\"", 1, error)))
+    return result;
+  const char *at = text, *end = text + length, *run = at;
+  while (at < end) {
+    unsigned char c = (unsigned char)*at;
+    if (c >= 0x20 && c < 0x80 && c != '"' && c != '\\') {
+      at++;
+      continue;
+    }
+    if (c >= 0x80) {
+      size_t character = utf8_length((const unsigned char *)at, (size_t)(end - at));
+      if (character == 0)
+        return aon_fail(error, AON_REJECTED, "bad_format", "A text is no valid UTF-8, so it can't be written as JSON; correct it in the store.");
+      at += character;
+      continue;
+    }
+    if ((result = aon_buffer_append(out, run, (size_t)(at - run), error)) || (result = write_escape(c, out, error)))
+      return result;
+    run = ++at;
+  }
+  if ((result = aon_buffer_append(out, run, (size_t)(at - run), error)))
+    return result;
+  return aon_buffer_append(out, "\"", 1, error);
+}
+
+static aon_result write_string(const char *text, aon_buffer *out, aon_error *error) {
+  return aon_text_to_json(text, strlen(text), out, error);
+}
+
+static aon_result write_instant(int64_t ms, aon_buffer *out, aon_error *error) {
+  char text[AON_INSTANT_LENGTH + NUMBER_BYTES];
+  if (ms >= INSTANT_MIN && ms <= INSTANT_MAX)
+    aon_instant_format(ms, text);
+  else
+    text[format_integer(ms, text)] = 0; /* no calendar text for it: its milliseconds */
+  return write_string(text, out, error);
+}
+
+static aon_result write_bytes(const bson_iter_t *value, aon_buffer *out, aon_error *error) {
+  bson_subtype_t subtype;
+  uint32_t length;
+  const uint8_t *bytes;
+  bson_iter_binary(value, &subtype, &length, &bytes);
+  size_t room = sodium_base64_encoded_len(length, sodium_base64_VARIANT_ORIGINAL); /* with its NUL */
+  aon_result result = aon_buffer_reserve(out, room + 2, error);
+  if (result || (result = aon_buffer_append(out, "\"", 1, error)))
+    return result;
+  sodium_bin2base64(out->data + out->length, room, bytes, length, sodium_base64_VARIANT_ORIGINAL);
+  out->length += room - 1;
+  return aon_buffer_append(out, "\"", 1, error);
+}
+
+static aon_result write_double(double value, aon_buffer *out, aon_error *error) {
+  if (isnan(value))
+    return write_string("NaN", out, error);
+  if (isinf(value))
+    return write_string(value < 0 ? "-Infinity" : "Infinity", out, error);
+  char text[NUMBER_BYTES];
+  return aon_buffer_append(out, text, format_double(value, text), error);
+}
+
+/* Types that JSON has no word for. What only MongoDB itself knows is spelled so that two different values differ. */
+static aon_result write_foreign(const bson_iter_t *value, aon_buffer *out, aon_error *error) {
+  char text[BSON_DECIMAL128_STRING + 64] = "";
+  uint32_t seconds, increment;
+  const char *options;
+  switch (bson_iter_type(value)) {
+  case BSON_TYPE_OID:
+    bson_oid_to_string(bson_iter_oid(value), text);
+    break;
+  case BSON_TYPE_DECIMAL128: {
+    bson_decimal128_t decimal;
+    bson_iter_decimal128(value, &decimal);
+    bson_decimal128_to_string(&decimal, text);
+    break;
+  }
+  case BSON_TYPE_TIMESTAMP:
+    bson_iter_timestamp(value, &seconds, &increment);
+    snprintf(text, sizeof text, "%u:%u", seconds, increment);
+    break;
+  case BSON_TYPE_REGEX:
+    return write_string(bson_iter_regex(value, &options), out, error);
+  case BSON_TYPE_CODE:
+    return write_string(bson_iter_code(value, NULL), out, error);
+  case BSON_TYPE_CODEWSCOPE:
+    return write_string(bson_iter_codewscope(value, NULL, NULL, NULL), out, error);
+  case BSON_TYPE_SYMBOL: {
+    uint32_t length;
+    const char *symbol = bson_iter_symbol(value, &length);
+    return aon_text_to_json(symbol, length, out, error);
+  }
+  case BSON_TYPE_MINKEY:
+    snprintf(text, sizeof text, "MinKey");
+    break;
+  case BSON_TYPE_MAXKEY:
+    snprintf(text, sizeof text, "MaxKey");
+    break;
+  default:
+    return aon_fail(error, AON_REJECTED, "bad_type", "A document holds a value of a kind (BSON type %d) that can't be shown as JSON.",
+                    (int)bson_iter_type(value));
+  }
+  return write_string(text, out, error);
+}
+
+static aon_result write_value(const bson_iter_t *value, int depth, aon_buffer *out, aon_error *error) {
+  char number[NUMBER_BYTES];
+  uint32_t length;
+  const char *text;
+  bson_iter_t members;
+  switch (bson_iter_type(value)) {
+  case BSON_TYPE_UTF8:
+    text = bson_iter_utf8(value, &length);
+    return aon_text_to_json(text, length, out, error);
+  case BSON_TYPE_INT64:
+    return aon_buffer_append(out, number, format_integer(bson_iter_int64(value), number), error);
+  case BSON_TYPE_INT32:
+    return aon_buffer_append(out, number, format_integer(bson_iter_int32(value), number), error);
+  case BSON_TYPE_DOUBLE:
+    return write_double(bson_iter_double(value), out, error);
+  case BSON_TYPE_BOOL:
+    return aon_buffer_text(out, bson_iter_bool(value) ? "true" : "false", error);
+  case BSON_TYPE_NULL:
+  case BSON_TYPE_UNDEFINED:
+    return aon_buffer_append(out, "null", 4, error);
+  case BSON_TYPE_DOCUMENT:
+  case BSON_TYPE_ARRAY:
+    if (depth >= AON_DOCUMENT_DEPTH_LIMIT)
+      return aon_fail(error, AON_REJECTED, "too_deep", "A document is nested deeper than the limit of %d.", AON_DOCUMENT_DEPTH_LIMIT);
+    if (!bson_iter_recurse(value, &members))
+      return aon_fail(error, AON_CORRUPT, "bad_document", "The bytes of a document are damaged.");
+    return write_members(&members, bson_iter_type(value) == BSON_TYPE_ARRAY, depth + 1, out, error);
+  case BSON_TYPE_DATE_TIME:
+    return write_instant(bson_iter_date_time(value), out, error);
+  case BSON_TYPE_BINARY:
+    return write_bytes(value, out, error);
+  default:
+    return write_foreign(value, out, error);
+  }
+}
+
+static aon_result write_members(bson_iter_t *members, bool array, int depth, aon_buffer *out, aon_error *error) {
+  aon_result result = aon_buffer_append(out, array ? "[" : "{", 1, error);
+  if (result)
+    return result;
+  bool first = true;
+  while (bson_iter_next(members)) {
+    if (!first && (result = aon_buffer_append(out, ",", 1, error)))
+      return result;
+    first = false;
+    if (!array && ((result = aon_text_to_json(bson_iter_key(members), bson_iter_key_len(members), out, error)) ||
+                   (result = aon_buffer_append(out, ":", 1, error))))
+      return result;
+    if ((result = write_value(members, depth, out, error)))
+      return result;
+  }
+  if (members->err_off)
+    return aon_fail(error, AON_CORRUPT, "bad_document", "The bytes of a document are damaged.");
+  return aon_buffer_append(out, array ? "]" : "}", 1, error);
+}
+
+/* On failure nothing of the value is left in the buffer. */
+aon_result aon_value_to_json(const bson_iter_t *value, aon_buffer *out, aon_error *error) {
+  size_t length = out->length;
+  aon_result result = write_value(value, 0, out, error);
+  if (result && out->data)
+    out->data[out->length = length] = 0;
+  return result;
+}
+
+aon_result aon_document_to_json(const bson_t *document, aon_buffer *out, aon_error *error) {
+  bson_iter_t members;
+  if (!bson_iter_init(&members, document))
+    return aon_fail(error, AON_CORRUPT, "bad_document", "The bytes of a document are damaged.");
+  size_t length = out->length;
+  aon_result result = aon_buffer_reserve(out, document->len, error);
+  if (!result)
+    result = write_members(&members, false, 1, out, error);
+  if (result && out->data)
+    out->data[out->length = length] = 0;
+  return result;
+}

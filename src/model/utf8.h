@@ -1,0 +1,47 @@
+/* UTF-8, strictly (RFC 3629): no overlong forms, no surrogates, nothing beyond U+10FFFF. */
+#ifndef AON_MODEL_UTF8_H
+#define AON_MODEL_UTF8_H
+
+#include <stdint.h>
+#include <stddef.h>
+
+/* Bytes of the character that begins at text, 0 if none does. */
+static inline size_t utf8_length(const unsigned char *text, size_t left) {
+  unsigned char head = text[0];
+  if (head < 0x80)
+    return 1;
+  size_t length = head >= 0xc2 && head <= 0xdf ? 2 : (head & 0xf0) == 0xe0 ? 3 : head >= 0xf0 && head <= 0xf4 ? 4 : 0;
+  if (length == 0 || length > left)
+    return 0;
+  for (size_t i = 1; i < length; i++)
+    if ((text[i] & 0xc0) != 0x80)
+      return 0;
+  if ((head == 0xe0 && text[1] < 0xa0) || (head == 0xed && text[1] > 0x9f) || (head == 0xf0 && text[1] < 0x90) ||
+      (head == 0xf4 && text[1] > 0x8f))
+    return 0;
+  return length;
+}
+
+static inline size_t utf8_encode(uint32_t character, char ret_bytes[4]) {
+  if (character < 0x80) {
+    ret_bytes[0] = (char)character;
+    return 1;
+  }
+  if (character < 0x800) {
+    ret_bytes[0] = (char)(0xc0 | character >> 6);
+    ret_bytes[1] = (char)(0x80 | (character & 0x3f));
+    return 2;
+  }
+  if (character < 0x10000) {
+    ret_bytes[0] = (char)(0xe0 | character >> 12);
+    ret_bytes[1] = (char)(0x80 | (character >> 6 & 0x3f));
+    ret_bytes[2] = (char)(0x80 | (character & 0x3f));
+    return 3;
+  }
+  ret_bytes[0] = (char)(0xf0 | character >> 18);
+  ret_bytes[1] = (char)(0x80 | (character >> 12 & 0x3f));
+  ret_bytes[2] = (char)(0x80 | (character >> 6 & 0x3f));
+  ret_bytes[3] = (char)(0x80 | (character & 0x3f));
+  return 4;
+}
+#endif
