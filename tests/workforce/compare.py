@@ -151,7 +151,7 @@ def differences(path, want, got, found):
 
 def run(aon, workbook, folder, org='org1', user='tester', options=(), environment=None):
     """One import; (exit status, result, standard error)."""
-    command = [aon, 'import', str(workbook), '--pack', 'workforce', '--org', org, '--data', str(folder), '--user', user, '--json', *options]
+    command = [aon, 'import', str(workbook), '--pack', os.environ.get('AON_PACK', 'workforce'), '--org', org, '--data', str(folder), '--user', user, '--json', *options]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, env=environment)
     try:
         result = json.loads(done.stdout, object_pairs_hook=no_doubled_keys) if done.stdout.strip() else None
