@@ -86,7 +86,10 @@ class World:
 
     def upload(self, sheets, errors=(), warnings=None, counts=None, operations=None, org='org1', options=(), **form):
         """Uploads sheets (or the file of that path) and checks the outcome: errors as 'Users!C3 bad_format', counts as {'users': 'create edit unchanged'}."""
-        path = sheets if isinstance(sheets, pathlib.Path) else self.book(sheets, **form)
+        if isinstance(sheets, pathlib.Path):
+            path, self.uploads = sheets, self.uploads + 1
+        else:
+            path = self.book(sheets, **form)
         found = self.import_file(path, org, options)
         self.result = self.result or self.want
         found += self.unlike('errors', errors, self.result['errors'])
