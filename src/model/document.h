@@ -20,14 +20,17 @@ aon_result aon_document_from_json(const char *text, size_t length, bson_t *ret_d
 
 /* Canonical text: keys in their order, no spaces, shortest decimals that read back to the same double (with .0 where they
  * would read back as an integer), non-ASCII as UTF-8. Types beyond JSON as text: timestamp RFC 3339 with ms, objectId hex,
- * bytes base64, decimal128 its digits. from_json(to_json(x)) equals x for documents of JSON types. */
+ * bytes base64, decimal128 its digits, NaN and infinities their names. from_json(to_json(x)) equals x for documents of JSON types.
+ * A failure (bytes that are no UTF-8, nested too deep) leaves the buffer as it was. */
 aon_result aon_document_to_json(const bson_t *document, aon_buffer *out, aon_error *error) AON_MUST_USE;
 aon_result aon_value_to_json(const bson_iter_t *value, aon_buffer *out, aon_error *error) AON_MUST_USE;
 aon_result aon_text_to_json(const char *text, size_t length, aon_buffer *out, aon_error *error) AON_MUST_USE; /* quoted string */
 
 bool aon_value_equal(const bson_iter_t *a, const bson_iter_t *b);
-/* Top-level names in ignored (NULL-terminated arrays, may be NULL) do not count; arrays named in sets (JSON Pointers)
- * are compared as sets. */
+/* Top-level names in stamps and volatiles (NULL-terminated arrays, may be NULL) do not count; AON_STAMP_NAME is a stamp in every
+ * comparison. Arrays named in sets (JSON Pointers; without a slash in front a top-level name) are compared as sets. how NULL: all
+ * counts, in its order. */
+#define AON_STAMP_NAME "_bulkOperationId"
 typedef struct aon_comparison {
   const char *const *stamps, *const *volatiles, *const *sets;
 } aon_comparison;
@@ -36,10 +39,12 @@ bool aon_document_equal(const bson_t *a, const bson_t *b, const aon_comparison *
 /* RFC 7396: objects by key, arrays whole, null removes. ret_result is initialised by the function. */
 aon_result aon_document_patch(const bson_t *target, const bson_t *patch, bson_t *ret_result, aon_error *error) AON_MUST_USE;
 
-/* One changed leaf; path is a JSON Pointer. before or after is NULL where the property is missing there. */
+/* One changed leaf; path is a JSON Pointer. before or after is NULL where the property is missing there. Returns AON_OK to go on,
+ * AON_END to stop early without failure. */
 typedef aon_result (*aon_difference_each)(void *context, const char *path, const bson_iter_t *before, const bson_iter_t *after,
                                           aon_error *error);
-/* Either document may be NULL (absent: every leaf of the other is named). Objects by leaf, arrays as one value. */
+/* Either document may be NULL (absent: every leaf of the other is named). Objects by leaf (an empty one is a leaf), arrays as one
+ * value. */
 aon_result aon_document_difference(const bson_t *before, const bson_t *after, aon_difference_each each, void *context,
                                    aon_error *error) AON_MUST_USE;
 

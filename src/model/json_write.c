@@ -138,11 +138,11 @@ static aon_result write_double(double value, aon_buffer *out, aon_error *error) 
   return aon_buffer_append(out, text, format_double(value, text), error);
 }
 
-/* Types that JSON has no word for. What only MongoDB itself knows is spelled so that two different values differ. */
+/* Types that JSON has no word for. Those that only MongoDB itself knows are for people to look at, not to read back. */
 static aon_result write_foreign(const bson_iter_t *value, aon_buffer *out, aon_error *error) {
   char text[BSON_DECIMAL128_STRING + 64] = "";
-  uint32_t seconds, increment;
-  const char *options;
+  uint32_t seconds, increment, length;
+  const uint8_t *scope;
   switch (bson_iter_type(value)) {
   case BSON_TYPE_OID:
     bson_oid_to_string(bson_iter_oid(value), text);
@@ -158,16 +158,13 @@ static aon_result write_foreign(const bson_iter_t *value, aon_buffer *out, aon_e
     snprintf(text, sizeof text, "%u:%u", seconds, increment);
     break;
   case BSON_TYPE_REGEX:
-    return write_string(bson_iter_regex(value, &options), out, error);
+    return write_string(bson_iter_regex(value, NULL), out, error);
   case BSON_TYPE_CODE:
     return write_string(bson_iter_code(value, NULL), out, error);
   case BSON_TYPE_CODEWSCOPE:
-    return write_string(bson_iter_codewscope(value, NULL, NULL, NULL), out, error);
-  case BSON_TYPE_SYMBOL: {
-    uint32_t length;
-    const char *symbol = bson_iter_symbol(value, &length);
-    return aon_text_to_json(symbol, length, out, error);
-  }
+    return write_string(bson_iter_codewscope(value, NULL, &length, &scope), out, error);
+  case BSON_TYPE_SYMBOL:
+    return write_string(bson_iter_symbol(value, NULL), out, error);
   case BSON_TYPE_MINKEY:
     snprintf(text, sizeof text, "MinKey");
     break;

@@ -8,8 +8,6 @@
 
 #include "model/document.h"
 
-#define AON_STAMP_NAME "_bulkOperationId" /* a stamp in every collection (docs/protocol.md, invariant 3) */
-
 typedef struct aon_members {
   const uint8_t *data; /* NULL: nothing there, nothing is found */
   uint32_t length;
