@@ -65,7 +65,8 @@ aon_result aon_xml_open(aon_xml *xml, aon_package *package, size_t part, const a
   xml->parser = xmlCreatePushParserCtxt(&sax, xml, NULL, 0, NULL);
   if (!xml->parser)
     return aon_fail_memory(error);
-  xmlCtxtUseOptions(xml->parser, XML_PARSE_NONET);
+  /* NOENT: else "&amp;" in attributes comes out as "&#38;". Entities of the file's own need a DOCTYPE, and that is refused. */
+  xmlCtxtUseOptions(xml->parser, XML_PARSE_NONET | XML_PARSE_NOENT);
   return AON_OK;
 }
 
