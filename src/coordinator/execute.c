@@ -1,0 +1,544 @@
+/* Execution, in the drive order of docs/protocol.md: what can refuse goes first and hidden, what shows goes late.
+ *
+ *   executing   1. classes 1 and 2 in open transactions (or rehearsed)     2. classes 3, 4, 5, each batch announced first
+ *   preparing   3. PREPARE in class 1    4. COMMIT in class 2, the last resource at the end: its marker is the decision
+ *   committing  5. finish.c
+ *
+ * Invariants:
+ *  - nothing is sent before `logged` is durable, nothing of classes 3 to 5 before its batch is announced;
+ *  - a failure before the decision leads to `rolling_back` (or `held`), after it only forward;
+ *  - while the last resource is unresolved nobody rolls back. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/internal.h"
+#include "coordinator/run.h"
+#include "model/document.h"
+
+#define TRANSACTIONAL (AON_CLASS_BIT(AON_CLASS_PREPARED) | AON_CLASS_BIT(AON_CLASS_TRANSACTION))
+
+typedef struct sending {
+  aon_run *run;
+  aon_write *writes;
+  aon_write_state *states;
+  bool again; /* the real run of a rehearsed part */
+  int64_t *from_start; /* progress */
+} sending;
+
+void aon_parts_abort(aon_run *run) {
+  for (size_t i = 0; i < run->part_count; i++) {
+    aon_part *part = &run->parts[i];
+    if (part->transaction && part->shares_with == i)
+      aon_store_abort(part->store, part->transaction);
+    part->transaction = NULL;
+  }
+}
+
+static void to_writes(const aon_operation *operations, size_t count, aon_write *writes) {
+  for (size_t i = 0; i < count; i++)
+    writes[i] = (aon_write){.collection = operations[i].collection, .id = operations[i].id, .expected = operations[i].before,
+                            .wanted = operations[i].after, .path = operations[i].path, .operation = operations[i].sequence};
+}
+
+static const aon_operation *operation_of(const aon_operation *operations, size_t count, const aon_error *failure) {
+  for (size_t i = 0; i < count; i++)
+    if (operations[i].sequence == failure->operation)
+      return &operations[i];
+  return NULL;
+}
+
+/* A failing operation is remembered with all that a person needs, whatever is done about it later. */
+static aon_result report(aon_run *run, const aon_operation *operations, size_t count, size_t failed, aon_result result, const aon_error *failure,
+                         aon_error *error) {
+  aon_error filled = *failure;
+  if (filled.operation == AON_NO_OPERATION && failed < count)
+    filled.operation = operations[failed].sequence;
+  const aon_operation *operation = operation_of(operations, count, &filled);
+  if (result != AON_TRANSIENT && operation) {
+    run->reached = operation->sequence;
+    aon_run_fail(run, &filled, operation);
+  }
+  if (error)
+    *error = filled;
+  return result;
+}
+
+/* ---- 1. classes 1 and 2 ---- */
+
+static aon_result begin_parts(aon_run *run, bool rehearsed_only, aon_error *error) {
+  for (size_t i = 0; i < run->part_count; i++) {
+    aon_part *part = &run->parts[i];
+    if (!aon_part_transactional(part) || part->shares_with != i || (rehearsed_only && !part->rehearse))
+      continue;
+    aon_result result = aon_run_guard(run, part, error);
+    aon_branch branch = aon_part_branch(run, 0);
+    if (!result)
+      result = aon_store_begin(part->store, &branch, AON_MARKER_COMMIT, &part->transaction, error);
+    if (result)
+      return result;
+  }
+  return AON_OK;
+}
+
+static aon_result apply_open(void *context, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {
+  sending *s = context;
+  aon_part *leader = aon_part_leader(s->run, part);
+  if (s->again && !leader->rehearse)
+    return AON_OK;
+  to_writes(operations, count, s->writes);
+  size_t failed = count;
+  aon_error failure = AON_ERROR_INIT;
+  aon_result result = aon_store_apply(leader->store, leader->transaction, s->writes, count, NULL, &failed, &failure);
+  if (result)
+    return report(s->run, operations, count, failed, result, &failure, error);
+  if (!s->again) {
+    s->run->reached = operations[count - 1].sequence + 1;
+    aon_run_progress(s->run, s->run->reached, s->run->operations);
+  }
+  return AON_OK;
+}
+
+static aon_result flush_parts(aon_run *run, bool rehearsed_only, aon_error *error) {
+  for (size_t i = 0; i < run->part_count; i++) {
+    aon_part *part = &run->parts[i];
+    if (!part->transaction || (rehearsed_only && !part->rehearse))
+      continue;
+    aon_result result = aon_store_flush(part->store, part->transaction, error);
+    if (result)
+      return result;
+    if (part->rehearse && !rehearsed_only) {
+      aon_store_abort(part->store, part->transaction);
+      part->transaction = NULL;
+    }
+  }
+  return AON_OK;
+}
+
+static aon_result transactions_once(aon_run *run, sending *s, int64_t last, bool again, aon_error *error) {
+  s->again = again;
+  aon_result result = begin_parts(run, again, error);
+  if (!result)
+    result = aon_run_walk(run, 0, last, false, TRANSACTIONAL, NULL, apply_open, s, error);
+  if (!result)
+    result = flush_parts(run, again, error);
+  return result;
+}
+
+/* Transient failures (proven not applied) end the transactions and are tried again, a bounded number of times. */
+static aon_result transactions(aon_run *run, sending *s, int64_t last, bool again, aon_error *error) {
+  for (uint32_t i = 0;; i++) {
+    aon_error failure = AON_ERROR_INIT;
+    aon_result result = transactions_once(run, s, last, again, &failure);
+    if (!result)
+      return AON_OK;
+    if (!aon_result_retryable(result) || i + 1 >= AON_RETRY_TRIES || again) {
+      if (error)
+        *error = failure;
+      return result;
+    }
+    aon_parts_abort(run);
+    result = aon_run_pause(run, i, AON_RETRY_LONGEST_MS, error);
+    if (result)
+      return result;
+  }
+}
+
+/* ---- 2. classes 3, 4 and 5 ---- */
+
+static aon_result announce(aon_run *run, const aon_part *part, uint32_t batch, const aon_operation *operations, size_t count, aon_batch_status status,
+                           bool unanswered, aon_error *error) {
+  aon_batch record = {.store = part->name, .attempt = run->attempt, .batch = batch, .first = operations[0].sequence,
+                      .last = operations[count - 1].sequence, .status = status, .unanswered = unanswered};
+  return aon_journal_batch(run->journal, run->id, run->epoch, &record, error);
+}
+
+static aon_result send_atomic(aon_run *run, aon_part *part, uint32_t batch, const aon_write *writes, size_t count, size_t *ret_failed, aon_error *error) {
+  aon_branch branch = aon_part_branch(run, batch);
+  aon_transaction *transaction;
+  aon_result result = aon_store_begin(part->store, &branch, AON_MARKER_COMMIT, &transaction, error);
+  if (result)
+    return result;
+  result = aon_store_apply(part->store, transaction, writes, count, NULL, ret_failed, error);
+  if (result) {
+    aon_store_abort(part->store, transaction);
+    return result;
+  }
+  return aon_store_commit(part->store, transaction, error);
+}
+
+/* Class 3. A lost reply is resolved by the marker: what it says is the truth. */
+static aon_result batch_atomic(sending *s, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {
+  aon_run *run = s->run;
+  for (uint32_t i = 0;; i++) {
+    uint32_t batch = part->next_batch++;
+    size_t failed = count;
+    aon_error failure = AON_ERROR_INIT;
+    aon_result result = announce(run, part, batch, operations, count, AON_BATCH_ANNOUNCED, false, error);
+    if (!result)
+      result = aon_run_guard(run, part, error);
+    if (result)
+      return result;
+    result = send_atomic(run, part, batch, s->writes, count, &failed, &failure);
+    if (result == AON_UNKNOWN) {
+      aon_branch_state state;
+      result = aon_part_resolve(run, part, run->attempt, batch, &state, &failure);
+      if (!result && state != AON_BRANCH_COMMITTED)
+        result = aon_fail(&failure, AON_TRANSIENT, "lost_reply", "%s lost a reply and had not applied the batch.", part->name);
+    }
+    if (!result)
+      return announce(run, part, batch, operations, count, AON_BATCH_APPLIED, false, error);
+    if (!aon_result_retryable(result) || i + 1 >= AON_RETRY_TRIES)
+      return report(run, operations, count, failed, result, &failure, error);
+    result = announce(run, part, batch, operations, count, AON_BATCH_REFUSED, false, error);
+    if (!result)
+      result = aon_run_pause(run, i, AON_RETRY_LONGEST_MS, error);
+    if (result)
+      return result;
+  }
+}
+
+/* Did a write whose reply was lost, or that was refused on its second sending, take effect after all? */
+static aon_result look(aon_run *run, const aon_part *part, const aon_write *write, aon_write_state *state, aon_error *error) {
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  aon_image now;
+  aon_result result = aon_store_read(part->store, write->collection, &write->id, 1, &arena, &now, error);
+  if (result)
+    return result;
+  (void)run;
+  bson_t current, wanted, expected;
+  bool there = now.bson != NULL && aon_image_view(&now, &current);
+  if (!there ? !write->wanted.bson : write->wanted.bson && aon_image_view(&write->wanted, &wanted) && aon_document_equal(&current, &wanted, NULL))
+    *state = AON_WRITE_APPLIED;
+  else if (!there ? !write->expected.bson : write->expected.bson && aon_image_view(&write->expected, &expected) && aon_document_equal(&current, &expected, NULL))
+    *state = AON_WRITE_NOT_SENT;
+  else
+    return aon_fail(error, AON_PERMANENT, "changed_meanwhile", "%s/%s/%.*s was changed by somebody else meanwhile.", part->name, write->collection->name,
+                    (int)write->id.length, write->id.data);
+  return AON_OK;
+}
+
+/* Sends what is still to be sent of a batch, a round. Refusals of a write that was in doubt are looked at. */
+static aon_result round_of(aon_run *run, aon_part *part, sending *s, size_t count, const bool *doubtful, size_t *ret_failed, aon_error *error) {
+  for (size_t i = 0; i < count; i++) {
+    if (s->states[i] == AON_WRITE_APPLIED)
+      continue;
+    if (doubtful[i] && part->caps->store_class == AON_CLASS_PLAIN) {
+      aon_result result = look(run, part, &s->writes[i], &s->states[i], error);
+      if (result) {
+        *ret_failed = i;
+        return result;
+      }
+      if (s->states[i] == AON_WRITE_APPLIED)
+        continue;
+    }
+    size_t failed = 0;
+    aon_result result = aon_store_apply(part->store, NULL, &s->writes[i], 1, &s->states[i], &failed, error);
+    if (result == AON_PERMANENT && doubtful[i])
+      result = look(run, part, &s->writes[i], &s->states[i], error);
+    if (result) {
+      *ret_failed = i;
+      return result;
+    }
+  }
+  return AON_OK;
+}
+
+/* Classes 4 and 5: conditional or plain writes; a lost reply is sent again under the same condition. */
+static aon_result batch_single(sending *s, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {
+  aon_run *run = s->run;
+  uint32_t batch = part->next_batch++;
+  bool *doubtful = calloc(count, sizeof *doubtful);
+  if (!doubtful)
+    return aon_fail_memory(error);
+  size_t failed = count;
+  aon_error failure = AON_ERROR_INIT;
+  aon_result result = announce(run, part, batch, operations, count, AON_BATCH_ANNOUNCED, false, error);
+  if (!result)
+    result = aon_run_guard(run, part, error);
+  if (result) {
+    free(doubtful);
+    return result;
+  }
+  memset(s->states, 0, count * sizeof *s->states);
+  result = aon_store_apply(part->store, NULL, s->writes, count, s->states, &failed, &failure);
+  for (uint32_t i = 0; (result == AON_UNKNOWN || result == AON_TRANSIENT) && i < AON_RETRY_TRIES; i++) {
+    for (size_t j = 0; j < count; j++)
+      doubtful[j] = doubtful[j] || s->states[j] == AON_WRITE_UNKNOWN;
+    result = aon_run_pause(run, i, AON_RETRY_LONGEST_MS, &failure);
+    if (!result)
+      result = round_of(run, part, s, count, doubtful, &failed, &failure);
+  }
+  free(doubtful);
+  bool unanswered = false;
+  for (size_t j = 0; j < count; j++)
+    unanswered = unanswered || s->states[j] == AON_WRITE_UNKNOWN;
+  if (result) {
+    aon_error ignored = AON_ERROR_INIT; /* the first failure is the one to tell; recovery treats an announced batch as doubtful anyway */
+    if (announce(run, part, batch, operations, count, AON_BATCH_ANNOUNCED, unanswered, &ignored))
+      aon_log(run->env, AON_LOG_DEBUG, "the journal did not take the state of a batch: %s", ignored.sentence);
+    return report(run, operations, count, failed, result, &failure, error);
+  }
+  return announce(run, part, batch, operations, count, AON_BATCH_APPLIED, false, error);
+}
+
+static aon_result send_batch(void *context, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {
+  sending *s = context;
+  if (!part->caps->can_undo && s->run->state != AON_COMMITTING)
+    return AON_OK; /* what can't be taken back waits for the decision */
+  if (operations[0].sequence < part->resume_from)
+    return AON_OK; /* applied by an earlier attempt, and compared when it was resumed */
+  to_writes(operations, count, s->writes);
+  aon_result result = part->caps->store_class == AON_CLASS_BATCH ? batch_atomic(s, part, operations, count, error)
+                                                                 : batch_single(s, part, operations, count, error);
+  if (!result)
+    aon_run_progress(s->run, operations[count - 1].sequence + 1, s->run->operations);
+  return result;
+}
+
+static aon_result visible_classes(aon_run *run, sending *s, int64_t last, aon_error *error) {
+  for (int class = AON_CLASS_BATCH; class <= AON_CLASS_PLAIN; class++) {
+    aon_result result = aon_run_walk(run, 0, last, false, AON_CLASS_BIT(class), NULL, send_batch, s, error);
+    if (result)
+      return result;
+  }
+  return AON_OK;
+}
+
+/* ---- 3 and 4. prepare, and commit class 2 ---- */
+
+aon_result aon_part_resolve(aon_run *run, aon_part *part, uint32_t attempt, uint32_t batch, aon_branch_state *ret_state, aon_error *error) {
+  aon_branch branch = {.bulk_id = run->id, .attempt = attempt, .batch = batch};
+  for (uint32_t i = 0;; i++) {
+    aon_result result = aon_store_resolve(part->store, &branch, ret_state, error);
+    if (result && !aon_result_retryable(result))
+      return result;
+    if (!result && *ret_state != AON_BRANCH_OPEN)
+      return AON_OK;
+    if (i + 1 >= AON_RETRY_TRIES)
+      return result ? result : aon_fail(error, AON_TRANSIENT, "still_open", "A transaction of bulk operation %s is still open in %s; nobody can tell yet whether it commits.",
+                                        run->id, part->name);
+    result = aon_run_pause(run, i, AON_RETRY_LONGEST_MS, error);
+    if (result)
+      return result;
+  }
+}
+
+static aon_result commit_part(aon_run *run, aon_part *part, aon_error *error) {
+  aon_result result = aon_run_guard(run, part, error);
+  if (result)
+    return result;
+  aon_transaction *transaction = part->transaction;
+  part->transaction = NULL;
+  part->committed = true; /* asked for: from here on only the marker knows */
+  aon_error failure = AON_ERROR_INIT;
+  result = aon_store_commit(part->store, transaction, &failure);
+  if (result == AON_UNKNOWN) {
+    aon_branch_state state;
+    result = aon_part_resolve(run, part, run->attempt, 0, &state, &failure);
+    if (!result && state != AON_BRANCH_COMMITTED)
+      result = aon_fail(&failure, AON_PERMANENT, "commit_lost", "%s lost the connection at its commit and did not commit.", part->name);
+  }
+  if (result && error)
+    *error = failure;
+  return result;
+}
+
+static aon_result prepare_parts(aon_run *run, aon_error *error) {
+  aon_result result = AON_OK;
+  for (size_t i = 0; !result && i < run->part_count; i++) {
+    aon_part *part = &run->parts[i];
+    if (part->caps->store_class != AON_CLASS_PREPARED || part->shares_with != i)
+      continue;
+    result = aon_run_guard(run, part, error);
+    if (result)
+      break;
+    part->prepared = true;
+    result = aon_store_prepare(part->store, part->transaction, error);
+    part->transaction = NULL;
+  }
+  return result;
+}
+
+static aon_result commit_parts(aon_run *run, aon_error *error) {
+  aon_part *last = NULL;
+  aon_result result = AON_OK;
+  for (size_t i = 0; !result && i < run->part_count; i++) {
+    aon_part *part = &run->parts[i];
+    if (part->caps->store_class != AON_CLASS_TRANSACTION || part->shares_with != i)
+      continue;
+    if (part->last_resource)
+      last = part;
+    else
+      result = commit_part(run, part, error);
+  }
+  return !result && last ? commit_part(run, last, error) : result;
+}
+
+/* ---- failure before the decision ---- */
+
+/* Has the last resource committed in spite of the failure? Then the decision is made and it goes forward. */
+static aon_result decided(aon_run *run, bool *ret_decided, aon_error *error) {
+  *ret_decided = false;
+  for (size_t i = 0; i < run->part_count; i++) {
+    aon_part *part = &run->parts[i];
+    if (!part->last_resource || !(part->committed || run->recovering))
+      continue;
+    aon_branch_state state;
+    aon_result result = aon_part_resolve(run, part, run->attempt, 0, &state, error);
+    if (result)
+      return result;
+    *ret_decided = state == AON_BRANCH_COMMITTED;
+  }
+  return AON_OK;
+}
+
+static aon_result hold(aon_run *run, aon_error *error) {
+  int64_t until = aon_now_ms(run->env) + run->engine->config.hold_until_ms;
+  AON_BUFFER_CLEANUP aon_buffer failure = {0};
+  aon_result result = aon_failure_to_json(&run->outcome->failure, &failure, error);
+  aon_bulk_change change = {.hold_until_ms = &until, .free_lease = true, .failure = failure.data, .progress = &run->reached};
+  if (!result)
+    result = aon_run_move(run, AON_HELD, &change, error);
+  run->has_lease = false;
+  aon_log(run->env, AON_LOG_INFO, "Bulk upload is on hold; its documents stay locked");
+  return result;
+}
+
+static aon_result go_back(aon_run *run, const aon_error *why, aon_error *error) {
+  run->deaf = true;
+  aon_run_fail(run, why, NULL);
+  if (run->outcome->failure.operation >= 0)
+    aon_log(run->env, AON_LOG_ERROR, "Operation %lld failed: %s", (long long)run->outcome->failure.operation, run->outcome->failure.message);
+  else
+    aon_log(run->env, AON_LOG_ERROR, "%s", run->outcome->failure.message);
+  aon_result result;
+  if (run->state == AON_PREPARING) {
+    bool committed;
+    result = decided(run, &committed, error);
+    if (result)
+      return result;
+    if (committed) {
+      result = aon_run_move(run, AON_COMMITTING, NULL, error);
+      return result ? result : aon_run_finish(run, error);
+    }
+  }
+  bool wait = run->options && run->options->hold_on_failure && run->state == AON_EXECUTING && why->kind != AON_CANCELLED;
+  if (wait) {
+    aon_parts_abort(run); /* no lock of a database waits for a person */
+    return hold(run, error);
+  }
+  AON_BUFFER_CLEANUP aon_buffer failure = {0};
+  result = aon_failure_to_json(&run->outcome->failure, &failure, error);
+  aon_bulk_change change = {.failure = failure.data, .progress = &run->reached};
+  if (!result)
+    result = aon_run_move(run, AON_ROLLING_BACK, &change, error);
+  if (!result)
+    result = aon_run_rollback(run, error);
+  return result;
+}
+
+static aon_result forced(aon_run *run, aon_error *error) {
+  aon_result result = aon_fail(error, AON_PERMANENT, "forced_failure", "[TEST] Forced failure");
+  error->operation = run->fail_at;
+  run->reached = run->fail_at;
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  aon_operation operation;
+  aon_error ignored = AON_ERROR_INIT;
+  if (!aon_run_operation(run, run->fail_at, &arena, &operation, &ignored))
+    aon_run_fail(run, error, &operation);
+  return result;
+}
+
+/* Everything up to the decision. */
+static aon_result drive(aon_run *run, sending *s, aon_error *error) {
+  bool failing = run->fail_at >= 0 && run->fail_at < run->operations;
+  int64_t last = failing ? run->fail_at - 1 : run->operations - 1;
+  aon_result result = transactions(run, s, last, false, error);
+  if (!result)
+    result = visible_classes(run, s, last, error);
+  if (!result && failing)
+    result = forced(run, error);
+  if (!result)
+    result = aon_run_tick(run, error);
+  if (!result)
+    result = aon_run_move(run, AON_PREPARING, NULL, error);
+  if (!result)
+    result = transactions(run, s, last, true, error);
+  if (!result)
+    result = prepare_parts(run, error);
+  return result ? result : commit_parts(run, error);
+}
+
+static void warn_unreached(aon_run *run) {
+  const aon_engine_config *config = &run->engine->config;
+  bool wanted = config->test_rollback_at >= 0 || config->test_user_index >= 0 || config->test_dept_index >= 0 || config->test_site_index >= 0 ||
+                config->test_schedule_index >= 0;
+  if (wanted && run->fail_at < 0)
+    aon_log(run->env, AON_LOG_WARNING, "The forced failure lies beyond the last of %lld operations: nothing fails.", (long long)run->operations);
+}
+
+static double milliseconds_since(aon_run *run, int64_t from_ms) { return (double)(aon_monotonic_ms(run->env) - from_ms); }
+
+aon_result aon_run_execute(aon_run *run, aon_error *error) {
+  sending s = {.run = run};
+  s.writes = calloc(run->engine->config.batch, sizeof *s.writes);
+  s.states = calloc(run->engine->config.batch, sizeof *s.states);
+  if (!s.writes || !s.states) {
+    free(s.writes);
+    free(s.states);
+    return aon_fail_memory(error);
+  }
+  aon_log(run->env, AON_LOG_INFO, "Executing %lld operations atomically...", (long long)run->operations);
+  warn_unreached(run);
+  int64_t started = aon_monotonic_ms(run->env);
+  aon_error failure = AON_ERROR_INIT;
+  aon_result result = AON_OK;
+  if (run->state != AON_EXECUTING)
+    result = aon_run_move(run, AON_EXECUTING, NULL, error);
+  if (result) {
+    free(s.writes);
+    free(s.states);
+    return result;
+  }
+  result = drive(run, &s, &failure);
+  free(s.writes);
+  free(s.states);
+  run->outcome->timings.execute = milliseconds_since(run, started);
+  if (result == AON_FENCED) { /* another worker has taken over: it recovers, this one only stops */
+    aon_parts_abort(run);
+    if (error)
+      *error = failure;
+    return result;
+  }
+  started = aon_monotonic_ms(run->env);
+  if (result)
+    result = go_back(run, &failure, error);
+  else
+    result = aon_run_move(run, AON_COMMITTING, NULL, error);
+  if (!result && run->state == AON_COMMITTING)
+    result = aon_run_finish(run, error);
+  run->outcome->timings.finish = milliseconds_since(run, started);
+  return result;
+}
+
+static aon_result send_effect(void *context, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {
+  return part->caps->can_undo ? AON_OK : send_batch(context, part, operations, count, error);
+}
+
+aon_result aon_run_effects(aon_run *run, aon_error *error) {
+  bool any = false;
+  for (size_t i = 0; i < run->part_count; i++)
+    any = any || !run->parts[i].caps->can_undo;
+  if (!any)
+    return AON_OK;
+  sending s = {.run = run};
+  s.writes = calloc(run->engine->config.batch, sizeof *s.writes);
+  s.states = calloc(run->engine->config.batch, sizeof *s.states);
+  aon_result result = s.writes && s.states ? AON_OK : aon_fail_memory(error);
+  unsigned slow = AON_CLASS_BIT(AON_CLASS_BATCH) | AON_CLASS_BIT(AON_CLASS_CONDITIONAL) | AON_CLASS_BIT(AON_CLASS_PLAIN);
+  if (!result)
+    result = aon_run_walk(run, 0, run->operations - 1, false, slow, NULL, send_effect, &s, error);
+  free(s.writes);
+  free(s.states);
+  return result;
+}

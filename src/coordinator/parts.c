@@ -1,0 +1,121 @@
+/* Who takes part in a bulk operation, and as what: the order of driving, the last resource, rehearsals.
+ * Invariant: the parts of a run that is `logged` or later are those that its journal row names. */
+#include <jansson.h>
+#include <string.h>
+
+#include "coordinator/internal.h"
+#include "coordinator/run.h"
+
+aon_branch aon_part_branch(const aon_run *run, uint32_t batch) {
+  return (aon_branch){.bulk_id = run->id, .attempt = run->attempt, .batch = batch};
+}
+
+aon_part *aon_run_part(aon_run *run, const char *store) {
+  for (size_t i = 0; i < run->part_count; i++)
+    if (!strcmp(run->parts[i].name, store))
+      return &run->parts[i];
+  return NULL;
+}
+
+aon_result aon_run_part_add(aon_run *run, const char *store, aon_part **ret_part, aon_error *error) {
+  aon_part *part = aon_run_part(run, store);
+  if (part) {
+    *ret_part = part;
+    return AON_OK;
+  }
+  if (run->part_count == AON_PARTS_LIMIT)
+    return aon_fail(error, AON_REJECTED, "too_many_stores", "More than %d stores in one bulk operation.", AON_PARTS_LIMIT);
+  aon_store *opened;
+  aon_result result = aon_engine_store_open(run->engine, store, &opened, error);
+  if (result)
+    return result;
+  part = &run->parts[run->part_count];
+  *part = (aon_part){.store = opened, .caps = aon_store_capabilities(opened), .shares_with = run->part_count};
+  snprintf(part->name, sizeof part->name, "%s", store);
+  /* Two names for one database share its one transaction: it has one writer, and would wait for itself. */
+  for (size_t i = 0; i < run->part_count; i++)
+    if (aon_part_transactional(part) && part->caps->database[0] && !strcmp(run->parts[i].caps->database, part->caps->database) &&
+        run->parts[i].shares_with == i)
+      part->shares_with = i;
+  run->part_count++;
+  *ret_part = part;
+  return AON_OK;
+}
+
+static bool holds_journal(const aon_run *run, const aon_part *part) {
+  return part->caps->database[0] && !strcmp(part->caps->database, run->engine->config.journal.location);
+}
+
+/* The last resource is a class 2 store: the one that holds the journal, else the one with most operations. */
+static void choose(aon_run *run) {
+  aon_part *last = NULL;
+  int64_t slow = 0;
+  for (size_t i = 0; i < run->part_count; i++) {
+    aon_part *part = &run->parts[i];
+    part->last_resource = false;
+    if (part->caps->store_class > AON_CLASS_TRANSACTION)
+      slow += part->operations;
+    if (part->shares_with != i || part->caps->store_class != AON_CLASS_TRANSACTION)
+      continue;
+    if (!last || (holds_journal(run, part) && !holds_journal(run, last)) ||
+        (part->operations > last->operations && !holds_journal(run, last)))
+      last = part;
+  }
+  if (last)
+    last->last_resource = true;
+  for (size_t i = 0; i < run->part_count; i++) {
+    aon_part *part = &run->parts[i];
+    if (!aon_part_transactional(part) || part->shares_with != i)
+      continue;
+    /* A request of the slower classes is counted as 20 ms a batch: only the order of magnitude matters here. */
+    int64_t expected_ms = slow * 20 / (int64_t)run->engine->config.batch;
+    int64_t limit_ms = run->engine->config.hold_ms;
+    if (part->caps->transaction_ms && part->caps->transaction_ms / 2 < limit_ms)
+      limit_ms = part->caps->transaction_ms / 2;
+    part->rehearse = expected_ms > limit_ms || holds_journal(run, part);
+  }
+}
+
+aon_result aon_parts_decide(aon_run *run, aon_buffer *out, aon_error *error) {
+  choose(run);
+  aon_result result = aon_buffer_text(out, "[", error);
+  for (size_t i = 0; !result && i < run->part_count; i++) {
+    const aon_part *part = &run->parts[i];
+    result = aon_buffer_format(out, error, "%s{\"name\":\"%s\",\"class\":%d,\"operations\":%lld,\"lastResource\":%s,\"rehearse\":%s}", i ? "," : "",
+                               part->name, (int)part->caps->store_class, (long long)part->operations, part->last_resource ? "true" : "false",
+                               part->rehearse ? "true" : "false");
+  }
+  return result ? result : aon_buffer_text(out, "]", error);
+}
+
+aon_result aon_parts_load(aon_run *run, const char *json, aon_error *error) {
+  run->part_count = 0;
+  json_t *array = json ? json_loads(json, 0, NULL) : json_array();
+  if (!json_is_array(array)) {
+    json_decref(array);
+    return aon_fail(error, AON_CORRUPT, "corrupt", "The journal's list of stores of bulk operation %s can't be read.", run->id);
+  }
+  aon_result result = AON_OK;
+  size_t index;
+  json_t *item;
+  json_array_foreach(array, index, item) {
+    aon_part *part;
+    const char *name = json_string_value(json_object_get(item, "name"));
+    result = name ? aon_run_part_add(run, name, &part, error)
+                  : aon_fail(error, AON_CORRUPT, "corrupt", "The journal's list of stores of bulk operation %s has an entry without a name.", run->id);
+    if (result)
+      break;
+    part->operations = json_integer_value(json_object_get(item, "operations"));
+    part->last_resource = json_is_true(json_object_get(item, "lastResource"));
+    part->rehearse = json_is_true(json_object_get(item, "rehearse"));
+    /* What it could do when it was logged decides how it is recovered; a store that can do less now is another store. */
+    if ((int)part->caps->store_class != json_integer_value(json_object_get(item, "class"))) {
+      result = aon_fail(error, AON_ENVIRONMENT, "store_changed",
+                        "Store “%s” now works by class %d, but bulk operation %s was executed by class %lld. Restore its former set-up, then recover.",
+                        name, (int)part->caps->store_class, run->id, (long long)json_integer_value(json_object_get(item, "class")));
+      break;
+    }
+  }
+  json_decref(array);
+  return result;
+}

@@ -1,0 +1,128 @@
+/* Reads while a bulk operation is in flight (docs/protocol.md, "Reads"): the journal, the store, the journal again.
+ *
+ * Invariant: `committed` never shows a state between: before the decision the before image, after it the after image, for all stores at the
+ * same instant. */
+#include <string.h>
+
+#include "coordinator/internal.h"
+#include "coordinator/run.h"
+#include "model/document.h"
+
+#define READ_TRIES 10
+
+typedef struct holding {
+  bool is;
+  aon_bulk bulk;
+  aon_operation operation;
+} holding;
+
+static bool is_decided(aon_state state) { return state == AON_COMMITTING || state == AON_UNDOING || state == AON_COMMIT_FAILED; }
+
+/* A document in conflict shows what the store has: there is no image that is more right. */
+static bool shows_image(const holding *held) {
+  return held->is && !aon_state_terminal(held->bulk.state) && held->bulk.state != AON_UNDOING;
+}
+
+static aon_result look(aon_journal *journal, const aon_collection *collection, aon_text id, aon_arena *arena, holding *held, int64_t *ret_generation,
+                       aon_error *error) {
+  aon_result result = aon_journal_holder(journal, collection, id, arena, &held->is, &held->bulk, &held->operation, error);
+  return result ? result : aon_journal_generation(journal, collection->store, ret_generation, error);
+}
+
+static void give_image(const holding *held, aon_image *ret_image, aon_image *ret_pending) {
+  *ret_image = is_decided(held->bulk.state) ? held->operation.after : held->operation.before;
+  if (ret_pending)
+    *ret_pending = held->operation.after;
+}
+
+/* A stray: stamped by a bulk operation that rolled back. It is taken back by the sweep; a read does not show it. */
+static aon_result is_stray(aon_journal *journal, const aon_image *image, aon_arena *arena, bool *ret_stray, aon_error *error) {
+  bson_t view;
+  bson_iter_t at;
+  *ret_stray = false;
+  if (!image->bson || !aon_image_view(image, &view) || !bson_iter_init_find(&at, &view, "_bulkOperationId") || !BSON_ITER_HOLDS_UTF8(&at))
+    return AON_OK;
+  aon_bulk bulk;
+  aon_error failure = AON_ERROR_INIT;
+  aon_result result = aon_journal_get(journal, bson_iter_utf8(&at, NULL), arena, &bulk, &failure);
+  if (result == AON_USAGE)
+    return AON_OK; /* another journal's */
+  if (result && error)
+    *error = failure;
+  *ret_stray = !result && bulk.state == AON_ROLLED_BACK;
+  return result;
+}
+
+static aon_result read_committed(aon_engine *engine, aon_journal *journal, aon_store *store, const aon_collection *collection, aon_text id, bool *ret_settled,
+                                 aon_arena *arena, aon_image *ret_image, aon_image *ret_pending, aon_error *error) {
+  (void)engine;
+  holding before = {0}, after = {0};
+  int64_t first, second;
+  bool stray = false;
+  *ret_settled = true;
+  aon_result result = look(journal, collection, id, arena, &before, &first, error);
+  if (!result && shows_image(&before)) {
+    give_image(&before, ret_image, ret_pending);
+    return AON_OK;
+  }
+  if (!result)
+    result = aon_store_read(store, collection, &id, 1, arena, ret_image, error);
+  if (!result)
+    result = look(journal, collection, id, arena, &after, &second, error);
+  if (!result && shows_image(&after)) {
+    give_image(&after, ret_image, ret_pending);
+    return AON_OK;
+  }
+  if (!result)
+    result = is_stray(journal, ret_image, arena, &stray, error);
+  *ret_settled = first == second && !stray;
+  return result;
+}
+
+/* Waits until nobody works on it, then reads. */
+static aon_result read_locked(aon_engine *engine, aon_journal *journal, aon_store *store, const aon_collection *collection, aon_text id, int64_t wait_ms,
+                              aon_arena *arena, aon_image *ret_image, aon_error *error) {
+  int64_t until = aon_monotonic_ms(engine->env) + wait_ms;
+  for (;;) {
+    holding holder = {0};
+    int64_t first, second = 0;
+    aon_result result = look(journal, collection, id, arena, &holder, &first, error);
+    if (result)
+      return result;
+    if (!shows_image(&holder)) {
+      result = aon_store_read(store, collection, &id, 1, arena, ret_image, error);
+      if (!result)
+        result = look(journal, collection, id, arena, &holder, &second, error);
+      if (result || (!shows_image(&holder) && first == second))
+        return result;
+    }
+    if (aon_monotonic_ms(engine->env) >= until) {
+      result = aon_fail(error, AON_BUSY, "locked", "%s/%.*s is held by bulk operation %s. Try again later.", collection->name, (int)id.length, id.data,
+                        holder.is ? holder.bulk.id : "of another worker");
+      if (error && holder.is)
+        snprintf(error->held_by, sizeof error->held_by, "%s", holder.bulk.id);
+      return result;
+    }
+    aon_sleep_ms(engine->env, 50);
+  }
+}
+
+aon_result aon_document_get(aon_engine *engine, const aon_collection *collection, aon_text id, aon_read_mode mode, int64_t wait_ms, aon_arena *arena,
+                            aon_image *ret_image, aon_image *ret_pending, aon_error *error) {
+  aon_store *store;
+  aon_journal *journal;
+  if (ret_pending)
+    *ret_pending = (aon_image){0};
+  aon_result result = aon_engine_store_open(engine, collection->store, &store, error);
+  if (!result && mode == AON_READ_LATEST)
+    return aon_store_read(store, collection, &id, 1, arena, ret_image, error);
+  if (!result)
+    result = aon_engine_journal(engine, false, &journal, error);
+  for (int i = 0; !result && mode != AON_READ_LOCKED && i < READ_TRIES; i++) {
+    bool settled;
+    result = read_committed(engine, journal, store, collection, id, &settled, arena, ret_image, mode == AON_READ_PENDING ? ret_pending : NULL, error);
+    if (!result && settled)
+      return AON_OK;
+  }
+  return result ? result : read_locked(engine, journal, store, collection, id, wait_ms, arena, ret_image, error);
+}

@@ -1,0 +1,309 @@
+/* Recovery: what dead or expired workers left is brought to an end; housekeeping.
+ *
+ *   parsing … logged   -> rolled_back (nothing was written)          executing -> rolling_back
+ *   preparing          -> the last resource says: committing, or rolling_back
+ *   committing, rolling_back -> go on where it stopped                held      -> rolled back once its time is over
+ *   undoing            -> follows the bulk operation that takes it back
+ *
+ * Invariant: a bulk operation whose worker lives is never touched: the claim refuses. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/internal.h"
+#include "coordinator/run.h"
+#include "model/text.h"
+
+static void lost(aon_run *run) {
+  static const aon_error why = {.kind = AON_ENVIRONMENT, .operation = AON_NO_OPERATION, .code = "worker_lost",
+                                .sentence = "Its worker was lost before it came to an end."};
+  aon_run_fail(run, &why, NULL);
+}
+
+static aon_result roll_back_lost(aon_run *run, aon_error *error) {
+  AON_BUFFER_CLEANUP aon_buffer failure = {0};
+  lost(run);
+  aon_result result = aon_failure_to_json(&run->outcome->failure, &failure, error);
+  run->reached = run->operations;
+  aon_bulk_change change = {.failure = failure.data};
+  if (!result)
+    result = aon_run_move(run, AON_ROLLING_BACK, &change, error);
+  return result ? result : aon_run_rollback(run, error);
+}
+
+static aon_result recover_preparing(aon_run *run, aon_error *error) {
+  for (size_t i = 0; i < run->part_count; i++) {
+    if (!run->parts[i].last_resource)
+      continue;
+    aon_branch_state state;
+    aon_result result = aon_part_resolve(run, &run->parts[i], run->attempt, 0, &state, error);
+    if (result)
+      return result;
+    if (state == AON_BRANCH_COMMITTED) {
+      result = aon_run_move(run, AON_COMMITTING, NULL, error);
+      return result ? result : aon_run_finish(run, error);
+    }
+  }
+  return roll_back_lost(run, error);
+}
+
+static aon_result last_undo(void *context, const aon_bulk *bulk, aon_error *error) {
+  (void)error;
+  aon_state *state = context;
+  *state = bulk->state;
+  if (bulk->state == AON_COMMITTED && !strcmp(bulk->kind, "undo_part"))
+    *state = AON_ROLLED_BACK; /* a part of it was taken back: it stays committed */
+  return AON_END;
+}
+
+static aon_result recover_undoing(aon_run *run, aon_error *error) {
+  aon_state state = AON_STATE_COUNT;
+  aon_bulk_filter filter = {.undoes = run->id, .limit = 1};
+  aon_result result = aon_journal_list(run->journal, &filter, last_undo, &state, error);
+  if (result)
+    return result;
+  if (state != AON_STATE_COUNT && !aon_state_terminal(state))
+    return AON_OK; /* it is recovered itself, and settles this one */
+  aon_state to = state == AON_COMMITTED                                        ? AON_UNDONE
+                 : state == AON_ROLLBACK_FAILED || state == AON_COMMIT_FAILED ? AON_UNDO_FAILED
+                                                                              : AON_COMMITTED;
+  return aon_run_move(run, to, NULL, error);
+}
+
+static aon_result recover_held(aon_run *run, const aon_bulk *bulk, aon_error *error) {
+  if (aon_now_ms(run->env) < bulk->hold_until_ms) {
+    static const aon_bulk_change free_again = {.free_lease = true};
+    run->has_lease = false;
+    return aon_journal_update(run->journal, run->id, run->epoch, &free_again, error);
+  }
+  return roll_back_lost(run, error);
+}
+
+static aon_result recover_by_state(aon_run *run, const aon_bulk *bulk, aon_error *error) {
+  run->deaf = true;
+  run->recovering = true;
+  run->reached = run->operations;
+  aon_result result = bulk->state >= AON_LOGGED ? aon_parts_load(run, bulk->stores, error) : AON_OK;
+  if (result)
+    return result;
+  switch (bulk->state) {
+  case AON_PARSING:
+  case AON_VALIDATING:
+  case AON_PLANNING:
+  case AON_LOGGED:
+    lost(run);
+    return aon_run_conclude(run, AON_ROLLED_BACK, error);
+  case AON_EXECUTING: return roll_back_lost(run, error);
+  case AON_PREPARING: return recover_preparing(run, error);
+  case AON_COMMITTING: return aon_run_finish(run, error);
+  case AON_ROLLING_BACK: return aon_run_rollback(run, error);
+  case AON_HELD: return recover_held(run, bulk, error);
+  case AON_UNDOING: return recover_undoing(run, error);
+  default: return AON_OK;
+  }
+}
+
+aon_result aon_run_claim(aon_run *run, const char *id, aon_bulk *ret_bulk, aon_error *error) {
+  aon_process self = run->env->ops->process_self(run->env->context);
+  run->adopting_ms = aon_monotonic_ms(run->env);
+  aon_result result = aon_journal_claim(run->journal, id, &self, &run->arena, ret_bulk, error);
+  if (result)
+    return result;
+  aon_run_adopt(run, ret_bulk);
+  run->partial_undo = ret_bulk->kind && !strcmp(ret_bulk->kind, "undo_part");
+  return AON_OK;
+}
+
+typedef struct giving_up {
+  aon_run *run;
+  const char *why;
+} giving_up;
+
+static aon_result name_documents(void *context, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {
+  (void)part;
+  giving_up *g = context;
+  aon_result result = AON_OK;
+  for (size_t i = 0; !result && i < count; i++) {
+    char id[600];
+    snprintf(id, sizeof id, "%.*s", (int)operations[i].id.length, operations[i].id.data);
+    aon_conflict record = {.sequence = operations[i].sequence, .store = operations[i].collection->store, .collection = operations[i].collection->name,
+                           .document_id = id, .code = "gave_up", .sentence = g->why};
+    result = aon_journal_conflict_put(g->run->journal, g->run->id, g->run->epoch, &record, error);
+    g->run->conflicts++;
+  }
+  return result;
+}
+
+/* A transient failure of a rollback is tried again by the next sweep, but not for ever: after give_up every document that may still
+ * differ is named, and a person decides (aon rollback settles those that turn out to be as before). */
+static aon_result give_up_after(aon_run *run, const aon_bulk *bulk, const aon_error *why, aon_error *error) {
+  if (run->state != AON_ROLLING_BACK || aon_now_ms(run->env) - bulk->changed_ms < run->engine->config.give_up_ms)
+    return AON_OK;
+  giving_up g = {.run = run, .why = why->sentence};
+  aon_result result = aon_run_walk(run, 0, run->operations - 1, true, ~0u, NULL, name_documents, &g, error);
+  return result ? result : aon_run_conclude(run, AON_ROLLBACK_FAILED, error);
+}
+
+static aon_result recover_one(aon_engine *engine, aon_journal *journal, const char *id, const aon_run_options *options, aon_state *ret_before,
+                              aon_state *ret_after, aon_error *error) {
+  aon_outcome outcome = {0};
+  aon_run run;
+  aon_bulk bulk;
+  aon_run_begin(&run, engine, journal, options, &outcome);
+  aon_result result = aon_run_claim(&run, id, &bulk, error);
+  if (!result) {
+    *ret_before = bulk.state;
+    aon_error failure = AON_ERROR_INIT;
+    result = recover_by_state(&run, &bulk, &failure);
+    if (result) {
+      aon_error second = AON_ERROR_INIT;
+      if (give_up_after(&run, &bulk, &failure, &second))
+        aon_log(engine->env, AON_LOG_DEBUG, "%s", second.sentence);
+      if (aon_state_terminal(run.state))
+        result = AON_OK;
+      else if (error)
+        *error = failure;
+    }
+    *ret_after = run.state;
+    if (!aon_state_terminal(run.state) && run.state != AON_HELD) { /* given free for the next sweep */
+      static const aon_bulk_change free_again = {.free_lease = true};
+      aon_error ignored = AON_ERROR_INIT;
+      if (aon_journal_update(journal, run.id, run.epoch, &free_again, &ignored))
+        aon_log(engine->env, AON_LOG_DEBUG, "%s", ignored.sentence);
+    }
+  }
+  aon_run_end(&run);
+  aon_outcome_release(&outcome);
+  return result;
+}
+
+typedef struct open_list {
+  aon_arena arena;
+  const char **ids;
+  size_t count, capacity;
+} open_list;
+
+static aon_result gather_open(void *context, const aon_bulk *bulk, aon_error *error) {
+  open_list *list = context;
+  if (list->count == list->capacity) {
+    size_t capacity = list->capacity ? 2 * list->capacity : 64;
+    const char **grown = realloc(list->ids, capacity * sizeof *grown);
+    if (!grown)
+      return aon_fail_memory(error);
+    list->ids = grown;
+    list->capacity = capacity;
+  }
+  list->ids[list->count] = aon_arena_text(&list->arena, bulk->id, strlen(bulk->id));
+  return list->ids[list->count++] ? AON_OK : aon_fail_memory(error);
+}
+
+static const char *sentence_for(aon_state before, aon_state after) {
+  if (after == AON_COMMITTED)
+    return "It was decided; the rest was finished. All changes are in.";
+  if (after == AON_ROLLED_BACK)
+    return before <= AON_LOGGED ? "It was stopped before the first write. Nothing was changed." : "Everything was put back.";
+  if (after == AON_ROLLBACK_FAILED)
+    return "Rollback failed: documents need a person. Look with aon show, then decide with aon resolve.";
+  if (after == AON_COMMIT_FAILED)
+    return "The decision was made, but documents need a person. Look with aon show, then decide with aon resolve.";
+  if (after == AON_HELD)
+    return "It is on hold and waits for a person: aon resume or aon rollback.";
+  return "It is not at its end yet.";
+}
+
+typedef struct recovery {
+  aon_engine *engine;
+  aon_journal *journal;
+  const aon_run_options *options;
+  aon_recovered each;
+  void *context;
+  uint64_t recovered, open, person;
+} recovery;
+
+static aon_result recover_listed(recovery *r, const char *id, bool asked, aon_error *error) {
+  aon_state before = AON_STATE_COUNT, after = AON_STATE_COUNT;
+  aon_error failure = AON_ERROR_INIT;
+  aon_result result = recover_one(r->engine, r->journal, id, r->options, &before, &after, &failure);
+  if (result == AON_BUSY && !asked)
+    return AON_OK; /* its worker lives */
+  if (result && before == AON_STATE_COUNT) {
+    if (error)
+      *error = failure;
+    return result;
+  }
+  bool waiting = after == AON_HELD || after == AON_UNDOING;
+  if (result)
+    r->open++;
+  else if (before != after)
+    r->recovered++;
+  r->person += after == AON_ROLLBACK_FAILED || after == AON_COMMIT_FAILED || after == AON_UNDO_FAILED;
+  if (r->each && (result || before != after || (asked && waiting)))
+    r->each(r->context, id, before, after, result ? failure.sentence : sentence_for(before, after));
+  return AON_OK;
+}
+
+aon_result aon_recover(aon_engine *engine, const char *id, const aon_run_options *options, aon_recovered each, void *context, uint64_t *ret_recovered,
+                       uint64_t *ret_open, uint64_t *ret_person, aon_error *error) {
+  static const aon_state unfinished[] = {AON_PARSING,  AON_VALIDATING, AON_PLANNING, AON_LOGGED,      AON_EXECUTING,
+                                         AON_PREPARING, AON_COMMITTING, AON_HELD,     AON_ROLLING_BACK, AON_UNDOING};
+  recovery r = {.engine = engine, .options = options, .each = each, .context = context};
+  open_list list = {0};
+  aon_bulk_filter filter = {.states = unfinished, .state_count = sizeof unfinished / sizeof *unfinished};
+  aon_result result = aon_engine_journal(engine, true, &r.journal, error);
+  if (!result && id) {
+    AON_ARENA_CLEANUP aon_arena arena = {0};
+    aon_bulk bulk;
+    result = aon_journal_get(r.journal, id, &arena, &bulk, error);
+    if (!result && aon_state_terminal(bulk.state))
+      r.person += bulk.state == AON_ROLLBACK_FAILED || bulk.state == AON_COMMIT_FAILED || bulk.state == AON_UNDO_FAILED;
+    else if (!result)
+      result = recover_listed(&r, id, true, error);
+  } else if (!result) {
+    result = aon_journal_list(r.journal, &filter, gather_open, &list, error);
+    for (size_t i = list.count; !result && i-- > 0;) /* oldest first */
+      result = recover_listed(&r, list.ids[i], false, error);
+  }
+  aon_arena_release(&list.arena);
+  free(list.ids);
+  *ret_recovered = r.recovered;
+  *ret_open = r.open;
+  *ret_person = r.person;
+  return result;
+}
+
+/* Images past their retention are cleared, but for documents that still need a person. */
+static aon_result gather_stale(void *context, const aon_bulk *bulk, aon_error *error) {
+  void **pair = context;
+  int64_t now = *(int64_t *)pair[1];
+  if (bulk->test_mode || !bulk->images_until_ms || bulk->images_until_ms > now)
+    return AON_OK;
+  return gather_open(pair[0], bulk, error);
+}
+
+static aon_result clear_stale(aon_engine *engine, aon_journal *journal, aon_error *error) {
+  static const aon_state ended[] = {AON_COMMITTED, AON_ROLLED_BACK, AON_UNDONE, AON_PLANNED};
+  open_list list = {0};
+  int64_t now = aon_now_ms(engine->env);
+  void *pair[] = {&list, &now};
+  aon_bulk_filter filter = {.states = ended, .state_count = sizeof ended / sizeof *ended};
+  aon_result result = aon_journal_list(journal, &filter, gather_stale, pair, error);
+  for (size_t i = 0; !result && i < list.count; i++)
+    do
+      result = aon_journal_clear_images(journal, list.ids[i], error);
+    while (!result);
+  aon_arena_release(&list.arena);
+  free(list.ids);
+  return result == AON_END ? AON_OK : result;
+}
+
+aon_result aon_housekeep(aon_engine *engine, const aon_run_options *options, aon_error *error) {
+  aon_journal *journal;
+  uint64_t recovered, open, person, freed;
+  aon_result result = aon_engine_journal(engine, true, &journal, error);
+  if (!result)
+    result = aon_recover(engine, NULL, options, NULL, NULL, &recovered, &open, &person, error);
+  if (!result && recovered)
+    aon_log(engine->env, AON_LOG_WARNING, "%llu bulk operations that an earlier worker left were brought to an end", (unsigned long long)recovered);
+  if (!result)
+    result = aon_journal_sweep_locks(journal, &freed, error);
+  return result ? result : clear_stale(engine, journal, error);
+}

@@ -1,0 +1,600 @@
+/* Going back: every store as it was, nobody else's write lost.
+ *
+ *   open transactions -> aborted by their connection      prepared ones -> ROLLBACK PREPARED
+ *   committed transactions and batches -> before images in one transaction that turns their marker into *undone*
+ *   single writes -> before images one by one, each under the version just read
+ *
+ * Invariants:
+ *  - a conflict is in the journal before the transaction that leaves it out commits;
+ *  - replaying any step has the effect of once: a marker that says undone (or aborted) is never worked on again;
+ *  - rolled_back is said only when every part was proved restored. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/internal.h"
+#include "coordinator/run.h"
+#include "model/document.h"
+#include "model/text.h"
+
+#define SETTLE_ATTEMPT 1000000u /* attempts of settlements, far above those of resumes */
+
+typedef struct left_out { /* documents in conflict, by hash: all older operations on them are left alone too */
+  uint64_t *hashes;
+  size_t count, capacity;
+} left_out;
+
+typedef struct going_back {
+  aon_run *run;
+  aon_part *part;
+  aon_transaction *transaction; /* NULL: classes 4 and 5 */
+  aon_arena arena;              /* of one call */
+  aon_write *writes;
+  const aon_operation **of;     /* the operation of each write */
+  left_out left;
+  bool found_conflict; /* this pass met a new one: its transaction must not commit */
+  int64_t put_back;
+} going_back;
+
+static uint64_t hash_of(const aon_operation *operation) {
+  return aon_document_hash(operation->collection->store, operation->collection->name, operation->id);
+}
+
+static bool is_left_out(const left_out *left, uint64_t hash) {
+  for (size_t i = 0; i < left->count; i++)
+    if (left->hashes[i] == hash)
+      return true;
+  return false;
+}
+
+static aon_result leave_out(left_out *left, uint64_t hash, aon_error *error) {
+  if (left->count == left->capacity) {
+    size_t capacity = left->capacity ? 2 * left->capacity : 64;
+    uint64_t *grown = realloc(left->hashes, capacity * sizeof *grown);
+    if (!grown)
+      return aon_fail_memory(error);
+    left->hashes = grown;
+    left->capacity = capacity;
+  }
+  left->hashes[left->count++] = hash;
+  return AON_OK;
+}
+
+static aon_result conflict(going_back *g, const aon_operation *operation, const char *code, const char *sentence, const char *paths, aon_error *error) {
+  char id[600];
+  snprintf(id, sizeof id, "%.*s", (int)operation->id.length, operation->id.data);
+  aon_conflict record = {.sequence = operation->sequence, .store = operation->collection->store, .collection = operation->collection->name,
+                         .document_id = id, .code = code, .sentence = sentence, .paths = paths};
+  aon_result result = leave_out(&g->left, hash_of(operation), error);
+  if (!result && g->transaction) { /* the journal may be in this very database: it is written once the transaction is gone */
+    aon_store_abort(g->part->store, g->transaction);
+    g->transaction = NULL;
+    g->found_conflict = true;
+  }
+  if (!result)
+    result = aon_journal_conflict_put(g->run->journal, g->run->id, g->run->epoch, &record, error);
+  g->run->conflicts++;
+  return result;
+}
+
+static aon_result foreign_change(going_back *g, const aon_operation *operation, const char *paths, aon_error *error) {
+  char sentence[900];
+  const char *what = operation->kind == AON_CREATE   ? "was created by this upload and changed by somebody else since; it was not deleted"
+                     : operation->kind == AON_DELETE ? "was deleted by this upload and made anew by somebody else; it was not overwritten"
+                                                     : "has properties that both this upload and somebody else changed; their values were not overwritten";
+  snprintf(sentence, sizeof sentence, "%s/%s/%.*s %s. Choose: keep theirs, force ours back, or merge.", operation->collection->store,
+           operation->collection->name, (int)(operation->id.length > 300 ? 300 : operation->id.length), operation->id.data, what);
+  return conflict(g, operation, "foreign_change", sentence, paths, error);
+}
+
+static bool refused_for_good(aon_result result) { return result == AON_PERMANENT || result == AON_REJECTED; }
+
+static aon_result refused(going_back *g, const aon_operation *operation, const aon_error *why, aon_error *error) {
+  char sentence[1100];
+  snprintf(sentence, sizeof sentence, "%s/%s/%.*s could not be put back: %.700s", operation->collection->store, operation->collection->name,
+           (int)(operation->id.length > 300 ? 300 : operation->id.length), operation->id.data, why->sentence);
+  return conflict(g, operation, why->code, sentence, NULL, error);
+}
+
+static aon_result judge_all(going_back *g, const aon_operation *operations, size_t count, aon_image *images, size_t *ret_writes, aon_error *error) {
+  *ret_writes = 0;
+  const aon_shape *shape;
+  for (size_t i = 0; i < count; i++) {
+    if (g->left.count && is_left_out(&g->left, hash_of(&operations[i])))
+      continue;
+    aon_restore restore;
+    aon_result result = aon_store_describe(g->part->store, operations[i].collection, &shape, error);
+    if (!result)
+      result = aon_restore_judge(&operations[i], &images[i], shape->volatiles, &g->arena, &restore, error);
+    if (!result && restore.verdict == AON_RESTORE_CONFLICT)
+      result = foreign_change(g, &operations[i], restore.paths, error);
+    if (result)
+      return result;
+    if (restore.verdict != AON_RESTORE_WRITE)
+      continue;
+    g->writes[*ret_writes] = (aon_write){.collection = operations[i].collection, .id = operations[i].id, .expected = images[i],
+                                         .wanted = restore.target, .path = operations[i].path, .operation = operations[i].sequence};
+    g->of[(*ret_writes)++] = &operations[i];
+  }
+  return AON_OK;
+}
+
+/* Reads the documents of one call as they are now; neighbours of one collection in one read. */
+static aon_result read_now(going_back *g, const aon_operation *operations, size_t count, aon_image *images, aon_error *error) {
+  aon_text *ids = aon_arena_alloc(&g->arena, count * sizeof *ids);
+  if (!ids)
+    return aon_fail_memory(error);
+  for (size_t i = 0; i < count; i++)
+    ids[i] = operations[i].id;
+  for (size_t from = 0, to; from < count; from = to) {
+    for (to = from + 1; to < count && !strcmp(operations[to].collection->name, operations[from].collection->name);)
+      to++;
+    aon_result result = aon_store_read(g->part->store, operations[from].collection, ids + from, to - from, &g->arena, images + from, error);
+    if (result)
+      return result;
+  }
+  return AON_OK;
+}
+
+/* ---- classes 2 and 3: one transaction ---- */
+
+static aon_result restore_call(void *context, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {
+  (void)part;
+  going_back *g = context;
+  aon_arena_reset(&g->arena);
+  aon_image *images = aon_arena_alloc(&g->arena, count * sizeof *images);
+  if (!images)
+    return aon_fail_memory(error);
+  aon_result result = read_now(g, operations, count, images, error);
+  size_t writes = 0, failed = 0;
+  if (!result)
+    result = judge_all(g, operations, count, images, &writes, error);
+  if (result || g->found_conflict)
+    return result ? result : AON_END;
+  aon_error failure = AON_ERROR_INIT;
+  result = writes ? aon_store_apply(g->part->store, g->transaction, g->writes, writes, NULL, &failed, &failure) : AON_OK;
+  if (refused_for_good(result) && failed < writes) {
+    result = refused(g, g->of[failed], &failure, error);
+    return result ? result : AON_END;
+  }
+  if (result && error)
+    *error = failure;
+  if (!result) {
+    g->put_back += (int64_t)count;
+    aon_run_progress(g->run, g->run->reached - g->put_back, g->run->reached);
+  }
+  return result;
+}
+
+static aon_result drop_conflict(void *context, const aon_conflict *found, aon_error *error) {
+  going_back *g = context;
+  if (strcmp(found->store, g->part->name) || found->watched)
+    return AON_OK;
+  return aon_journal_conflict_drop(g->run->journal, g->run->id, g->run->epoch, found->sequence, error);
+}
+
+/* One pass over a committed branch. *ret_again: a conflict was found and left out; the rest must be done anew. */
+static aon_result restore_once(going_back *g, const aon_branch *branch, int64_t first, int64_t last, bool *ret_again, aon_error *error) {
+  *ret_again = false;
+  g->found_conflict = false;
+  aon_result result = aon_run_guard(g->run, g->part, error);
+  if (!result)
+    result = aon_store_begin(g->part->store, branch, AON_MARKER_UNDONE, &g->transaction, error);
+  if (result)
+    return result;
+  g->put_back = 0;
+  for (size_t i = 0; !result && i < g->run->part_count; i++) { /* all names of this database */
+    aon_part *part = &g->run->parts[i];
+    if (aon_part_leader(g->run, part) == g->part)
+      result = aon_run_walk(g->run, first, last, true, AON_CLASS_BIT(part->caps->store_class), part, restore_call, g, error);
+  }
+  if (result == AON_END && g->found_conflict) {
+    *ret_again = true;
+    return AON_OK;
+  }
+  if (!result)
+    result = aon_store_flush(g->part->store, g->transaction, error);
+  aon_transaction *transaction = g->transaction;
+  g->transaction = NULL;
+  if (result) {
+    if (transaction)
+      aon_store_abort(g->part->store, transaction);
+    return result;
+  }
+  return aon_store_commit(g->part->store, transaction, error);
+}
+
+static aon_result restore_branch(aon_run *run, aon_part *part, uint32_t attempt, uint32_t batch, int64_t first, int64_t last, aon_error *error) {
+  going_back g = {.run = run, .part = part};
+  aon_branch branch = {.bulk_id = run->id, .attempt = attempt, .batch = batch};
+  g.writes = calloc(run->engine->config.batch, sizeof *g.writes);
+  g.of = calloc(run->engine->config.batch, sizeof *g.of);
+  aon_result result = g.writes && g.of ? AON_OK : aon_fail_memory(error);
+  if (!result) /* found by a rollback that did not come to its end: looked for anew */
+    result = aon_journal_conflicts(run->journal, run->id, drop_conflict, &g, error);
+  for (uint32_t tries = 0; !result;) {
+    bool again;
+    aon_error failure = AON_ERROR_INIT;
+    result = restore_once(&g, &branch, first, last, &again, &failure);
+    if (!result && !again)
+      break;
+    if (result == AON_UNKNOWN || (aon_result_retryable(result) && ++tries < AON_RETRY_TRIES)) {
+      aon_branch_state state = AON_BRANCH_COMMITTED;
+      result = aon_run_pause(run, tries, AON_RETRY_LONGEST_MS, error);
+      if (!result)
+        result = aon_part_resolve(run, part, attempt, batch, &state, error);
+      if (!result && state != AON_BRANCH_COMMITTED)
+        break; /* the lost commit took effect */
+    } else if (result && error) {
+      *error = failure;
+    }
+  }
+  aon_arena_release(&g.arena);
+  free(g.writes);
+  free(g.of);
+  free(g.left.hashes);
+  return result;
+}
+
+/* Class 2 (and 1 after a lost decision never comes here): every attempt that may have committed. */
+static aon_result back_transaction(aon_run *run, aon_part *part, aon_error *error) {
+  uint32_t first = run->recovering ? 0 : run->attempt;
+  if (!run->recovering && !part->committed && !part->prepared)
+    return AON_OK; /* its transaction was ended by us without a commit: proved */
+  for (uint32_t attempt = run->attempt + 1; attempt-- > first;) {
+    if (part->caps->store_class == AON_CLASS_PREPARED) {
+      aon_branch branch = {.bulk_id = run->id, .attempt = attempt};
+      aon_result result = aon_store_abort_prepared(part->store, &branch, error);
+      if (result)
+        return result;
+    }
+    aon_branch_state state;
+    aon_result result = aon_part_resolve(run, part, attempt, 0, &state, error);
+    if (!result && state == AON_BRANCH_COMMITTED)
+      result = restore_branch(run, part, attempt, 0, 0, run->operations - 1, error);
+    if (result)
+      return result;
+  }
+  return AON_OK;
+}
+
+/* ---- classes 3 to 5: by announced batch, newest first ---- */
+
+typedef struct batch_list {
+  aon_run *run;
+  aon_arena arena;
+  aon_batch *items;
+  size_t count, capacity;
+} batch_list;
+
+static aon_result gather(void *context, const aon_batch *batch, aon_error *error) {
+  batch_list *list = context;
+  if (list->count == list->capacity) {
+    size_t capacity = list->capacity ? 2 * list->capacity : 256;
+    aon_batch *grown = realloc(list->items, capacity * sizeof *grown);
+    if (!grown)
+      return aon_fail_memory(error);
+    list->items = grown;
+    list->capacity = capacity;
+  }
+  list->items[list->count] = *batch;
+  list->items[list->count].store = aon_arena_text(&list->arena, batch->store, strlen(batch->store));
+  return list->items[list->count++].store ? AON_OK : aon_fail_memory(error);
+}
+
+static aon_result batch_is(aon_run *run, const aon_batch *batch, aon_batch_status status, aon_error *error) {
+  aon_batch changed = *batch;
+  changed.status = status;
+  changed.unanswered = false;
+  return aon_journal_batch(run->journal, run->id, run->epoch, &changed, error);
+}
+
+/* A request that was never answered may still arrive: nothing is compared before the horizon has passed since. */
+static aon_result wait_for_horizon(aon_run *run, const aon_part *part, const aon_batch *batch, aon_error *error) {
+  int64_t horizon = aon_store_configuration(part->store)->horizon_ms;
+  while (batch->unanswered || (run->recovering && batch->status == AON_BATCH_ANNOUNCED)) {
+    int64_t left = batch->at_ms + horizon - aon_now_ms(run->env);
+    if (left <= 0 || left > horizon)
+      return AON_OK;
+    aon_result result = aon_run_pause(run, 4, left, error);
+    if (result)
+      return result;
+  }
+  return AON_OK;
+}
+
+/* One document of class 4 or 5: read, judge, write under the version just read. */
+static aon_result back_one(going_back *g, const aon_operation *operation, aon_error *error) {
+  aon_error failure = AON_ERROR_INIT;
+  for (uint32_t i = 0; i < AON_RESTORE_TRIES; i++) {
+    aon_arena_reset(&g->arena);
+    aon_image now;
+    const aon_shape *shape;
+    aon_restore restore;
+    aon_result result = aon_run_guard(g->run, g->part, error);
+    if (!result)
+      result = aon_store_read(g->part->store, operation->collection, &operation->id, 1, &g->arena, &now, error);
+    if (!result)
+      result = aon_store_describe(g->part->store, operation->collection, &shape, error);
+    if (!result)
+      result = aon_restore_judge(operation, &now, shape->volatiles, &g->arena, &restore, error);
+    if (result)
+      return result;
+    if (restore.verdict == AON_RESTORE_DONE)
+      return AON_OK;
+    if (restore.verdict == AON_RESTORE_CONFLICT)
+      return foreign_change(g, operation, restore.paths, error);
+    aon_write write = {.collection = operation->collection, .id = operation->id, .expected = now, .wanted = restore.target, .path = operation->path,
+                       .operation = operation->sequence};
+    aon_write_state state = AON_WRITE_NOT_SENT;
+    size_t failed = 0;
+    result = aon_store_apply(g->part->store, NULL, &write, 1, &state, &failed, &failure);
+    if (!result)
+      return AON_OK;
+    if (refused_for_good(result) && strcmp(failure.code, "changed_meanwhile"))
+      return refused(g, operation, &failure, error);
+    if (!refused_for_good(result) && result != AON_UNKNOWN && !aon_result_retryable(result)) {
+      if (error)
+        *error = failure;
+      return result;
+    }
+    result = aon_run_pause(g->run, i, AON_RETRY_LONGEST_MS, error);
+    if (result)
+      return result;
+  }
+  if (!strcmp(failure.code, "changed_meanwhile"))
+    return refused(g, operation, &failure, error);
+  return aon_fail(error, AON_TRANSIENT, failure.code, "%s", failure.sentence);
+}
+
+static aon_result back_call(void *context, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {
+  (void)part;
+  going_back *g = context;
+  for (size_t i = 0; i < count; i++) {
+    if (g->left.count && is_left_out(&g->left, hash_of(&operations[i])))
+      continue;
+    aon_result result = back_one(g, &operations[i], error);
+    if (result)
+      return result;
+  }
+  return AON_OK;
+}
+
+static aon_result back_batch(going_back *g, const aon_batch *batch, aon_error *error) {
+  aon_run *run = g->run;
+  aon_result result = AON_OK;
+  if (g->part->caps->store_class == AON_CLASS_BATCH) {
+    aon_branch_state state;
+    result = aon_part_resolve(run, g->part, batch->attempt, batch->batch, &state, error);
+    if (!result && state == AON_BRANCH_COMMITTED)
+      result = restore_branch(run, g->part, batch->attempt, batch->batch, batch->first, batch->last, error);
+  } else {
+    result = wait_for_horizon(run, g->part, batch, error);
+    if (!result)
+      result = aon_run_walk(run, batch->first, batch->last, true, AON_CLASS_BIT(g->part->caps->store_class), g->part, back_call, g, error);
+  }
+  return result ? result : batch_is(run, batch, AON_BATCH_UNDONE, error);
+}
+
+static aon_result back_batches(aon_run *run, const batch_list *list, unsigned classes, aon_error *error) {
+  for (size_t p = 0; p < run->part_count; p++) {
+    aon_part *part = &run->parts[p];
+    if (!(classes & AON_CLASS_BIT(part->caps->store_class)) || !part->caps->can_undo)
+      continue;
+    going_back g = {.run = run, .part = part};
+    aon_result result = AON_OK;
+    if (part->caps->store_class != AON_CLASS_BATCH)
+      result = aon_journal_conflicts(run->journal, run->id, drop_conflict, &g, error);
+    for (size_t i = list->count; !result && i-- > 0;)
+      if (!strcmp(list->items[i].store, part->name) && list->items[i].status != AON_BATCH_UNDONE && list->items[i].status != AON_BATCH_REFUSED)
+        result = back_batch(&g, &list->items[i], error);
+    aon_arena_release(&g.arena);
+    free(g.left.hashes);
+    if (result)
+      return result;
+  }
+  return AON_OK;
+}
+
+/* ---- the whole ---- */
+
+/* The line for each operation is promised to people who read logs, also where the store takes all back at once. */
+static aon_result announce_operations(aon_run *run, aon_error *error) {
+  aon_log(run->env, AON_LOG_INFO, "[AtomicOperations] Starting rollback of %lld operations", (long long)run->reached);
+  if (run->env->log_level < AON_LOG_INFO || run->reached <= 0)
+    return AON_OK;
+  aon_entries *entries = NULL;
+  aon_result result = aon_entries_open(run->journal, run->id, 0, run->reached - 1, true, &entries, error);
+  while (!result) {
+    const aon_operation *operations;
+    size_t count;
+    bool cleared;
+    result = aon_entries_next(entries, &operations, &count, &cleared, error);
+    for (size_t i = count; !result && i-- > 0;)
+      aon_log(run->env, AON_LOG_INFO, "[AtomicOperations] Rolling back operation %lld: %s %s", (long long)operations[i].sequence,
+              aon_operation_name(operations[i].kind), operations[i].collection->name);
+  }
+  aon_entries_close(entries);
+  return result == AON_END ? AON_OK : result;
+}
+
+static aon_result count_open(void *context, const aon_conflict *found, aon_error *error) {
+  (void)error;
+  aon_run *run = context;
+  run->conflicts += !found->watched;
+  return AON_OK;
+}
+
+static aon_result note_extent(aon_run *run, aon_error *error) {
+  for (size_t i = 0; i < run->part_count; i++) {
+    const aon_part *part = &run->parts[i];
+    if (!aon_part_transactional(part) || run->reached <= 0)
+      continue;
+    aon_batch record = {.store = part->name, .attempt = run->attempt, .batch = 0, .first = 0, .last = run->reached - 1, .status = AON_BATCH_UNDONE};
+    aon_result result = aon_journal_batch(run->journal, run->id, run->epoch, &record, error);
+    if (result)
+      return result;
+  }
+  return AON_OK;
+}
+
+static aon_result take_all_back(aon_run *run, aon_error *error) {
+  batch_list list = {.run = run};
+  aon_parts_abort(run);
+  aon_result result = aon_journal_batches(run->journal, run->id, gather, &list, error);
+  for (size_t i = 0; !result && i < run->part_count; i++)
+    if (aon_part_transactional(&run->parts[i]) && run->parts[i].shares_with == i)
+      result = back_transaction(run, &run->parts[i], error);
+  if (!result)
+    result = back_batches(run, &list, AON_CLASS_BIT(AON_CLASS_BATCH) | AON_CLASS_BIT(AON_CLASS_CONDITIONAL) | AON_CLASS_BIT(AON_CLASS_PLAIN), error);
+  if (!result)
+    result = note_extent(run, error);
+  aon_arena_release(&list.arena);
+  free(list.items);
+  return result;
+}
+
+aon_result aon_run_rollback(aon_run *run, aon_error *error) {
+  run->deaf = true;
+  aon_result result = announce_operations(run, error);
+  if (!result)
+    result = take_all_back(run, error);
+  run->conflicts = 0;
+  if (!result)
+    result = aon_journal_conflicts(run->journal, run->id, count_open, run, error);
+  if (result) {
+    aon_log(run->env, AON_LOG_ERROR, "Rollback of bulk operation %s is not finished; recovery goes on with it", run->id);
+    return result;
+  }
+  if (run->conflicts) {
+    aon_log(run->env, AON_LOG_ERROR, "[AtomicOperations] Rollback failed: %llu documents need a person", (unsigned long long)run->conflicts);
+    return aon_run_conclude(run, AON_ROLLBACK_FAILED, error);
+  }
+  result = aon_run_conclude(run, AON_ROLLED_BACK, error);
+  if (!result) {
+    aon_log(run->env, AON_LOG_INFO, "[AtomicOperations] Rollback completed successfully");
+    aon_log(run->env, AON_LOG_ERROR, "Bulk upload failed, all changes rolled back");
+  }
+  return result;
+}
+
+/* ---- one conflict, by a person's choice or tried again ---- */
+
+static aon_result settle_write(going_back *g, const aon_operation *operation, const aon_image *now, const aon_image *target, bool *ret_settled,
+                               aon_error *error) {
+  aon_write write = {.collection = operation->collection, .id = operation->id, .expected = *now, .wanted = *target, .path = operation->path,
+                     .operation = operation->sequence};
+  size_t failed = 0;
+  if (!aon_part_transactional(g->part) && g->part->caps->store_class != AON_CLASS_BATCH) {
+    aon_write_state state = AON_WRITE_NOT_SENT;
+    aon_result result = aon_store_apply(g->part->store, NULL, &write, 1, &state, &failed, error);
+    *ret_settled = result == AON_OK;
+    return result;
+  }
+  /* A branch of its own for this document and this worker's epoch: its marker there means that its write went in already. */
+  aon_branch branch = {.bulk_id = g->run->id, .attempt = SETTLE_ATTEMPT + (uint32_t)g->run->epoch, .batch = (uint32_t)operation->sequence};
+  aon_transaction *transaction;
+  aon_result result = aon_store_begin(g->part->store, &branch, AON_MARKER_COMMIT, &transaction, error);
+  *ret_settled = result == AON_FENCED;
+  if (result)
+    return result == AON_FENCED ? AON_OK : result;
+  result = aon_store_apply(g->part->store, transaction, &write, 1, NULL, &failed, error);
+  if (!result)
+    result = aon_store_flush(g->part->store, transaction, error);
+  if (result)
+    aon_store_abort(g->part->store, transaction);
+  else
+    result = aon_store_commit(g->part->store, transaction, error);
+  *ret_settled = result == AON_OK;
+  return result;
+}
+
+static aon_result settle_once(going_back *g, const aon_operation *operation, const char *choice, const bson_t *merged, bool *ret_settled, aon_error *error) {
+  aon_arena_reset(&g->arena);
+  aon_image now, target = {0};
+  const aon_shape *shape;
+  aon_restore restore;
+  aon_result result = aon_store_read(g->part->store, operation->collection, &operation->id, 1, &g->arena, &now, error);
+  if (!result)
+    result = aon_store_describe(g->part->store, operation->collection, &shape, error);
+  if (result)
+    return result;
+  if (choice && !strcmp(choice, "force")) {
+    target = operation->before;
+  } else if (choice) {
+    result = aon_store_normalise(g->part->store, operation->collection, operation->id, merged, &g->arena, &target, error);
+  } else {
+    result = aon_restore_judge(operation, &now, shape->volatiles, &g->arena, &restore, error);
+    if (!result && restore.verdict != AON_RESTORE_WRITE) {
+      *ret_settled = restore.verdict == AON_RESTORE_DONE;
+      return AON_OK;
+    }
+    target = restore.target;
+  }
+  if (result)
+    return result;
+  if (!now.bson && !target.bson) {
+    *ret_settled = true;
+    return AON_OK;
+  }
+  return settle_write(g, operation, &now, &target, ret_settled, error);
+}
+
+/* A document that several of its operations changed goes back to before the first of them. */
+static aon_result first_before(void *context, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {
+  (void)part;
+  aon_operation *operation = ((void **)context)[0];
+  aon_arena *arena = ((void **)context)[1];
+  for (size_t i = 0; i < count; i++) {
+    if (strcmp(operations[i].collection->name, operation->collection->name) || operations[i].id.length != operation->id.length ||
+        memcmp(operations[i].id.data, operation->id.data, operation->id.length))
+      continue;
+    operation->before = (aon_image){0};
+    if (operations[i].before.bson) {
+      operation->before = operations[i].before;
+      operation->before.bson = aon_arena_copy(arena, operations[i].before.bson, operations[i].before.bson_length);
+      if (operations[i].before.token)
+        operation->before.token = aon_arena_copy(arena, operations[i].before.token, operations[i].before.token_length);
+      if (!operation->before.bson)
+        return aon_fail_memory(error);
+    }
+    operation->kind = operation->before.bson ? (operation->after.bson ? AON_UPDATE : AON_DELETE) : AON_CREATE;
+    return AON_END;
+  }
+  return AON_OK;
+}
+
+aon_result aon_conflict_settle(aon_run *run, const aon_conflict *found, const char *choice, const bson_t *merged, bool *ret_settled, aon_error *error) {
+  *ret_settled = false;
+  if (choice && !strcmp(choice, "keep_theirs")) {
+    *ret_settled = true;
+    return AON_OK;
+  }
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  going_back g = {.run = run, .part = aon_run_part(run, found->store)};
+  if (!g.part)
+    return aon_fail(error, AON_CORRUPT, "corrupt", "Store “%s” takes no part in bulk operation %s.", found->store, run->id);
+  aon_operation operation;
+  aon_result result = aon_run_operation(run, found->sequence, &arena, &operation, error);
+  void *context[] = {&operation, &arena};
+  if (!result)
+    result = aon_run_walk(run, 0, found->sequence - 1, false, ~0u, g.part, first_before, context, error);
+  if (result == AON_END)
+    result = AON_OK;
+  for (uint32_t i = 0; !result && i < AON_RESTORE_TRIES; i++) {
+    aon_error failure = AON_ERROR_INIT;
+    result = aon_run_guard(run, g.part, &failure);
+    if (!result)
+      result = settle_once(&g, &operation, choice, merged, ret_settled, &failure);
+    if (!result || *ret_settled)
+      break;
+    bool again = result == AON_TRANSIENT || !strcmp(failure.code, "changed_meanwhile") || !strcmp(failure.code, "duplicate");
+    if (!again || i + 1 == AON_RESTORE_TRIES) {
+      if (error)
+        *error = failure;
+      break;
+    }
+    result = aon_run_pause(run, i, AON_RETRY_LONGEST_MS, error);
+  }
+  aon_arena_release(&g.arena);
+  return result;
+}

@@ -1,0 +1,159 @@
+/* One bulk operation in the hands of this worker: what all files of the coordinator share. Internal to the room.
+ *
+ * Invariants:
+ *  - state, epoch and attempt are those of the last journal write that succeeded;
+ *  - nothing is sent to a store unless aon_run_guard has just said that the lease outlives the request;
+ *  - an open transaction of a part is ended (committed or aborted) before the run is closed. */
+#ifndef AON_COORDINATOR_RUN_H
+#define AON_COORDINATOR_RUN_H
+
+#include "coordinator/engine.h"
+
+#define AON_PARTS_LIMIT 64           /* stores in one bulk operation */
+#define AON_RESTORE_TRIES 5          /* writes of a restored document under the version just read */
+#define AON_RETRY_FIRST_MS 250       /* exponential back-off with jitter: first pause, longest pause */
+#define AON_RETRY_LONGEST_MS 5000
+#define AON_RETRY_TRIES 6            /* of a transient failure before the decision */
+#define AON_ENTRY_WARN_BYTES (1u << 20)
+#define AON_ENTRY_LIMIT_BYTES (16u << 20)
+
+typedef struct aon_part { /* one store's share in a bulk operation */
+  char name[64];
+  aon_store *store;
+  const aon_store_caps *caps;
+  int64_t operations;
+  bool last_resource;
+  bool rehearse;          /* applied, rolled back, and applied again before its commit */
+  aon_transaction *transaction;
+  bool prepared, committed; /* PREPARE or COMMIT was asked for: what became of it must be resolved */
+  uint32_t next_batch;
+  int64_t resume_from;    /* operations below it were applied by an earlier attempt (classes 3 to 5) */
+  size_t shares_with;     /* index of the part whose transaction it uses (same database), or its own */
+} aon_part;
+
+typedef struct aon_run {
+  aon_engine *engine;
+  aon_env *env;
+  aon_journal *journal;
+  aon_arena arena; /* lives as long as the run */
+  const aon_run_options *options;
+  aon_outcome *outcome;
+
+  char id[37];
+  int64_t epoch;
+  aon_state state;
+  uint32_t attempt;
+  bool has_lease;
+  int64_t adopting_ms; /* monotonic, before the submit or claim was asked; 0: not known */
+  int64_t lease_deadline_ms, renew_at_ms; /* monotonic */
+  bool recovering; /* another worker began it: every branch is resolved, nothing is taken as known */
+  bool deaf; /* past the point where a cancellation is heard: a rollback or a decision is being finished */
+
+  int64_t instant_ms; /* of the whole bulk operation */
+  int64_t operations;
+  int64_t fail_at; /* forced failure, < 0: none */
+  aon_part parts[AON_PARTS_LIMIT];
+  size_t part_count;
+  bool partial_undo;
+  bool keep_summary; /* its result's counts were written when it was logged */
+  uint64_t conflicts;
+  int64_t reached; /* operations that were applied before a failure, for the log */
+  char undoes[37];
+} aon_run;
+
+/* ---- life (run.c) ---- */
+void aon_run_begin(aon_run *run, aon_engine *engine, aon_journal *journal, const aon_run_options *options, aon_outcome *outcome);
+void aon_run_end(aon_run *run); /* aborts what is open, gives memory back; the journal is not touched */
+void aon_run_adopt(aon_run *run, const aon_bulk *bulk); /* after submit or claim: id, epoch, state, lease */
+/* An arrow of the table, with its audit event and progress. */
+aon_result aon_run_move(aon_run *run, aon_state to, const aon_bulk_change *change, aon_error *error) AON_MUST_USE;
+/* Renews the lease when a third has passed, hears cancellation; called between batches and while waiting. */
+aon_result aon_run_tick(aon_run *run, aon_error *error) AON_MUST_USE;
+/* The same, and the lease outlives a request of this store. */
+aon_result aon_run_guard(aon_run *run, const aon_part *part, aon_error *error) AON_MUST_USE;
+void aon_run_progress(aon_run *run, int64_t done, int64_t total);
+/* Pause number n (from 0) of a back-off with jitter; hears cancellation. AON_OK or what aon_run_tick said. */
+aon_result aon_run_pause(aon_run *run, uint32_t n, int64_t longest_ms, aon_error *error) AON_MUST_USE;
+void aon_run_fail(aon_run *run, const aon_error *error, const aon_operation *operation); /* keeps the first failure for the outcome */
+aon_result aon_run_event(aon_run *run, const char *what, const char *detail, aon_error *error) AON_MUST_USE;
+
+/* ---- parts (parts.c) ---- */
+aon_part *aon_run_part(aon_run *run, const char *store); /* NULL: takes no part */
+aon_result aon_run_part_add(aon_run *run, const char *store, aon_part **ret_part, aon_error *error) AON_MUST_USE;
+/* Chooses the last resource and what is rehearsed, writes who takes part as JSON. */
+aon_result aon_parts_decide(aon_run *run, aon_buffer *out, aon_error *error) AON_MUST_USE;
+aon_result aon_parts_load(aon_run *run, const char *json, aon_error *error) AON_MUST_USE; /* for recovery */
+aon_branch aon_part_branch(const aon_run *run, uint32_t batch);
+static inline bool aon_part_transactional(const aon_part *part) { return part->caps->store_class <= AON_CLASS_TRANSACTION; }
+
+/* ---- planning (plan.c): a sink that normalises, locks and logs ---- */
+typedef struct aon_planner aon_planner;
+aon_result aon_planner_open(aon_run *run, bool chains, aon_planner **ret_planner, aon_error *error) AON_MUST_USE;
+void aon_planner_close(aon_planner *planner);
+const aon_plan_sink *aon_planner_sink(aon_planner *planner);
+/* Logs what is buffered. AON_BUSY: somebody else holds a document; give the locks back and plan again. */
+aon_result aon_planner_flush(aon_planner *planner, aon_error *error) AON_MUST_USE;
+/* The last image that this plan gives the document, for chains: *ret_found false if it does not touch it. */
+aon_result aon_planner_chain(aon_planner *planner, const aon_collection *collection, aon_text id, aon_arena *arena, bool *ret_found,
+                             aon_image *ret_image, aon_error *error) AON_MUST_USE;
+aon_document_source aon_engine_source(aon_engine *engine);
+
+typedef aon_result (*aon_plan_make)(void *context, aon_run *run, aon_planner *planner, aon_error *error);
+/* Plans under locks, again and again while others hold documents, up to the time limit; ends in `logged`, or in `planned` for a dry run. */
+aon_result aon_plan_under_locks(aon_run *run, bool chains, aon_plan_make make, void *context, aon_error *error) AON_MUST_USE;
+
+/* ---- execution (execute.c, finish.c), going back (rollback.c, restore.c) ---- */
+/* The entries of a store's part in batches: consecutive operations that go by one part; see execute.c. */
+typedef aon_result (*aon_batch_do)(void *context, aon_part *part, const aon_operation *operations, size_t count, aon_error *error);
+/* Calls each with the operations first..last, split where the part (or the leader of its shared transaction) changes and by the
+ * store's limits; wanted: a bit for each class. backward: newest first, also inside a call. */
+aon_result aon_run_walk(aon_run *run, int64_t first, int64_t last, bool backward, unsigned wanted, const aon_part *only, aon_batch_do each,
+                        void *context, aon_error *error) AON_MUST_USE;
+#define AON_CLASS_BIT(store_class) (1u << (store_class))
+static inline aon_part *aon_part_leader(aon_run *run, aon_part *part) { return &run->parts[part->shares_with]; }
+/* Ends every open transaction without its effect. */
+void aon_parts_abort(aon_run *run);
+
+/* From `logged` (or resumed) to the end: committed, rolled_back, rollback_failed, commit_failed or held. */
+aon_result aon_run_execute(aon_run *run, aon_error *error) AON_MUST_USE;
+/* Sends what could not be taken back and so waited for the decision; an effect that was applied already counts as sent. */
+aon_result aon_run_effects(aon_run *run, aon_error *error) AON_MUST_USE;
+aon_result aon_run_finish(aon_run *run, aon_error *error) AON_MUST_USE;   /* from `committing` */
+aon_result aon_run_rollback(aon_run *run, aon_error *error) AON_MUST_USE; /* from `rolling_back` */
+aon_result aon_run_conclude(aon_run *run, aon_state terminal, aon_error *error) AON_MUST_USE; /* the terminal arrow, with the result; settles an undone one */
+aon_result aon_part_resolve(aon_run *run, aon_part *part, uint32_t attempt, uint32_t batch, aon_branch_state *ret_state, aon_error *error) AON_MUST_USE;
+
+/* What becomes of one document when an operation is taken back (docs/protocol.md, invariant 3). */
+typedef enum aon_restore_verdict {
+  AON_RESTORE_DONE,    /* nothing to write: never written, or their delete stands */
+  AON_RESTORE_WRITE,   /* write *ret_target (absent: delete) over current */
+  AON_RESTORE_CONFLICT /* a person must choose; paths (JSON array) say which properties */
+} aon_restore_verdict;
+typedef struct aon_restore {
+  aon_restore_verdict verdict;
+  aon_image target;
+  char *paths; /* in the arena, NULL: the whole document */
+} aon_restore;
+aon_result aon_restore_judge(const aon_operation *operation, const aon_image *current, const char *const *volatiles, aon_arena *arena,
+                             aon_restore *ret_restore, aon_error *error) AON_MUST_USE;
+/* Tries again to put one document of a conflict back. choice NULL: by the rule; "keep_theirs", "force", "merge" with the image to write. *ret_settled. */
+aon_result aon_conflict_settle(aon_run *run, const aon_conflict *conflict, const char *choice, const bson_t *merged, bool *ret_settled,
+                               aon_error *error) AON_MUST_USE;
+/* The operation behind a conflict, in the arena. */
+aon_result aon_run_operation(aon_run *run, int64_t sequence, aon_arena *arena, aon_operation *ret_operation, aon_error *error) AON_MUST_USE;
+
+/* Takes the lease of one that is there (recover.c). */
+aon_result aon_run_claim(aon_run *run, const char *id, aon_bulk *ret_bulk, aon_error *error) AON_MUST_USE;
+
+/* ---- results (outcome.c) ---- */
+aon_result aon_outcome_summary(const aon_outcome *outcome, aon_buffer *out, aon_error *error) AON_MUST_USE; /* what the journal keeps */
+aon_result aon_failure_to_json(const aon_failure *failure, aon_buffer *out, aon_error *error) AON_MUST_USE;
+aon_result aon_outcome_finish(aon_run *run, aon_error *error) AON_MUST_USE; /* fills outcome->json from the journal */
+aon_result aon_outcome_repeat(aon_engine *engine, aon_journal *journal, const aon_bulk *bulk, aon_outcome *outcome, aon_error *error) AON_MUST_USE;
+aon_result aon_result_json(aon_journal *journal, const aon_bulk *bulk, aon_buffer *out, aon_error *error) AON_MUST_USE;
+
+/* ---- small helpers (run.c) ---- */
+aon_result aon_content_digest(aon_env *env, const char *path, const char *const *options, char ret_hex[65], aon_error *error) AON_MUST_USE;
+const char *aon_operation_name(aon_operation_kind kind); /* "create" */
+bool aon_result_retryable(aon_result result);
+#endif

@@ -1,0 +1,113 @@
+/* Walking through the log of a bulk operation, part by part.
+ * Invariant: a callback never sees more operations at once than its store takes, nor two operations on one document. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "coordinator/internal.h"
+#include "coordinator/run.h"
+#include "model/text.h"
+
+typedef struct walk {
+  aon_run *run;
+  const aon_part *only;
+  unsigned wanted;
+  bool backward;
+  aon_batch_do each;
+  void *context;
+  aon_part *part; /* of the operations gathered */
+  aon_operation *operations;
+  uint64_t *hashes; /* of their documents, an open-addressing set */
+  size_t count, limit, bytes, slots;
+} walk;
+
+static aon_result give(walk *w, aon_error *error) {
+  if (!w->count)
+    return AON_OK;
+  aon_result result = aon_run_guard(w->run, w->part, error);
+  if (!result)
+    result = w->each(w->context, w->part, w->operations, w->count, error);
+  w->count = w->bytes = 0;
+  memset(w->hashes, 0, w->slots * sizeof *w->hashes);
+  return result;
+}
+
+static bool seen(walk *w, const aon_operation *operation) {
+  uint64_t hash = aon_document_hash(operation->collection->store, operation->collection->name, operation->id) | 1;
+  size_t at = (hash >> 1) & (w->slots - 1);
+  while (w->hashes[at]) {
+    if (w->hashes[at] == hash)
+      return true;
+    at = (at + 1) & (w->slots - 1);
+  }
+  w->hashes[at] = hash;
+  return false;
+}
+
+static aon_result take(walk *w, const aon_operation *operation, aon_error *error) {
+  aon_part *part = aon_run_part(w->run, operation->collection->store);
+  if (!part)
+    return aon_fail(error, AON_CORRUPT, "corrupt", "Operation %lld of bulk operation %s is for store “%s”, which takes no part in it.",
+                    (long long)operation->sequence, w->run->id, operation->collection->store);
+  if (!(w->wanted & AON_CLASS_BIT(part->caps->store_class)) || (w->only && w->only != part))
+    return AON_OK;
+  size_t bytes = (size_t)operation->before.bson_length + operation->after.bson_length;
+  size_t most = part->caps->batch_operations < w->limit ? part->caps->batch_operations : w->limit;
+  aon_result result = AON_OK;
+  if (w->count && (w->part != part || w->count >= most || (part->caps->batch_bytes && w->bytes + bytes > part->caps->batch_bytes)))
+    result = give(w, error);
+  if (!result && seen(w, operation)) {
+    result = give(w, error);
+    if (!result)
+      seen(w, operation);
+  }
+  if (result)
+    return result;
+  w->part = part;
+  w->operations[w->count++] = *operation;
+  w->bytes += bytes;
+  return AON_OK;
+}
+
+static aon_result cleared_images(const aon_run *run, aon_error *error) {
+  return aon_fail(error, AON_REJECTED, "images_cleared", "The images of bulk operation %s are no longer kept, so it can't be taken back.", run->id);
+}
+
+static aon_result walk_pieces(walk *w, aon_entries *entries, aon_error *error) {
+  for (;;) {
+    const aon_operation *operations;
+    size_t count;
+    bool cleared;
+    aon_result result = aon_entries_next(entries, &operations, &count, &cleared, error);
+    if (result)
+      return result == AON_END ? AON_OK : result;
+    if (cleared)
+      return cleared_images(w->run, error);
+    for (size_t i = 0; !result && i < count; i++)
+      result = take(w, &operations[w->backward ? count - 1 - i : i], error);
+    if (!result)
+      result = give(w, error); /* the operations live until the next piece */
+    if (result)
+      return result;
+  }
+}
+
+aon_result aon_run_walk(aon_run *run, int64_t first, int64_t last, bool backward, unsigned wanted, const aon_part *only, aon_batch_do each,
+                        void *context, aon_error *error) {
+  if (last < first)
+    return AON_OK;
+  walk w = {.run = run, .only = only, .wanted = wanted, .backward = backward, .each = each, .context = context, .limit = run->engine->config.batch};
+  for (w.slots = 64; w.slots < 2 * w.limit;)
+    w.slots *= 2;
+  w.operations = calloc(w.limit, sizeof *w.operations);
+  w.hashes = calloc(w.slots, sizeof *w.hashes);
+  aon_entries *entries = NULL;
+  aon_result result = w.operations && w.hashes ? AON_OK : aon_fail_memory(error);
+  if (!result)
+    result = aon_entries_open(run->journal, run->id, first, last, backward, &entries, error);
+  if (!result)
+    result = walk_pieces(&w, entries, error);
+  aon_entries_close(entries);
+  free(w.operations);
+  free(w.hashes);
+  return result;
+}
