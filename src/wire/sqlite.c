@@ -1,6 +1,7 @@
 /* SQLite connections. Invariants stand in wire/sqlite.h. */
 #include "wire/sqlite.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -207,4 +208,29 @@ aon_result aon_sqlite_run(aon_sqlite *database, sqlite3_stmt *statement, aon_err
 aon_result aon_sqlite_execute(aon_sqlite *database, const char *sql, aon_error *error) {
   int rc = sqlite3_exec(database->handle, sql, NULL, NULL, NULL);
   return rc ? aon_sqlite_fail(database, rc, "writing", error) : AON_OK;
+}
+
+aon_result aon_sqlite_identity(aon_env *env, const char *path, char ret_identity[AON_SQLITE_IDENTITY], aon_error *error) {
+  sqlite3_vfs *vfs = sqlite3_vfs_find(env->vfs);
+  if (!vfs)
+    return aon_fail(error, AON_ENVIRONMENT, "sqlite_missing", "SQLite has no file system layer named “%s”.", env->vfs ? env->vfs : "default");
+  char *full = calloc(1, (size_t)vfs->mxPathname + 1);
+  if (!full)
+    return aon_fail_memory(error);
+  int rc = vfs->xFullPathname(vfs, path, vfs->mxPathname, full);
+  if (rc != SQLITE_OK && rc != SQLITE_OK_SYMLINK) {
+    free(full);
+    return aon_fail_native(error, AON_ENVIRONMENT, "no_permission", rc, "The path “%s” can't be used for a database (%s).", path, sqlite3_errstr(rc));
+  }
+  size_t length = strlen(full);
+  if (length < AON_SQLITE_IDENTITY) {
+    memcpy(ret_identity, full, length + 1);
+  } else {
+    unsigned char digest[32];
+    crypto_generichash(digest, sizeof digest, (const unsigned char *)full, length, NULL, 0);
+    memcpy(ret_identity, "digest:", 7);
+    sodium_bin2hex(ret_identity + 7, 2 * sizeof digest + 1, digest, sizeof digest);
+  }
+  free(full);
+  return AON_OK;
 }

@@ -44,5 +44,10 @@ aon_result aon_sqlite_execute(aon_sqlite *database, const char *sql, aon_error *
  * permission, I/O environment; corrupt, not a database corrupt; no memory. */
 aon_result aon_sqlite_fail(aon_sqlite *database, int rc, const char *doing, aon_error *error);
 
+/* The file behind a path, whether it is there or not: absolute, links resolved; two paths of one file give one identity. A path too long for
+ * the buffer is given as its digest. So a store and a journal in one file are recognised (aon_store_caps.database). */
+#define AON_SQLITE_IDENTITY 256
+aon_result aon_sqlite_identity(aon_env *env, const char *path, char ret_identity[AON_SQLITE_IDENTITY], aon_error *error) AON_MUST_USE;
+
 #define AON_SQLITE_DONE __attribute__((cleanup(aon_sqlite_done)))
 #endif

@@ -1,0 +1,273 @@
+/* Reading SQLite: documents by id, and all that match.
+ *
+ * Invariants: a call sees one snapshot (one read transaction, or the open transaction); a row counts as the document asked for only if
+ * its key spells exactly that id, whatever collations and affinities let SQLite find it by. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/sqlite_internal.h"
+
+/* ---- by id ---- */
+
+static aon_result key_condition(const sqlite_table *table, size_t place, int *parameter, aon_buffer *sql, aon_error *error) {
+  const sqlite_column *column = &table->columns[table->keys[place]];
+  size_t count = sqlite_alternatives_count(column);
+  aon_result result = aon_buffer_text(sql, place ? " and " : " where ", error);
+  if (!result)
+    result = sqlite_quote(column->name, sql, error);
+  if (!result && count == 1)
+    result = aon_buffer_format(sql, error, " = ?%d", *parameter);
+  for (size_t i = 0; !result && count > 1 && i < count; i++)
+    result = aon_buffer_format(sql, error, "%s?%d%s", i ? ", " : " in (", *parameter + (int)i, i + 1 == count ? ")" : "");
+  *parameter += (int)count;
+  return result;
+}
+
+static aon_result prepare_by_id(sqlite_store *store, sqlite_table *table, aon_error *error) {
+  if (table->select_by_id)
+    return AON_OK;
+  AON_BUFFER_CLEANUP aon_buffer sql = {0};
+  int parameter = 1;
+  aon_result result = aon_buffer_format(&sql, error, "select %s from %s", table->select_list, table->quoted);
+  for (size_t i = 0; !result && i < table->key_count; i++)
+    result = key_condition(table, i, &parameter, &sql, error);
+  if (result)
+    return result;
+  int rc = sqlite3_prepare_v3(store->handle, sql.data, -1, SQLITE_PREPARE_PERSISTENT, &table->select_by_id, NULL);
+  return rc ? sqlite_failed(store, rc, "preparing to read", error) : AON_OK;
+}
+
+/* Is the current row the one with this id? Where SQLite compares keys by their bytes as text there is nothing to ask. */
+static aon_result is_it(sqlite_store *store, const sqlite_table *table, sqlite3_stmt *row, aon_text id, bool *ret_is, aon_error *error) {
+  *ret_is = true;
+  if (table->shape.document_table && !table->columns[0].collated)
+    return AON_OK;
+  for (size_t i = 0; i < table->column_count; i++)
+    sqlite_value_of(row, (int)i, &table->before[i]);
+  aon_buffer_clear(&store->key_text);
+  aon_result result = sqlite_row_id(store, table, table->before, &store->key_text, error);
+  *ret_is = !result && store->key_text.length == id.length && !memcmp(store->key_text.data, id.data, id.length);
+  return result;
+}
+
+static aon_result read_one(sqlite_store *store, sqlite_table *table, aon_text id, aon_arena *arena, aon_image *ret_image, aon_error *error) {
+  sqlite3_stmt *statement = table->select_by_id;
+  bool possible, is;
+  aon_arena_reset(&store->scratch_arena);
+  aon_result result = sqlite_bind_id(store, table, statement, id, &possible, error);
+  int rc = SQLITE_DONE;
+  while (!result && possible && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
+    result = is_it(store, table, statement, id, &is, error);
+    if (!result && is && ret_image->bson)
+      result = aon_fail(error, AON_PERMANENT, "ambiguous", "Several rows of %s/%s have the id “%.*s” (as text and as number, say). Repair them by hand.",
+                        store->name, table->name, id.length < 200 ? (int)id.length : 200, id.data);
+    else if (!result && is)
+      result = sqlite_row_image(store, table, statement, id, true, arena, ret_image, error);
+  }
+  if (!result && rc != SQLITE_DONE && rc != SQLITE_ROW)
+    result = sqlite_failed(store, rc, "reading", error);
+  sqlite3_reset(statement);
+  return result;
+}
+
+static aon_result read_all(sqlite_store *store, const aon_collection *collection, const aon_text *ids, size_t count, aon_arena *arena,
+                           aon_image *images, aon_error *error) {
+  sqlite_table *table;
+  aon_result result = sqlite_table_find(store, collection, true, &table, error);
+  if (result || !table->exists)
+    return result;
+  result = prepare_by_id(store, table, error);
+  for (size_t i = 0; !result && i < count; i++) {
+    if (sqlite_cancelled(store))
+      return sqlite_stopped(store, error);
+    result = read_one(store, table, ids[i], arena, &images[i], error);
+  }
+  sqlite3_clear_bindings(table->select_by_id);
+  return result;
+}
+
+aon_result sqlite_read(void *state, const aon_collection *collection, const aon_text *ids, size_t count, aon_arena *arena, aon_image *images,
+                       aon_error *error) {
+  sqlite_store *store = state;
+  sqlite_enter(store);
+  memset(images, 0, count * sizeof *images);
+  bool there;
+  aon_result result = sqlite_read_begin(store, &there, error);
+  if (result || !there)
+    return result;
+  result = read_all(store, collection, ids, count, arena, images, error);
+  sqlite_read_end(store);
+  return result;
+}
+
+/* ---- scan ---- */
+
+typedef struct scanning {
+  sqlite_store *store;
+  sqlite_table *table;
+  const aon_match *matches;
+  size_t count;
+  bool token;
+  aon_scan_each each;
+  void *context;
+} scanning;
+
+/* Can SQLite's JSON functions look for it? They take a label between quotes, in which nothing can be escaped. */
+static bool can_filter(const aon_match *match) {
+  return !strpbrk(match->property, "\"\\") && !(match->value.length && memchr(match->value.data, 0, match->value.length));
+}
+
+/* SQLite leaves out what certainly does not match; document_matches decides on the rest. What is no JSON, or may have escapes in its
+ * keys (which SQLite before 3.43 does not decode), is let through. */
+static aon_result document_conditions(const scanning *s, aon_buffer *sql, aon_error *error) {
+  aon_result result = AON_OK;
+  for (size_t i = 0; !result && i < s->count; i++)
+    if (can_filter(&s->matches[i]))
+      result = aon_buffer_format(sql, error,
+                                 "%s case when json_valid(doc) and not instr(doc, '\\u') then json_type(doc, ?%zu) <> 'text' or json_extract(doc, ?%zu) = "
+                                 "?%zu else 1 end",
+                                 sql->data && strstr(sql->data, " where ") ? " and" : " where ", 2 * i + 1, 2 * i + 1, 2 * i + 2);
+  return result;
+}
+
+static aon_result bind_document(const scanning *s, sqlite3_stmt *statement, aon_arena *arena, aon_error *error) {
+  aon_result result = AON_OK;
+  for (size_t i = 0; !result && i < s->count; i++) {
+    if (!can_filter(&s->matches[i]))
+      continue;
+    char *path = aon_arena_format(arena, "$.\"%s\"", s->matches[i].property);
+    if (!path)
+      return aon_fail_memory(error);
+    sqlite_value values[2] = {{.type = SQLITE_TEXT, .bytes = path, .length = strlen(path)},
+                              {.type = SQLITE_TEXT, .bytes = s->matches[i].value.data, .length = s->matches[i].value.length}};
+    for (int j = 0; !result && j < 2; j++)
+      result = sqlite_bind(s->store, statement, (int)(2 * i) + 1 + j, &values[j], error);
+  }
+  return result;
+}
+
+static aon_result column_conditions(const scanning *s, aon_buffer *sql, aon_error *error) {
+  aon_result result = AON_OK;
+  for (size_t i = 0; !result && i < s->count; i++) {
+    size_t at;
+    const sqlite_column *column = sqlite_column_find(s->table, s->matches[i].property, &at);
+    if (!column)
+      return sqlite_unknown_property(s->store, s->table, s->matches[i].property, AON_REJECTED, error);
+    result = aon_buffer_text(sql, i ? " and " : " where ", error);
+    if (!result)
+      result = sqlite_quote(column->name, sql, error);
+    for (size_t j = 0; !result && j < SQLITE_ALTERNATIVES; j++) /* those that a column can't have are bound as NULL */
+      result = aon_buffer_format(sql, error, "%s?%zu%s", j ? ", " : " in (", i * SQLITE_ALTERNATIVES + j + 1, j + 1 == SQLITE_ALTERNATIVES ? ")" : "");
+  }
+  return result;
+}
+
+static aon_result bind_columns(const scanning *s, sqlite3_stmt *statement, aon_error *error) {
+  aon_result result = AON_OK;
+  for (size_t i = 0; !result && i < s->count; i++) {
+    size_t at;
+    sqlite_value values[SQLITE_ALTERNATIVES];
+    sqlite_alternatives(s->store, sqlite_column_find(s->table, s->matches[i].property, &at), s->matches[i].value, values);
+    for (size_t j = 0; !result && j < SQLITE_ALTERNATIVES; j++)
+      result = sqlite_bind(s->store, statement, (int)(i * SQLITE_ALTERNATIVES + j) + 1, &values[j], error);
+  }
+  return result;
+}
+
+static aon_result prepare_scan(scanning *s, aon_arena *arena, sqlite3_stmt **ret_statement, aon_error *error) {
+  AON_BUFFER_CLEANUP aon_buffer sql = {0};
+  bool documents = s->table->shape.document_table;
+  aon_result result = aon_buffer_format(&sql, error, "select %s from %s", s->table->select_list, s->table->quoted);
+  if (!result)
+    result = documents ? document_conditions(s, &sql, error) : column_conditions(s, &sql, error);
+  if (result)
+    return result;
+  int rc = sqlite3_prepare_v2(s->store->handle, sql.data, -1, ret_statement, NULL);
+  if (rc)
+    return sqlite_failed(s->store, rc, "preparing to read", error);
+  return documents ? bind_document(s, *ret_statement, arena, error) : bind_columns(s, *ret_statement, error);
+}
+
+static bool property_matches(const bson_t *document, const aon_match *match) {
+  bson_iter_t at;
+  if (!bson_iter_init_find(&at, document, match->property))
+    return false;
+  uint32_t length;
+  switch (bson_iter_type(&at)) {
+  case BSON_TYPE_UTF8: {
+    const char *text = bson_iter_utf8(&at, &length);
+    return length == match->value.length && !memcmp(text, match->value.data, length);
+  }
+  case BSON_TYPE_BOOL: {
+    const char *text = bson_iter_bool(&at) ? "true" : "false";
+    return strlen(text) == match->value.length && !memcmp(text, match->value.data, match->value.length);
+  }
+  case BSON_TYPE_INT32:
+  case BSON_TYPE_INT64: return sqlite_value_matches(&(sqlite_value){.type = SQLITE_INTEGER, .integer = bson_iter_as_int64(&at)}, match->value);
+  case BSON_TYPE_DOUBLE: return sqlite_value_matches(&(sqlite_value){.type = SQLITE_FLOAT, .real = bson_iter_double(&at)}, match->value);
+  default: return false;
+  }
+}
+
+static bool row_matches(const scanning *s, const aon_image *image) {
+  bson_t document;
+  if (s->table->shape.document_table) {
+    if (!aon_image_view(image, &document))
+      return false;
+    for (size_t i = 0; i < s->count; i++)
+      if (!property_matches(&document, &s->matches[i]))
+        return false;
+    return true;
+  }
+  for (size_t i = 0; i < s->count; i++) {
+    size_t at;
+    if (!sqlite_column_find(s->table, s->matches[i].property, &at) || !sqlite_value_matches(&s->table->before[at], s->matches[i].value))
+      return false;
+  }
+  return true;
+}
+
+static aon_result scan_row(const scanning *s, sqlite3_stmt *statement, aon_arena *arena, aon_error *error) {
+  AON_BUFFER_CLEANUP aon_buffer id = {0};
+  for (size_t i = 0; i < s->table->column_count; i++)
+    sqlite_value_of(statement, (int)i, &s->table->before[i]);
+  aon_result result = sqlite_row_id(s->store, s->table, s->table->before, &id, error);
+  if (result)
+    return result;
+  aon_found found = {.id = {id.data ? id.data : "", id.length}};
+  result = sqlite_row_image(s->store, s->table, statement, found.id, s->token, arena, &found.image, error);
+  return result || !row_matches(s, &found.image) ? result : s->each(s->context, &found, error);
+}
+
+static aon_result scan_rows(scanning *s, aon_error *error) {
+  AON_ARENA_CLEANUP aon_arena bound = {0};
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  sqlite3_stmt *statement = NULL;
+  aon_arena_reset(&s->store->scratch_arena);
+  aon_result result = prepare_scan(s, &bound, &statement, error);
+  int rc = SQLITE_DONE;
+  while (!result && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
+    result = sqlite_cancelled(s->store) ? sqlite_stopped(s->store, error) : scan_row(s, statement, &arena, error);
+    aon_arena_reset(&arena);
+  }
+  if (!result && rc != SQLITE_DONE && rc != SQLITE_ROW)
+    result = sqlite_failed(s->store, rc, "reading", error);
+  sqlite3_finalize(statement);
+  return result == AON_END ? AON_OK : result;
+}
+
+aon_result sqlite_scan(void *state, const aon_collection *collection, const aon_match *matches, size_t count, const char *const *properties,
+                       aon_scan_each each, void *context, aon_error *error) {
+  sqlite_store *store = state;
+  sqlite_enter(store);
+  bool there;
+  aon_result result = sqlite_read_begin(store, &there, error);
+  if (result || !there)
+    return result;
+  scanning s = {.store = store, .matches = matches, .count = count, .token = !properties, .each = each, .context = context};
+  result = sqlite_table_find(store, collection, true, &s.table, error);
+  if (!result && s.table->exists)
+    result = scan_rows(&s, error);
+  sqlite_read_end(store);
+  return result;
+}
