@@ -44,23 +44,25 @@ static const uint8_t *nested(const bson_iter_t *value, uint32_t *ret_length) {
   return data;
 }
 
-static size_t count_of(const uint8_t *data, uint32_t length, const aon_comparison *ignore, const aon_place *place, bool *ret_whole) {
+static bool is_ignored(const aon_place *member, const aon_comparison *how) {
+  return aon_place_is_stamp(member, how) || aon_place_is_volatile(member, how);
+}
+
+static size_t count_of(const uint8_t *data, uint32_t length, const aon_comparison *how, const aon_place *place, bool *ret_whole) {
   bson_iter_t at;
   size_t count = 0;
   *ret_whole = bson_iter_init_from_data(&at, data, length);
   while (*ret_whole && bson_iter_next(&at)) {
     aon_place member = {place, bson_iter_key(&at)};
-    count += !aon_place_is_stamp(&member, ignore) && !aon_place_is_volatile(&member, ignore);
+    count += !is_ignored(&member, how);
   }
   *ret_whole = *ret_whole && at.err_off == 0;
   return count;
 }
 
 /* Equal if there are as many members that count in both, and each of a is found in b. */
-static bool members_equal(const uint8_t *a, uint32_t a_length, const uint8_t *b, uint32_t b_length, const aon_place *place,
-                          const aon_comparison *how, int depth) {
-  if (bytes_equal(a, a_length, b, b_length))
-    return true;
+static bool unordered_equal(const uint8_t *a, uint32_t a_length, const uint8_t *b, uint32_t b_length, const aon_place *place,
+                            const aon_comparison *how, int depth) {
   bool a_whole, b_whole;
   if (count_of(a, a_length, how, place, &a_whole) != count_of(b, b_length, how, place, &b_whole) || !a_whole || !b_whole)
     return false;
@@ -72,12 +74,43 @@ static bool members_equal(const uint8_t *a, uint32_t a_length, const uint8_t *b,
   aon_members_open_document(&others, &view);
   while (bson_iter_next(&at)) {
     aon_place member = {place, bson_iter_key(&at)};
-    if (aon_place_is_stamp(&member, how) || aon_place_is_volatile(&member, how))
+    if (is_ignored(&member, how))
       continue;
     if (!aon_members_find(&others, member.key, &other) || !aon_value_equal_at(&at, &other, &member, how, depth))
       return false;
   }
   return true;
+}
+
+static bool next_counting(bson_iter_t *at, const aon_place *place, const aon_comparison *how) {
+  while (bson_iter_next(at)) {
+    aon_place member = {place, bson_iter_key(at)};
+    if (!is_ignored(&member, how))
+      return true;
+  }
+  return false;
+}
+
+/* Most often both have the same order, so they are walked in step as long as that holds. */
+static bool members_equal(const uint8_t *a, uint32_t a_length, const uint8_t *b, uint32_t b_length, const aon_place *place,
+                          const aon_comparison *how, int depth) {
+  bson_iter_t left, right;
+  if (bytes_equal(a, a_length, b, b_length))
+    return true;
+  if (!bson_iter_init_from_data(&left, a, a_length) || !bson_iter_init_from_data(&right, b, b_length))
+    return false;
+  for (;;) {
+    bool more = next_counting(&left, place, how), more_right = next_counting(&right, place, how);
+    if (left.err_off || right.err_off || more != more_right)
+      return false;
+    if (!more)
+      return true;
+    aon_place member = {place, bson_iter_key(&left)};
+    if (strcmp(member.key, bson_iter_key(&right)) != 0)
+      return unordered_equal(a, a_length, b, b_length, place, how, depth);
+    if (!aon_value_equal_at(&left, &right, &member, how, depth))
+      return false;
+  }
 }
 
 static bool elements_equal(const bson_iter_t *a, const bson_iter_t *b, int depth) {

@@ -1,7 +1,8 @@
 /* JSON text to BSON in one pass, without a tree between: hundreds of thousands of documents a minute come through here.
  *
  * Invariants: what is accepted is RFC 8259 and nothing else; nothing of the content but names of keys gets into a sentence;
- * on failure the document is an empty one that needs no release. */
+ * the BSON never grows beyond the limit, however the text is made; on failure the document is an empty one that needs no release.
+ * Layout of an element (BSON 1.1): type, key, NUL, value. The type is filled in when the value is known. */
 #include <errno.h>
 #include <locale.h>
 #include <math.h>
@@ -15,8 +16,9 @@
 #define EXACT_POWER 22
 #define FEW_KEYS 16         /* up to here comparing all pairs beats sorting */
 #define SHOWN_KEY_BYTES 64  /* of a key in a sentence */
+#define STACK_BYTES 2048    /* BSON of most documents fits, so that only one block is allocated for them */
 
-typedef struct seen_key { /* offset: in the bytes of its object; position: in the text */
+typedef struct seen_key { /* offset: in the BSON; position: in the text */
   uint32_t hash, offset, length;
   size_t position;
 } seen_key;
@@ -26,12 +28,13 @@ typedef struct reader {
   aon_buffer scratch;
   seen_key *keys; /* of all objects that are open, the innermost one's last */
   size_t key_count, key_capacity;
-  size_t bytes; /* of BSON so far */
+  uint8_t *bson, *stack; /* bson is stack until that is too small */
+  size_t length, capacity;
   int depth;
   aon_error *error;
 } reader;
 
-static aon_result read_value(reader *r, bson_t *into, const char *key, size_t key_length);
+static aon_result read_value(reader *r, size_t type_at);
 
 static aon_result refuse(const reader *r, const char *where, const char *what) {
   size_t line = 1, column = 1;
@@ -53,10 +56,69 @@ static aon_result too_large(const reader *r) {
                   AON_DOCUMENT_BYTES_LIMIT >> 20);
 }
 
-/* Every value passes here before it is appended, so that a hostile text meets the limit while it is read, not after. */
-static aon_result account(reader *r, size_t key_length, size_t value_bytes) {
-  r->bytes += 2 + key_length + value_bytes;
-  return r->bytes > AON_DOCUMENT_BYTES_LIMIT ? too_large(r) : AON_OK;
+static aon_result grow(reader *r, size_t more) {
+  if (more > AON_DOCUMENT_BYTES_LIMIT || r->length + more > AON_DOCUMENT_BYTES_LIMIT)
+    return too_large(r);
+  size_t capacity = r->capacity;
+  while (capacity < r->length + more)
+    capacity *= 2;
+  uint8_t *bson = realloc(r->bson == r->stack ? NULL : r->bson, capacity);
+  if (!bson)
+    return aon_fail_memory(r->error);
+  if (r->bson == r->stack)
+    memcpy(bson, r->stack, r->length);
+  r->bson = bson;
+  r->capacity = capacity;
+  return AON_OK;
+}
+
+/* Room for so many bytes more at the end. */
+static inline aon_result reserve(reader *r, size_t more) {
+  return more <= r->capacity - r->length ? AON_OK : grow(r, more);
+}
+
+static aon_result put_bytes(reader *r, const void *bytes, size_t length) {
+  aon_result result = reserve(r, length);
+  if (!result) {
+    memcpy(r->bson + r->length, bytes, length);
+    r->length += length;
+  }
+  return result;
+}
+
+static void set_length(reader *r, size_t at, size_t length) {
+  uint32_t little = BSON_UINT32_TO_LE((uint32_t)length);
+  memcpy(r->bson + at, &little, sizeof little);
+}
+
+static aon_result put_number(reader *r, size_t type_at, bson_type_t type, uint64_t bits) {
+  r->bson[type_at] = (uint8_t)type;
+  bits = BSON_UINT64_TO_LE(bits);
+  return put_bytes(r, &bits, sizeof bits);
+}
+
+static aon_result put_text(reader *r, size_t type_at, const char *text, size_t length) {
+  aon_result result = length < AON_DOCUMENT_BYTES_LIMIT ? reserve(r, length + 5) : too_large(r);
+  if (result)
+    return result;
+  r->bson[type_at] = BSON_TYPE_UTF8;
+  set_length(r, r->length, length + 1);
+  memcpy(r->bson + r->length + 4, text, length);
+  r->length += length + 5;
+  r->bson[r->length - 1] = 0;
+  return AON_OK;
+}
+
+/* Type (yet unknown), key, NUL. */
+static aon_result put_key(reader *r, const char *key, size_t length, size_t *ret_type_at) {
+  aon_result result = length < AON_DOCUMENT_BYTES_LIMIT ? reserve(r, length + 2) : too_large(r);
+  if (result)
+    return result;
+  *ret_type_at = r->length;
+  memcpy(r->bson + r->length + 1, key, length);
+  r->length += length + 2;
+  r->bson[r->length - 1] = 0;
+  return AON_OK;
 }
 
 static void skip_space(reader *r) {
@@ -113,11 +175,9 @@ static aon_result read_escape(reader *r) { /* at stands behind the backslash */
 
 /* Moves over plain characters; stops at a quote, a backslash, or what may not stand in a string. */
 static void skip_plain(reader *r) {
-  while (r->at < r->end) {
-    unsigned char c = (unsigned char)*r->at;
-    if (c == '"' || c == '\\' || c < 0x20)
-      return;
-    size_t length = c < 0x80 ? 1 : utf8_length((const unsigned char *)r->at, (size_t)(r->end - r->at));
+  for (;;) {
+    r->at += plain_length(r->at, (size_t)(r->end - r->at));
+    size_t length = r->at < r->end && (unsigned char)*r->at >= 0x80 ? utf8_length((const unsigned char *)r->at, (size_t)(r->end - r->at)) : 0;
     if (length == 0)
       return;
     r->at += length;
@@ -215,7 +275,7 @@ static aon_result double_any(reader *r, const char *start, const char *end, doub
   return AON_OK;
 }
 
-static aon_result append_integer(reader *r, bson_t *into, const char *key, size_t key_length, const char *start, const char *end) {
+static aon_result read_integer(reader *r, size_t type_at, const char *start, const char *end) {
   bool negative = *start == '-';
   uint64_t value = 0;
   for (const char *p = start + negative; p < end; p++)
@@ -223,13 +283,10 @@ static aon_result append_integer(reader *r, bson_t *into, const char *key, size_
       return refuse(r, start, "the integer is beyond 64 bits");
   if (value > (uint64_t)INT64_MAX + negative)
     return refuse(r, start, "the integer is beyond 64 bits");
-  aon_result result = account(r, key_length, 8);
-  if (result)
-    return result;
-  return bson_append_int64(into, key, (int)key_length, (int64_t)(negative ? 0 - value : value)) ? AON_OK : too_large(r);
+  return put_number(r, type_at, BSON_TYPE_INT64, negative ? 0 - value : value);
 }
 
-static aon_result read_number(reader *r, bson_t *into, const char *key, size_t key_length) {
+static aon_result read_number(reader *r, size_t type_at) {
   const char *start = r->at, *at = start + (*start == '-'), *digits = at;
   at = skip_digits(at, r->end);
   if (at == digits)
@@ -251,14 +308,16 @@ static aon_result read_number(reader *r, bson_t *into, const char *key, size_t k
   }
   r->at = at;
   if (at == whole)
-    return append_integer(r, into, key, key_length, start, at);
+    return read_integer(r, type_at, start, at);
   double value;
   aon_result result = double_simple(start, at, &value) ? AON_OK : double_any(r, start, at, &value);
-  if (result || (result = account(r, key_length, 8)))
+  if (result)
     return result;
   if (!isfinite(value))
     return refuse(r, start, "the number is too large");
-  return bson_append_double(into, key, (int)key_length, value) ? AON_OK : too_large(r);
+  uint64_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return put_number(r, type_at, BSON_TYPE_DOUBLE, bits);
 }
 
 static bool take_word(reader *r, const char *word, size_t length) {
@@ -268,20 +327,16 @@ static bool take_word(reader *r, const char *word, size_t length) {
   return true;
 }
 
-static aon_result read_word(reader *r, bson_t *into, const char *key, size_t key_length) {
-  aon_result result = account(r, key_length, 1);
-  if (result)
-    return result;
-  bool added;
-  if (take_word(r, "true", 4))
-    added = bson_append_bool(into, key, (int)key_length, true);
-  else if (take_word(r, "false", 5))
-    added = bson_append_bool(into, key, (int)key_length, false);
-  else if (take_word(r, "null", 4))
-    added = bson_append_null(into, key, (int)key_length);
-  else
+static aon_result read_word(reader *r, size_t type_at) {
+  if (take_word(r, "null", 4)) {
+    r->bson[type_at] = BSON_TYPE_NULL;
+    return AON_OK;
+  }
+  bool value = take_word(r, "true", 4);
+  if (!value && !take_word(r, "false", 5))
     return refuse(r, r->at, "a value is expected here");
-  return added ? AON_OK : too_large(r);
+  r->bson[type_at] = BSON_TYPE_BOOL;
+  return put_bytes(r, &(uint8_t){value}, 1);
 }
 
 static uint32_t key_hash(const char *key, size_t length) {
@@ -291,7 +346,7 @@ static uint32_t key_hash(const char *key, size_t length) {
   return hash;
 }
 
-static aon_result note_key(reader *r, const bson_t *object, const char *key, size_t length, size_t position) {
+static aon_result note_key(reader *r, const char *key, size_t length, size_t position) {
   if (memchr(key, 0, length))
     return refuse(r, r->text + position, "a key may not hold the character NUL");
   if (r->key_count == r->key_capacity) {
@@ -302,23 +357,23 @@ static aon_result note_key(reader *r, const bson_t *object, const char *key, siz
     r->keys = keys;
     r->key_capacity = capacity;
   }
-  /* The next element begins where the object's closing byte is now, its key one byte later. */
   r->keys[r->key_count++] =
-      (seen_key){.hash = key_hash(key, length), .offset = object->len, .length = (uint32_t)length, .position = position};
+      (seen_key){.hash = key_hash(key, length), .offset = (uint32_t)r->length + 1, .length = (uint32_t)length, .position = position};
   return AON_OK;
 }
 
-static int compare_keys(const void *left, const void *right, void *object_bytes) {
+static int compare_keys(const void *left, const void *right, void *bson) {
   const seen_key *a = left, *b = right;
   if (a->hash != b->hash)
     return a->hash < b->hash ? -1 : 1;
   if (a->length != b->length)
     return a->length < b->length ? -1 : 1;
-  const char *bytes = object_bytes;
+  const uint8_t *bytes = bson;
   return memcmp(bytes + a->offset, bytes + b->offset, a->length);
 }
 
-static aon_result refuse_doubled(const reader *r, const char *bytes, const seen_key *a, const seen_key *b) {
+static aon_result refuse_doubled(const reader *r, const seen_key *a, const seen_key *b) {
+  const char *bytes = (const char *)r->bson;
   const seen_key *second = a->position > b->position ? a : b;
   size_t shown = second->length > SHOWN_KEY_BYTES ? SHOWN_KEY_BYTES : second->length;
   while (shown < second->length && shown > 0 && ((unsigned char)bytes[second->offset + shown] & 0xc0) == 0x80)
@@ -329,159 +384,132 @@ static aon_result refuse_doubled(const reader *r, const char *bytes, const seen_
 }
 
 /* Looks at the keys of one object once it is read whole: their bytes stand in it. */
-static aon_result check_doubled(reader *r, const bson_t *object, size_t first) {
+static aon_result check_doubled(reader *r, size_t first) {
   size_t count = r->key_count - first;
   if (count < 2)
     return AON_OK;
   seen_key *keys = r->keys + first;
-  char *bytes = (char *)(uintptr_t)bson_get_data(object);
   if (count <= FEW_KEYS) {
     for (size_t i = 1; i < count; i++)
       for (size_t j = 0; j < i; j++)
-        if (keys[i].hash == keys[j].hash && compare_keys(&keys[i], &keys[j], bytes) == 0)
-          return refuse_doubled(r, bytes, &keys[i], &keys[j]);
+        if (keys[i].hash == keys[j].hash && compare_keys(&keys[i], &keys[j], r->bson) == 0)
+          return refuse_doubled(r, &keys[i], &keys[j]);
     return AON_OK;
   }
-  qsort_r(keys, count, sizeof *keys, compare_keys, bytes);
+  qsort_r(keys, count, sizeof *keys, compare_keys, r->bson);
   for (size_t i = 1; i < count; i++)
-    if (compare_keys(&keys[i - 1], &keys[i], bytes) == 0)
-      return refuse_doubled(r, bytes, &keys[i - 1], &keys[i]);
+    if (compare_keys(&keys[i - 1], &keys[i], r->bson) == 0)
+      return refuse_doubled(r, &keys[i - 1], &keys[i]);
   return AON_OK;
 }
 
-static aon_result read_member(reader *r, bson_t *into) {
+static aon_result read_member(reader *r) {
   if (r->at == r->end || *r->at != '"')
     return refuse(r, r->at, "a key in quotes is expected here");
-  size_t position = (size_t)(r->at++ - r->text);
+  size_t position = (size_t)(r->at++ - r->text), length, type_at;
   const char *key;
-  size_t length;
   aon_result result = read_string(r, &key, &length);
-  if (result || (result = note_key(r, into, key, length, position)))
+  if (result || (result = note_key(r, key, length, position)) || (result = put_key(r, key, length, &type_at)))
     return result;
-  char kept[256]; /* scratch serves the value too, so a key that stands there moves out */
-  char *moved = NULL;
-  if (key == r->scratch.data && length) {
-    moved = length < sizeof kept ? kept : malloc(length);
-    if (!moved)
-      return aon_fail_memory(r->error);
-    key = memcpy(moved, key, length);
-  }
   skip_space(r);
-  if (r->at == r->end || *r->at != ':') {
-    result = refuse(r, r->at, "a colon is expected here");
-  } else {
-    r->at++;
-    skip_space(r);
-    result = read_value(r, into, key, length);
-  }
-  if (moved != kept)
-    free(moved);
-  return result;
+  if (r->at == r->end || *r->at != ':')
+    return refuse(r, r->at, "a colon is expected here");
+  r->at++;
+  skip_space(r);
+  return read_value(r, type_at);
 }
 
-/* at stands behind the opening brace. */
-static aon_result read_object(reader *r, bson_t *into) {
-  size_t first = r->key_count;
-  skip_space(r);
-  if (r->at < r->end && *r->at == '}') {
-    r->at++;
-    return AON_OK;
-  }
-  for (;;) {
-    aon_result result = read_member(r, into);
-    if (result)
-      return result;
-    skip_space(r);
-    if (r->at == r->end || (*r->at != ',' && *r->at != '}'))
-      return refuse(r, r->at, "a comma or } is expected here");
-    if (*r->at++ == '}') {
-      result = check_doubled(r, into, first);
-      r->key_count = first;
-      return result;
-    }
-    skip_space(r);
-  }
+static aon_result read_element(reader *r, uint32_t index) {
+  char buffer[16];
+  const char *key;
+  size_t length = bson_uint32_to_string(index, &key, buffer, sizeof buffer), type_at;
+  aon_result result = put_key(r, key, length, &type_at);
+  return result ? result : read_value(r, type_at);
 }
 
-static aon_result read_array(reader *r, bson_t *into) {
+/* at stands behind the opening bracket; moves behind the closing one. */
+static aon_result read_members(reader *r, bool object) {
+  char closing = object ? '}' : ']';
   skip_space(r);
-  if (r->at < r->end && *r->at == ']') {
+  if (r->at < r->end && *r->at == closing) {
     r->at++;
     return AON_OK;
   }
   for (uint32_t index = 0;; index++) {
-    char buffer[16];
-    const char *key;
-    size_t length = bson_uint32_to_string(index, &key, buffer, sizeof buffer);
-    aon_result result = read_value(r, into, key, length);
+    aon_result result = object ? read_member(r) : read_element(r, index);
     if (result)
       return result;
     skip_space(r);
-    if (r->at == r->end || (*r->at != ',' && *r->at != ']'))
-      return refuse(r, r->at, "a comma or ] is expected here");
-    if (*r->at++ == ']')
+    if (r->at == r->end || (*r->at != ',' && *r->at != closing))
+      return refuse(r, r->at, object ? "a comma or } is expected here" : "a comma or ] is expected here");
+    if (*r->at++ == closing)
       return AON_OK;
     skip_space(r);
   }
 }
 
-static aon_result read_nested(reader *r, bson_t *into, const char *key, size_t key_length) {
-  bool object = *r->at == '{';
+/* An object or array; at stands on its opening bracket. */
+static aon_result read_nested(reader *r) {
   if (++r->depth > AON_DOCUMENT_DEPTH_LIMIT)
     return refuse(r, r->at, "objects and arrays are nested too deep");
-  aon_result result = account(r, key_length, 5);
-  if (result)
+  bool object = *r->at++ == '{';
+  size_t start = r->length, first = r->key_count;
+  aon_result result = put_bytes(r, "\0\0\0", 4);
+  if (result || (result = read_members(r, object)) || (result = put_bytes(r, "", 1)))
     return result;
-  r->at++;
-  bson_t child;
-  bool begun = object ? bson_append_document_begin(into, key, (int)key_length, &child)
-                      : bson_append_array_begin(into, key, (int)key_length, &child);
-  if (!begun)
-    return too_large(r);
-  result = object ? read_object(r, &child) : read_array(r, &child);
-  bool ended = object ? bson_append_document_end(into, &child) : bson_append_array_end(into, &child);
+  set_length(r, start, r->length - start);
+  if (object)
+    result = check_doubled(r, first);
+  r->key_count = first;
   r->depth--;
-  return result ? result : ended ? AON_OK : too_large(r);
+  return result;
 }
 
-static aon_result read_value(reader *r, bson_t *into, const char *key, size_t key_length) {
+static aon_result read_value(reader *r, size_t type_at) {
   if (r->at == r->end)
     return refuse(r, r->at, "the text ends too early");
   char c = *r->at;
-  if (c == '{' || c == '[')
-    return read_nested(r, into, key, key_length);
+  if (c == '{' || c == '[') {
+    r->bson[type_at] = c == '{' ? BSON_TYPE_DOCUMENT : BSON_TYPE_ARRAY;
+    return read_nested(r);
+  }
   if (c == '-' || (c >= '0' && c <= '9'))
-    return read_number(r, into, key, key_length);
+    return read_number(r, type_at);
   if (c != '"')
-    return read_word(r, into, key, key_length);
+    return read_word(r, type_at);
   r->at++;
   const char *text;
   size_t length;
   aon_result result = read_string(r, &text, &length);
-  if (result || (result = account(r, key_length, length + 5)))
+  return result ? result : put_text(r, type_at, text, length);
+}
+
+static aon_result read_document(reader *r) {
+  skip_space(r);
+  if (r->at == r->end || *r->at != '{')
+    return refuse(r, r->at, "an object is expected here");
+  aon_result result = read_nested(r);
+  if (result)
     return result;
-  return bson_append_utf8(into, key, (int)key_length, length ? text : "", (int)length) ? AON_OK : too_large(r);
+  skip_space(r);
+  return r->at == r->end ? AON_OK : refuse(r, r->at, "nothing may follow the object");
 }
 
 aon_result aon_document_from_json(const char *text, size_t length, bson_t *ret_document, aon_error *error) {
-  reader r = {.text = text, .at = text, .end = text + length, .bytes = 5, .depth = 1, .error = error};
+  uint8_t stack[STACK_BYTES];
+  reader r = {.text = text, .at = text, .end = text + length, .bson = stack, .stack = stack, .capacity = sizeof stack, .error = error};
   bson_init(ret_document);
-  aon_result result;
-  skip_space(&r);
-  if (r.at == r.end || *r.at != '{') {
-    result = refuse(&r, r.at, "an object is expected here");
-  } else {
-    r.at++;
-    result = read_object(&r, ret_document);
-    skip_space(&r);
-    if (!result && r.at != r.end)
-      result = refuse(&r, r.at, "nothing may follow the object");
+  aon_result result = read_document(&r);
+  if (!result) {
+    uint8_t *bytes = bson_reserve_buffer(ret_document, (uint32_t)r.length);
+    if (bytes)
+      memcpy(bytes, r.bson, r.length);
+    else
+      result = aon_fail_memory(error);
   }
+  if (r.bson != stack)
+    free(r.bson);
   aon_buffer_release(&r.scratch);
   free(r.keys);
-  if (result) {
-    bson_destroy(ret_document);
-    bson_init(ret_document);
-  }
   return result;
 }

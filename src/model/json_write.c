@@ -12,7 +12,9 @@
 #include "model/utf8.h"
 
 #define NUMBER_BYTES 40
-#define INTEGRAL_LIMIT 1e15 /* doubles below it that are whole print as an integer with .0 */
+#define INTEGRAL_LIMIT 1e15 /* whole numbers below it, of 15 digits, print without an exponent */
+#define DECIMAL_MIN 1e-4    /* smaller ones have an exponent */
+#define DECIMALS 8
 #define INSTANT_MIN (-62167219200000) /* years 0000 to 9999, what RFC 3339 can say */
 #define INSTANT_MAX 253402300799999
 
@@ -52,11 +54,37 @@ static size_t normalise_point(const char *text, char *ret_text) {
   return length;
 }
 
+/* Numbers of few decimals, as people write them, without the C library: if value = digits / 10^n with both exact, that decimal reads
+ * back to it, and with the least n it is the shortest. 0: not such a number. */
+static size_t format_decimal(double value, char ret_text[NUMBER_BYTES]) {
+  double power = 1;
+  for (int decimals = 0; decimals <= DECIMALS; decimals++, power *= 10) {
+    double digits = nearbyint(value * power);
+    if (fabs(digits) >= INTEGRAL_LIMIT)
+      return 0;
+    if (digits / power != value)
+      continue;
+    int64_t whole = (int64_t)digits / (int64_t)power, fraction = llabs((int64_t)digits % (int64_t)power);
+    size_t length = 0;
+    if (value < 0 && whole == 0)
+      ret_text[length++] = '-';
+    length += format_integer(whole, ret_text + length);
+    ret_text[length++] = '.';
+    for (int i = decimals; i-- > 1; fraction %= (int64_t)power) {
+      power /= 10;
+      ret_text[length++] = (char)('0' + fraction / (int64_t)power);
+    }
+    ret_text[length++] = (char)('0' + fraction);
+    return length;
+  }
+  return 0;
+}
+
 static size_t format_double(double value, char ret_text[NUMBER_BYTES]) {
-  if (fabs(value) < INTEGRAL_LIMIT && value == trunc(value) && !(value == 0 && signbit(value))) {
-    size_t length = format_integer((int64_t)value, ret_text);
-    memcpy(ret_text + length, ".0", 2);
-    return length + 2;
+  if ((fabs(value) >= DECIMAL_MIN || value == 0) && !(value == 0 && signbit(value))) {
+    size_t length = format_decimal(value, ret_text);
+    if (length)
+      return length;
   }
   char text[NUMBER_BYTES];
   /* 15 digits always survive a double, so fewer need not be tried, except among subnormal numbers. */
@@ -75,29 +103,38 @@ static aon_result write_escape(unsigned char c, aon_buffer *out, aon_error *erro
   return aon_buffer_append(out, text, (size_t)length, error);
 }
 
-aon_result aon_text_to_json(const char *text, size_t length, aon_buffer *out, aon_error *error) {
-  aon_result result = aon_buffer_reserve(out, length < SIZE_MAX - 2 ? length + 2 : length, error);
-  if (result || (result = aon_buffer_append(out, "\"", 1, error)))
-    return result;
-  const char *at = text, *end = text + length, *run = at;
+/* at stands on the first character that is not plain. */
+static aon_result write_rest(const char *at, const char *end, aon_buffer *out, aon_error *error) {
   while (at < end) {
-    unsigned char c = (unsigned char)*at;
-    if (c >= 0x20 && c < 0x80 && c != '"' && c != '\\') {
-      at++;
-      continue;
-    }
-    if (c >= 0x80) {
-      size_t character = utf8_length((const unsigned char *)at, (size_t)(end - at));
+    size_t run = plain_length(at, (size_t)(end - at));
+    while (at + run < end && (unsigned char)at[run] >= 0x80) {
+      size_t character = utf8_length((const unsigned char *)at + run, (size_t)(end - at) - run);
       if (character == 0)
         return aon_fail(error, AON_REJECTED, "bad_format", "A text is no valid UTF-8, so it can't be written as JSON; correct it in the store.");
-      at += character;
-      continue;
+      run += character;
+      run += plain_length(at + run, (size_t)(end - at) - run);
     }
-    if ((result = aon_buffer_append(out, run, (size_t)(at - run), error)) || (result = write_escape(c, out, error)))
+    aon_result result = aon_buffer_append(out, at, run, error);
+    at += run;
+    if (!result && at < end)
+      result = write_escape((unsigned char)*at++, out, error);
+    if (result)
       return result;
-    run = ++at;
   }
-  if ((result = aon_buffer_append(out, run, (size_t)(at - run), error)))
+  return AON_OK;
+}
+
+aon_result aon_text_to_json(const char *text, size_t length, aon_buffer *out, aon_error *error) {
+  aon_result result = aon_buffer_reserve(out, length < SIZE_MAX - 2 ? length + 2 : length, error);
+  if (result)
+    return result;
+  size_t plain = plain_length(text, length);
+  char *at = out->data + out->length;
+  *at = '"';
+  if (plain)
+    memcpy(at + 1, text, plain);
+  out->length += plain + 1;
+  if (plain < length && (result = write_rest(text + plain, text + length, out, error)))
     return result;
   return aon_buffer_append(out, "\"", 1, error);
 }

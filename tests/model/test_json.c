@@ -184,6 +184,77 @@ static void leaves_the_buffer_when_it_fails(void **state) {
   bson_destroy(&document);
 }
 
+/* Plain bytes are taken eight at a time: what is not plain must be seen at every offset, and nothing else. */
+static void escapes_at_every_offset(void **state) {
+  (void)state;
+  aon_buffer out = {0};
+  aon_error error = AON_ERROR_INIT;
+  for (int c = 0; c < 128; c++)
+    for (size_t at = 0; at < 19; at++) {
+      char text[20], sentence[sizeof error.sentence];
+      memset(text, at % 2 ? ' ' : '~', sizeof text);
+      text[at] = (char)c;
+      aon_buffer_clear(&out);
+      assert_int_equal(aon_buffer_text(&out, "{\"k\":", &error), AON_OK);
+      assert_int_equal(aon_text_to_json(text, 19, &out, &error), AON_OK);
+      assert_int_equal(aon_buffer_text(&out, "}", &error), AON_OK);
+      bool escaped = c < 0x20 || c == '"' || c == '\\', short_form = c && strchr("\"\\\b\f\n\r\t", c);
+      assert_int_equal(out.length, 5 + 21 + 1 + (escaped ? short_form ? 1 : 5 : 0));
+      bson_t document;
+      bson_iter_t value;
+      uint32_t length;
+      assert_int_equal(aon_document_from_json(out.data, out.length, &document, &error), AON_OK);
+      assert_true(bson_iter_init_find(&value, &document, "k"));
+      assert_memory_equal(bson_iter_utf8(&value, &length), text, 19);
+      assert_int_equal(length, 19);
+      bson_destroy(&document);
+      if (escaped) { /* unescaped it is no JSON */
+        char raw[64];
+        int raw_length = snprintf(raw, sizeof raw, "{\"k\":\"%.*s", (int)at, text);
+        raw[raw_length++] = (char)c;
+        memcpy(raw + raw_length, "z\"}", 3);
+        assert_int_equal(read_text(raw, (size_t)raw_length + 3, sentence), AON_REJECTED);
+      }
+    }
+  aon_buffer_release(&out);
+}
+
+/* A document deeper than we make comes from elsewhere, if at all: it is compared and merged as far as the limit goes, as a value below. */
+static void survives_deep_bytes(void **state) {
+  (void)state;
+  enum { LEVELS = 100000 };
+  uint8_t *bytes = malloc(LEVELS * 8);
+  assert_non_null(bytes);
+  for (uint32_t i = 0; i < LEVELS; i++) {
+    uint32_t length = (LEVELS - i) * 8 - 3, little = BSON_UINT32_TO_LE(length);
+    if (i + 1 == LEVELS) {
+      memcpy(bytes + i * 7, "\5\0\0\0", 5);
+      break;
+    }
+    memcpy(bytes + i * 7, &little, 4);
+    memcpy(bytes + i * 7 + 4, i % 2 ? "\0030" : "\0040", 3);
+  }
+  memset(bytes + (LEVELS - 1) * 7 + 5, 0, LEVELS - 1);
+  aon_image image = {.bson = bytes, .bson_length = LEVELS * 8 - 3};
+  bson_t deep, result;
+  bson_t *empty = document_of("{}");
+  aon_buffer out = {0};
+  aon_error error = AON_ERROR_INIT;
+  size_t conflicts;
+  assert_true(aon_image_view(&image, &deep));
+  assert_int_equal(aon_document_to_json(&deep, &out, &error), AON_REJECTED);
+  assert_string_equal(error.code, "too_deep");
+  assert_false(aon_document_equal(&deep, empty, NULL));
+  assert_int_equal(aon_document_merge(empty, &deep, &deep, NULL, &result, &conflicts, NULL, NULL, &error), AON_OK);
+  assert_true(bson_empty(&result));
+  bson_destroy(&result);
+  assert_int_equal(aon_document_patch(empty, &deep, &result, &error), AON_OK);
+  bson_destroy(&result);
+  aon_buffer_release(&out);
+  drop(empty);
+  free(bytes);
+}
+
 static void survives_damaged_bytes(void **state) {
   (void)state;
   bson_t *document = document_of("{\"a\":{\"b\":[1,\"text\",{\"c\":null}]},\"d\":2.5}");
@@ -227,6 +298,14 @@ static void reads_back_every_double(void **state) {
     assert_true(bson_iter_init_find(&at, read, "x") && bson_iter_type(&at) == BSON_TYPE_DOUBLE);
     back = bson_iter_double(&at);
     assert_memory_equal(&back, &value, sizeof value);
+    char shortest[64];
+    snprintf(shortest, sizeof shortest, "%.15g", value);
+    if (!strpbrk(shortest, "e") && strtod(shortest, NULL) == value) {
+      aon_buffer expected = {0};
+      assert_int_equal(aon_buffer_format(&expected, NULL, "{\"x\":%s%s}", shortest, strchr(shortest, '.') ? "" : ".0"), AON_OK);
+      assert_string_equal(text, expected.data);
+      aon_buffer_release(&expected);
+    }
     drop(read);
     free(text);
     bson_destroy(&document);
@@ -310,6 +389,8 @@ int main(void) {
       cmocka_unit_test(reaches_the_size_limit),
       cmocka_unit_test(shows_types_beyond_json),
       cmocka_unit_test(leaves_the_buffer_when_it_fails),
+      cmocka_unit_test(escapes_at_every_offset),
+      cmocka_unit_test(survives_deep_bytes),
       cmocka_unit_test(survives_damaged_bytes),
       cmocka_unit_test(reads_back_every_double),
       cmocka_unit_test(heeds_no_locale),
