@@ -177,6 +177,35 @@ def clear_of_both_coordinates_removes_the_location(world):
     world.has('main/sites', 's1', location=ABSENT)
 
 
+@case
+def clear_takes_references_places_and_dates(world):
+    world.upload({'Sites': [site('s1', Code='C', Address='A', City='B', Country='PT', **{'Time Zone': 'Europe/Lisbon'})], 'Users': [user('u1')],
+                  'Departments': [department('d1')], 'Products': [{'Product ID': 'p1', 'Name': 'Milk', 'Category': 'dairy'}],
+                  'Questionnaires': [{'Questionnaire ID': 'q1', 'Title': 'Q', 'Type': 'audit', 'Questions': 'A?'}],
+                  'Schedules': [schedule('c1', Type='once', Questionnaire='Q', Users='u1@example.com', Departments='Department d1')],
+                  'Issues': [{'Issue ID': 'i1', 'Title': 'I', 'Site': 'Site s1', 'Assignee': 'u1@example.com', 'Priority': 'high', 'Status': 'resolved', 'Due Date': '2027-01-04'}]})
+    world.upload({'Sites': [site('s1', Code='CLEAR', Address='CLEAR', City='CLEAR', Country='CLEAR', **{'Time Zone': 'CLEAR'})],
+                  'Products': [{'Product ID': 'p1', 'Name': 'Milk', 'Category': 'CLEAR'}],
+                  'Questionnaires': [{'Questionnaire ID': 'q1', 'Title': 'Q', 'Type': 'CLEAR', 'Questions': None}],
+                  'Schedules': [schedule('c1', Type='once', Questionnaire='CLEAR', Users='CLEAR', Departments='CLEAR', **{'End Date': 'CLEAR'})],
+                  'Issues': [{'Issue ID': 'i1', 'Title': 'I', 'Site': None, 'Assignee': 'CLEAR', 'Priority': 'CLEAR', 'Status': 'CLEAR', 'Due Date': 'CLEAR'}]},
+                 counts={'sites': '0 1 0', 'products': '0 1 0', 'questionnaires': '0 1 0', 'schedules': '0 1 0', 'issues': '0 1 0'}, operations=8)
+    world.has('main/sites', 's1', code=ABSENT, address=ABSENT, city=ABSENT, country=ABSENT, timeZone=ABSENT, status='active')
+    world.has('main/products', 'p1', category=ABSENT)
+    world.has('realtime/firebase:questionnaire', 'org1:q1', type='checklist', questions=[{'text': 'A?'}])
+    world.has('main/sitescheduleindexes', 'c1', questionnaireID=ABSENT, userIDs=[], departmentIDs=[], endDate=ABSENT)
+    world.has('main/issues', 'i1', assigneeID=ABSENT, priority='medium', status='open', dueDate=ABSENT, siteID='s1')
+
+
+@case
+def clear_in_a_required_reference_or_list(world):
+    world.upload({'Sites': [site('s1')], 'Products': [{'Product ID': 'p1', 'Name': 'Milk'}], 'SKUs': [{'SKU ID': 'k1', 'Name': 'Box', 'Code': 'A', 'Product': 'Milk'}],
+                  'Schedules': [schedule('c1')], 'Issues': [{'Issue ID': 'i1', 'Title': 'I', 'Site': 'Site s1'}]})
+    world.upload({'SKUs': [{'SKU ID': 'k1', 'Name': 'Box', 'Code': 'CLEAR', 'Product': 'CLEAR'}], 'Issues': [{'Issue ID': 'i1', 'Title': 'I', 'Site': 'CLEAR'}],
+                  'Schedules': [schedule('c1', Sites='CLEAR', **{'End Date': 'CLEAR'})]},
+                 ['SKUs!C2 required', 'SKUs!D2 required', 'Issues!C2 required', 'Schedules!H2 required', 'Schedules!E2 required'])
+
+
 # --- updating -------------------------------------------------------------------------------------------------------------------------------
 
 @case
@@ -427,6 +456,16 @@ def references_see_names_as_they_will_be(world):
     world.upload({'Departments': [department('d1', 'New')], 'Users': [user('u1', Departments='Old')]}, ['Users!E2 not_found'])
     world.upload({'Departments': [department('d1', 'New'), {'Department ID': 'd2', 'Name': None, 'Code': 'X'}], 'Users': [user('u1', Departments='new, Same')]})
     world.has('main/users', 'u1', departmentIDs=['d1', 'd2'])
+
+
+@case
+def references_to_a_changed_email_and_code(world):
+    world.upload({'Sites': [site('s1')], 'Users': [user('u1', 'old@example.com')], 'Products': [{'Product ID': 'p1', 'Name': 'Milk'}],
+                  'SKUs': [{'SKU ID': 'k1', 'Name': 'Box', 'Code': 'OLD', 'Product': 'Milk'}]})
+    changed = {'Users': [user('u1', 'new@example.com')], 'SKUs': [{'SKU ID': 'k1', 'Name': None, 'Code': 'NEW', 'Product': None}]}
+    world.upload(dict(changed, Schedules=[schedule('c1', Users='old@example.com', SKUs='OLD')]), ['Schedules!I2 not_found', 'Schedules!J2 not_found'])
+    world.upload(dict(changed, Schedules=[schedule('c1', Users='NEW@example.com', SKUs='new')]), counts={'users': '0 1 0', 'skus': '0 1 0', 'schedules': '1 0 0'})
+    world.has('main/sitescheduleindexes', 'c1', userIDs=['u1'], skuIDs=['k1'])
 
 
 @case
