@@ -24,21 +24,27 @@ typedef struct sample_formats {
   lxw_format *heading, *date, *time;
 } sample_formats;
 
-#define SHEET(title, table) {title, table, sizeof table / sizeof *table}
-#define USERS "User ID", "Name*", "Email*", "Phone", "Title", "Role*", "Departments", "Sites", "Language", "Status", "Employee Number", "Hire Date", "Password"
-#define SITES "Site ID", "Name*", "Code", "Address", "City", "Country", "Latitude", "Longitude", "Time Zone", "Site Group", "Departments", "Status"
+#define SHEET(title, table)                                                                                                                \
+  { title, table, sizeof table / sizeof *table }
+#define USERS                                                                                                                              \
+  "User ID", "Name*", "Email*", "Phone", "Title", "Role*", "Departments", "Sites", "Language", "Status", "Employee Number", "Hire Date",   \
+      "Password"
+#define SITES                                                                                                                              \
+  "Site ID", "Name*", "Code", "Address", "City", "Country", "Latitude", "Longitude", "Time Zone", "Site Group", "Departments", "Status"
 #define SCHEDULES                                                                                                                          \
-  "Schedule ID", "Title*", "Questionnaire", "Type*", "Days", "Start Date*", "End Date", "Start Time*", "End Time*", "Sites*", "Users",    \
+  "Schedule ID", "Title*", "Questionnaire", "Type*", "Days", "Start Date*", "End Date", "Start Time*", "End Time*", "Sites*", "Users",     \
       "Departments", "SKUs"
 
 static const sample_row users[] = {
     {USERS},
-    {"ana", "Ana Sousa", "ana@example.com", "+351912000001", "Director", "admin", NULL, "Lisbon Chiado, Porto Ribeira", "pt-PT", NULL, "E001", "2019-03-01",
-     "change-me-1!"},
-    {"bruno", "Bruno Costa", "bruno@example.com", "+351912000002", "Area manager", "manager", "Operations", "Lisbon Chiado, Porto Ribeira", "pt-PT", NULL,
-     "E002", "2020-09-14"},
-    {"chen", "Chen Wei", "chen@example.com", NULL, "Shift lead", "supervisor", "Operations, Food Safety", "Porto Ribeira", "en", NULL, "E003", "2021-01-11"},
-    {"dalia", "Dalia Haddad", "dalia@example.com", "+351912000004", "Cook", "staff", "Kitchen", "Lisbon Chiado", NULL, NULL, NULL, "2022-05-02"},
+    {"ana", "Ana Sousa", "ana@example.com", "+351912000001", "Director", "admin", NULL, "Lisbon Chiado, Porto Ribeira", "pt-PT", NULL,
+     "E001", "2019-03-01", "change-me-1!"},
+    {"bruno", "Bruno Costa", "bruno@example.com", "+351912000002", "Area manager", "manager", "Operations", "Lisbon Chiado, Porto Ribeira",
+     "pt-PT", NULL, "E002", "2020-09-14"},
+    {"chen", "Chen Wei", "chen@example.com", NULL, "Shift lead", "supervisor", "Operations, Food Safety", "Porto Ribeira", "en", NULL,
+     "E003", "2021-01-11"},
+    {"dalia", "Dalia Haddad", "dalia@example.com", "+351912000004", "Cook", "staff", "Kitchen", "Lisbon Chiado", NULL, NULL, NULL,
+     "2022-05-02"},
     {"emeka", "Emeka Obi", "emeka@example.com", NULL, "Cook", "staff", "Kitchen", "Porto Ribeira"},
     {"farah", "Farah Nasser", "farah@example.com", "+971501234567", "Inspector", "supervisor", "Food Safety", "Dubai Marina", "ar-AE"},
     {"goran", "Goran Petrović", "goran@example.com", NULL, "Technician", "staff", "Maintenance", "Lisbon Chiado, Dubai Marina", "sr-Latn"},
@@ -53,8 +59,10 @@ static const sample_row departments[] = {
 };
 static const sample_row sites[] = {
     {SITES},
-    {"lisbon", "Lisbon Chiado", "S01", "12 Rua Garrett", "Lisbon", "PT", "38.7107", "-9.1425", "Europe/Lisbon", "Portugal", "Operations; Kitchen; Maintenance"},
-    {"porto", "Porto Ribeira", "S02", "3 Cais da Ribeira", "Porto", "PT", "41.1403", "-8.6130", "Europe/Lisbon", "Portugal", "Operations; Kitchen"},
+    {"lisbon", "Lisbon Chiado", "S01", "12 Rua Garrett", "Lisbon", "PT", "38.7107", "-9.1425", "Europe/Lisbon", "Portugal",
+     "Operations; Kitchen; Maintenance"},
+    {"porto", "Porto Ribeira", "S02", "3 Cais da Ribeira", "Porto", "PT", "41.1403", "-8.6130", "Europe/Lisbon", "Portugal",
+     "Operations; Kitchen"},
     {"dubai", "Dubai Marina", "S03", "88 Marina Walk", "Dubai", "AE", "25.0803", "55.1403", "Asia/Dubai", "Gulf", "Kitchen; Food Safety"},
 };
 static const sample_row products[] = {
@@ -75,9 +83,10 @@ static const sample_row questionnaires[] = {
 };
 static const sample_row schedules[] = {
     {SCHEDULES},
-    {"open-lisbon", "Open Lisbon", "Opening round", "daily", NULL, "2027-01-04", "2027-03-31", "07:00", "08:30", "Lisbon Chiado", "dalia@example.com", "Kitchen"},
-    {"open-porto", "Open Porto", "Opening round", "weekly", "mon, wed, fri", "2027-01-04", "2027-06-30", "07:00", "08:30", "Porto Ribeira", "chen@example.com",
-     "Operations"},
+    {"open-lisbon", "Open Lisbon", "Opening round", "daily", NULL, "2027-01-04", "2027-03-31", "07:00", "08:30", "Lisbon Chiado",
+     "dalia@example.com", "Kitchen"},
+    {"open-porto", "Open Porto", "Opening round", "weekly", "mon, wed, fri", "2027-01-04", "2027-06-30", "07:00", "08:30", "Porto Ribeira",
+     "chen@example.com", "Operations"},
     {"fridges-all", "Fridges everywhere", "Fridge audit", "monthly", "1, 15, last", "2027-01-01", "2027-12-31", "10:00", "12:00",
      "Lisbon Chiado, Porto Ribeira, Dubai Marina", "farah@example.com", "Food Safety", "MILK-1L, MILK-10L"},
     {"stocktake", "Stocktaking", NULL, "once", NULL, "2027-01-30", NULL, "18:00", "22:00", "Dubai Marina", NULL, NULL, "RICE-5KG"},
@@ -101,7 +110,8 @@ static const sample_row changed_users[] = {
     {"chen", "Chen Wei", "chen@example.com", NULL, "Area manager", "manager", "Operations", "Lisbon Chiado, Porto Ribeira"},
     {"dalia", "Dalia Haddad", "dalia.haddad@example.com", NULL, "Shift lead", "supervisor"},
     {"hana", "Hana 美咲 Ito", "hana@example.com", NULL, NULL, NULL, NULL, NULL, NULL, "active"},
-    {"ines", "Inês Duarte", "ines@example.com", "+351912000009", "Cook", "staff", "Kitchen", "Porto Ribeira", "pt-PT", NULL, "E009", "2027-02-01", "change-me-9!"},
+    {"ines", "Inês Duarte", "ines@example.com", "+351912000009", "Cook", "staff", "Kitchen", "Porto Ribeira", "pt-PT", NULL, "E009",
+     "2027-02-01", "change-me-9!"},
 };
 static const sample_row changed_departments[] = {
     {"Department ID", "Name*", "Code", "Email", "Status"},
@@ -121,20 +131,25 @@ static const sample_row changed_days_off[] = {
 };
 
 static const sample_sheet company[] = {
-    SHEET("Users", users),       SHEET("Departments", departments), SHEET("Sites", sites),
-    SHEET("Products", products), SHEET("SKUs", skus),               SHEET("Questionnaires", questionnaires),
-    SHEET("Schedules", schedules), SHEET("Issues", issues),         SHEET("Non-Ops Days", days_off),
+    SHEET("Users", users),
+    SHEET("Departments", departments),
+    SHEET("Sites", sites),
+    SHEET("Products", products),
+    SHEET("SKUs", skus),
+    SHEET("Questionnaires", questionnaires),
+    SHEET("Schedules", schedules),
+    SHEET("Issues", issues),
+    SHEET("Non-Ops Days", days_off),
 };
 static const sample_sheet changes[] = {
-    SHEET("Users", changed_users),         SHEET("Departments", changed_departments),  SHEET("Sites", changed_sites),
+    SHEET("Users", changed_users),         SHEET("Departments", changed_departments), SHEET("Sites", changed_sites),
     SHEET("Schedules", changed_schedules), SHEET("Non-Ops Days", changed_days_off),
 };
 
-static bool is_number_column(const char *heading) {
-  return !strcmp(heading, "Latitude") || !strcmp(heading, "Longitude");
-}
+static bool is_number_column(const char *heading) { return !strcmp(heading, "Latitude") || !strcmp(heading, "Longitude"); }
 
-static lxw_error write_cell(lxw_worksheet *sheet, const sample_formats *formats, lxw_row_t row, lxw_col_t column, const char *heading, const char *text) {
+static lxw_error write_cell(lxw_worksheet *sheet, const sample_formats *formats, lxw_row_t row, lxw_col_t column, const char *heading,
+                            const char *text) {
   lxw_datetime when = {0};
   if (row == 0)
     return worksheet_write_string(sheet, row, column, text, formats->heading);
@@ -185,7 +200,8 @@ int main(int argc, char **argv) {
     return 1;
   }
   const char *path = argv[argc - 1];
-  lxw_error error = later ? write_book(path, changes, sizeof changes / sizeof *changes) : write_book(path, company, sizeof company / sizeof *company);
+  lxw_error error =
+      later ? write_book(path, changes, sizeof changes / sizeof *changes) : write_book(path, company, sizeof company / sizeof *company);
   if (error)
     fprintf(stderr, "make-sample: %s: %s\n", path, lxw_strerror(error));
   return error ? 1 : 0;

@@ -7,6 +7,7 @@ Both sides are made canonical first: an id that the import made becomes a name d
 title and content), so that two runs can be compared though their UUIDs differ; sets are sorted. Stamps are not dropped: `_bulkOperationId`
 must be the one of the result, and one instant must stand in everything that was written.
 """
+
 import argparse
 import json
 import os
@@ -25,8 +26,17 @@ NEW = re.compile('<new-[0-9]+>')
 STORES = ('main', 'realtime', 'settings', 'identity')
 RESULT_KEYS = {'bulkOperationId', 'state', 'operations', 'counts', 'errors', 'errorCount', 'warnings', 'timings', 'operationsPerSecond'}
 # Natural keys of the documents whose ids an import makes; where the title isn't unique, the content tells them apart.
-NATURAL = {'users': 'email', 'departments': 'name', 'sites': 'name', 'sitegroups': 'name', 'products': 'name', 'skus': 'code',
-           'questionnaires': 'title', 'sitescheduleindexes': 'title', 'issues': 'title'}
+NATURAL = {
+    'users': 'email',
+    'departments': 'name',
+    'sites': 'name',
+    'sitegroups': 'name',
+    'products': 'name',
+    'skus': 'code',
+    'questionnaires': 'title',
+    'sitescheduleindexes': 'title',
+    'issues': 'title',
+}
 BY_CONTENT = {'sitescheduleindexes': 'scheduleID', 'issues': 'issueID'}
 SHOWN = 40
 
@@ -45,9 +55,15 @@ def dump(folder):
         if not path.exists():
             continue
         with sqlite3.connect(f'file:{path}?mode=ro', uri=True) as db:
-            tables = [name for name, in db.execute("select name from sqlite_master where type = 'table'") if not name.startswith(('aon_', 'sqlite_'))]
+            tables = [
+                name
+                for name, in db.execute("select name from sqlite_master where type = 'table'")
+                if not name.startswith(('aon_', 'sqlite_'))
+            ]
             for table in tables:
-                rows = {ident: json.loads(doc, object_pairs_hook=no_doubled_keys) for ident, doc in db.execute(f'select id, doc from "{table}"')}
+                rows = {
+                    ident: json.loads(doc, object_pairs_hook=no_doubled_keys) for ident, doc in db.execute(f'select id, doc from "{table}"')
+                }
                 if rows:
                     state.setdefault(store, {})[table] = rows
         db.close()
@@ -62,7 +78,9 @@ def seed(folder, state):
             db.execute('pragma journal_mode = wal')
             for collection, docs in collections.items():
                 db.execute(f'create table "{collection}" (id text primary key, doc text)')
-                db.executemany(f'insert into "{collection}" values (?, ?)', [(i, json.dumps(doc, ensure_ascii=False)) for i, doc in docs.items()])
+                db.executemany(
+                    f'insert into "{collection}" values (?, ?)', [(i, json.dumps(doc, ensure_ascii=False)) for i, doc in docs.items()]
+                )
         db.close()
 
 
@@ -100,16 +118,25 @@ def canonical(state, is_made):
         for base, found in alike.items():
             for number, (_, ident) in enumerate(sorted(found), 1):
                 names[ident] = f'{base[:-1]}#{number}>'
-    return {store: {collection: {':'.join(names.get(part, part) for part in ident.split(':')): in_order(collection, replaced(doc, names))
-                                 for ident, doc in docs.items()}
-                    for collection, docs in collections.items() if docs} for store, collections in state.items() if any(collections.values())}
+    return {
+        store: {
+            collection: {
+                ':'.join(names.get(part, part) for part in ident.split(':')): in_order(collection, replaced(doc, names))
+                for ident, doc in docs.items()
+            }
+            for collection, docs in collections.items()
+            if docs
+        }
+        for store, collections in state.items()
+        if any(collections.values())
+    }
 
 
 def in_order(collection, doc):
     doc = {name: sorted(value) if name in oracle.SETS.get(collection, ()) else value for name, value in doc.items()}
     if collection in ('siteoffdays', 'useroffdays', 'firestore:organization-offdays'):
         starts = [day['startDate'] for day in doc['days']]
-        if starts == sorted(starts):                        # the order of days that start together is nobody's promise
+        if starts == sorted(starts):  # the order of days that start together is nobody's promise
             doc['days'] = sorted(doc['days'], key=lambda day: (day['startDate'], day['endDate'], day['name']))
     return doc
 
@@ -151,7 +178,21 @@ def differences(path, want, got, found):
 
 def run(aon, workbook, folder, org='org1', user='tester', options=(), environment=None):
     """One import; (exit status, result, standard error)."""
-    command = [aon, 'import', str(workbook), '--pack', os.environ.get('AON_PACK', 'workforce'), '--org', org, '--data', str(folder), '--user', user, '--json', *options]
+    command = [
+        aon,
+        'import',
+        str(workbook),
+        '--pack',
+        os.environ.get('AON_PACK', 'workforce'),
+        '--org',
+        org,
+        '--data',
+        str(folder),
+        '--user',
+        user,
+        '--json',
+        *options,
+    ]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, env=environment)
     try:
         result = json.loads(done.stdout, object_pairs_hook=no_doubled_keys) if done.stdout.strip() else None
@@ -211,8 +252,12 @@ def compare_result(want, status, result, stderr):
 def compare_documents(want, before, after, bulk):
     known = ids_of(before)
     found = masked(after, bulk, before)
-    found += differences('', canonical(want['documents'], lambda i: bool(NEW.fullmatch(i))),
-                         canonical(after, lambda i: i not in known and bool(UUID.fullmatch(i))), [])
+    found += differences(
+        '',
+        canonical(want['documents'], lambda i: bool(NEW.fullmatch(i))),
+        canonical(after, lambda i: i not in known and bool(UUID.fullmatch(i))),
+        [],
+    )
     return found
 
 

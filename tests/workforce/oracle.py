@@ -8,6 +8,7 @@ after the import with the counts of rows. STATE is {store: {collection: {id: doc
 instant as <now>, the bulk operation's id as <bulk>. Written from the pack's specification only, with the plainest means: whole state in
 memory, one pass per rule. It never looks at the program or the pack.
 """
+
 import argparse
 import calendar
 import copy
@@ -22,12 +23,16 @@ import zoneinfo
 
 import reader
 
-COUNTRIES = set('''AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ CA CC CD CF CG
-CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS
-GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC
-MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY
-QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY
-UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW'''.split())
+COUNTRIES = set(
+    '''
+    AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ CA CC CD CF CG CH CI
+    CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ
+    GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS
+    LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG
+    PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK
+    TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW
+    '''.split()
+)
 ZONES = {zone.casefold(): zone for zone in zoneinfo.available_timezones()}
 WEEKDAYS = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun']
 STAMPS = ('createdAt', 'createdBy', 'updatedAt', 'updatedBy', '_bulkOperationId')
@@ -38,50 +43,110 @@ REPORT_SHEET = 'allornoneerrors'
 # Columns by sheet: heading, property, kind, and options: need, words, default, to (sheet referred to), low and high, limit.
 SHEETS = {
     'Users': [
-        ('User ID', 'userID', 'id', {'rtdb': True}), ('Name', 'name', 'text', {'need': True}),
-        ('Email', 'email', 'email', {'need': True, 'unique': True, 'lower': True}), ('Phone', 'phone', 'phone', {}), ('Title', 'title', 'text', {}),
+        ('User ID', 'userID', 'id', {'rtdb': True}),
+        ('Name', 'name', 'text', {'need': True}),
+        ('Email', 'email', 'email', {'need': True, 'unique': True, 'lower': True}),
+        ('Phone', 'phone', 'phone', {}),
+        ('Title', 'title', 'text', {}),
         ('Role', 'role', 'word', {'need': True, 'words': ('admin', 'manager', 'supervisor', 'staff')}),
-        ('Departments', 'departmentIDs', 'refs', {'to': 'Departments'}), ('Sites', 'siteIDs', 'refs', {'to': 'Sites'}),
-        ('Language', 'language', 'language', {'default': 'en'}), ('Status', 'status', 'word', {'words': STATUS, 'default': 'active'}),
-        ('Employee Number', 'employeeNumber', 'text', {}), ('Hire Date', 'hireDate', 'date', {}), ('Password', 'password', 'password', {})],
+        ('Departments', 'departmentIDs', 'refs', {'to': 'Departments'}),
+        ('Sites', 'siteIDs', 'refs', {'to': 'Sites'}),
+        ('Language', 'language', 'language', {'default': 'en'}),
+        ('Status', 'status', 'word', {'words': STATUS, 'default': 'active'}),
+        ('Employee Number', 'employeeNumber', 'text', {}),
+        ('Hire Date', 'hireDate', 'date', {}),
+        ('Password', 'password', 'password', {}),
+    ],
     'Departments': [
-        ('Department ID', 'departmentID', 'id', {}), ('Name', 'name', 'text', {'need': True, 'unique': True}), ('Code', 'code', 'text', {}),
-        ('Email', 'email', 'email', {}), ('Status', 'status', 'word', {'words': STATUS, 'default': 'active'})],
+        ('Department ID', 'departmentID', 'id', {}),
+        ('Name', 'name', 'text', {'need': True, 'unique': True}),
+        ('Code', 'code', 'text', {}),
+        ('Email', 'email', 'email', {}),
+        ('Status', 'status', 'word', {'words': STATUS, 'default': 'active'}),
+    ],
     'Sites': [
-        ('Site ID', 'siteID', 'id', {'rtdb': True}), ('Name', 'name', 'text', {'need': True, 'unique': True}), ('Code', 'code', 'text', {}),
-        ('Address', 'address', 'text', {'limit': LONG_LIMIT}), ('City', 'city', 'text', {}), ('Country', 'country', 'country', {}),
-        ('Latitude', 'latitude', 'number', {'low': -90, 'high': 90}), ('Longitude', 'longitude', 'number', {'low': -180, 'high': 180}),
-        ('Time Zone', 'timeZone', 'zone', {}), ('Site Group', 'siteGroup', 'group', {}), ('Departments', 'departmentIDs', 'refs', {'to': 'Departments'}),
-        ('Status', 'status', 'word', {'words': STATUS, 'default': 'active'})],
-    'Products': [('Product ID', 'productID', 'id', {}), ('Name', 'name', 'text', {'need': True, 'unique': True}), ('Category', 'category', 'text', {})],
-    'SKUs': [('SKU ID', 'skuID', 'id', {}), ('Name', 'name', 'text', {'need': True}), ('Code', 'code', 'text', {'need': True, 'unique': True}),
-             ('Product', 'productID', 'ref', {'need': True, 'to': 'Products'})],
+        ('Site ID', 'siteID', 'id', {'rtdb': True}),
+        ('Name', 'name', 'text', {'need': True, 'unique': True}),
+        ('Code', 'code', 'text', {}),
+        ('Address', 'address', 'text', {'limit': LONG_LIMIT}),
+        ('City', 'city', 'text', {}),
+        ('Country', 'country', 'country', {}),
+        ('Latitude', 'latitude', 'number', {'low': -90, 'high': 90}),
+        ('Longitude', 'longitude', 'number', {'low': -180, 'high': 180}),
+        ('Time Zone', 'timeZone', 'zone', {}),
+        ('Site Group', 'siteGroup', 'group', {}),
+        ('Departments', 'departmentIDs', 'refs', {'to': 'Departments'}),
+        ('Status', 'status', 'word', {'words': STATUS, 'default': 'active'}),
+    ],
+    'Products': [
+        ('Product ID', 'productID', 'id', {}),
+        ('Name', 'name', 'text', {'need': True, 'unique': True}),
+        ('Category', 'category', 'text', {}),
+    ],
+    'SKUs': [
+        ('SKU ID', 'skuID', 'id', {}),
+        ('Name', 'name', 'text', {'need': True}),
+        ('Code', 'code', 'text', {'need': True, 'unique': True}),
+        ('Product', 'productID', 'ref', {'need': True, 'to': 'Products'}),
+    ],
     'Questionnaires': [
-        ('Questionnaire ID', 'questionnaireID', 'id', {'rtdb': True}), ('Title', 'title', 'text', {'need': True, 'unique': True}),
-        ('Type', 'type', 'word', {'words': ('audit', 'checklist', 'survey'), 'default': 'checklist'}), ('Questions', 'questions', 'questions', {'need': True})],
+        ('Questionnaire ID', 'questionnaireID', 'id', {'rtdb': True}),
+        ('Title', 'title', 'text', {'need': True, 'unique': True}),
+        ('Type', 'type', 'word', {'words': ('audit', 'checklist', 'survey'), 'default': 'checklist'}),
+        ('Questions', 'questions', 'questions', {'need': True}),
+    ],
     'Schedules': [
-        ('Schedule ID', 'scheduleID', 'id', {}), ('Title', 'title', 'text', {'need': True}),
+        ('Schedule ID', 'scheduleID', 'id', {}),
+        ('Title', 'title', 'text', {'need': True}),
         ('Questionnaire', 'questionnaireID', 'ref', {'to': 'Questionnaires'}),
-        ('Type', 'type', 'word', {'need': True, 'words': ('once', 'daily', 'weekly', 'monthly')}), ('Days', 'days', 'days', {}),
-        ('Start Date', 'startDate', 'date', {'need': True}), ('End Date', 'endDate', 'date', {}), ('Start Time', 'startTime', 'time', {'need': True}),
-        ('End Time', 'endTime', 'time', {'need': True}), ('Sites', 'siteIDs', 'refs', {'need': True, 'to': 'Sites'}),
-        ('Users', 'userIDs', 'refs', {'to': 'Users'}), ('Departments', 'departmentIDs', 'refs', {'to': 'Departments'}),
-        ('SKUs', 'skuIDs', 'refs', {'to': 'SKUs'})],
+        ('Type', 'type', 'word', {'need': True, 'words': ('once', 'daily', 'weekly', 'monthly')}),
+        ('Days', 'days', 'days', {}),
+        ('Start Date', 'startDate', 'date', {'need': True}),
+        ('End Date', 'endDate', 'date', {}),
+        ('Start Time', 'startTime', 'time', {'need': True}),
+        ('End Time', 'endTime', 'time', {'need': True}),
+        ('Sites', 'siteIDs', 'refs', {'need': True, 'to': 'Sites'}),
+        ('Users', 'userIDs', 'refs', {'to': 'Users'}),
+        ('Departments', 'departmentIDs', 'refs', {'to': 'Departments'}),
+        ('SKUs', 'skuIDs', 'refs', {'to': 'SKUs'}),
+    ],
     'Issues': [
-        ('Issue ID', 'issueID', 'id', {}), ('Title', 'title', 'text', {'need': True}), ('Site', 'siteID', 'ref', {'need': True, 'to': 'Sites'}),
-        ('Assignee', 'assigneeID', 'ref', {'to': 'Users'}), ('Priority', 'priority', 'word', {'words': ('low', 'medium', 'high'), 'default': 'medium'}),
-        ('Status', 'status', 'word', {'words': ('open', 'resolved'), 'default': 'open'}), ('Due Date', 'dueDate', 'date', {})],
+        ('Issue ID', 'issueID', 'id', {}),
+        ('Title', 'title', 'text', {'need': True}),
+        ('Site', 'siteID', 'ref', {'need': True, 'to': 'Sites'}),
+        ('Assignee', 'assigneeID', 'ref', {'to': 'Users'}),
+        ('Priority', 'priority', 'word', {'words': ('low', 'medium', 'high'), 'default': 'medium'}),
+        ('Status', 'status', 'word', {'words': ('open', 'resolved'), 'default': 'open'}),
+        ('Due Date', 'dueDate', 'date', {}),
+    ],
     'Non-Ops Days': [
-        ('Scope', 'scope', 'word', {'need': True, 'words': ('organization', 'site', 'user')}), ('Reference', 'reference', 'reference', {}),
-        ('Start Date', 'startDate', 'date', {'need': True}), ('End Date', 'endDate', 'date', {}), ('Name', 'name', 'text', {'need': True})],
+        ('Scope', 'scope', 'word', {'need': True, 'words': ('organization', 'site', 'user')}),
+        ('Reference', 'reference', 'reference', {}),
+        ('Start Date', 'startDate', 'date', {'need': True}),
+        ('End Date', 'endDate', 'date', {}),
+        ('Name', 'name', 'text', {'need': True}),
+    ],
 }
-ENTITY = {'Users': 'users', 'Departments': 'departments', 'Sites': 'sites', 'Products': 'products', 'SKUs': 'skus', 'Questionnaires': 'questionnaires',
-          'Schedules': 'schedules', 'Issues': 'issues', 'Non-Ops Days': 'nonOpsDays'}
+ENTITY = {
+    'Users': 'users',
+    'Departments': 'departments',
+    'Sites': 'sites',
+    'Products': 'products',
+    'SKUs': 'skus',
+    'Questionnaires': 'questionnaires',
+    'Schedules': 'schedules',
+    'Issues': 'issues',
+    'Non-Ops Days': 'nonOpsDays',
+}
 COLLECTION = dict(ENTITY, Schedules='sitescheduleindexes')
 KEY = {'Users': 'email', 'Departments': 'name', 'Sites': 'name', 'Products': 'name', 'SKUs': 'code', 'Questionnaires': 'title'}
 # Members of these count as sets: their order says nothing.
-SETS = {'departmentindexes': ('userIDs', 'siteIDs'), 'siteindexes': ('userIDs', 'departmentIDs', 'scheduleIDs'), 'roles': ('userIDs',),
-        'sitegroups': ('siteIDs',)}
+SETS = {
+    'departmentindexes': ('userIDs', 'siteIDs'),
+    'siteindexes': ('userIDs', 'departmentIDs', 'scheduleIDs'),
+    'roles': ('userIDs',),
+    'sitegroups': ('siteIDs',),
+}
 
 
 class Fault(Exception):
@@ -140,6 +205,7 @@ def encode(*parts):
 
 # --- one cell -------------------------------------------------------------------------------------------------------------------------
 
+
 def limited(text, limit=TEXT_LIMIT):
     if len(text) > limit:
         raise Fault('too_long')
@@ -174,8 +240,11 @@ def parse_word(cell, options):
     return text
 
 
-LANGUAGE = re.compile(r'''([a-z]{2,3}(-[a-z]{3}){0,3}|[a-z]{4}|[a-z]{5,8})(-[a-z]{4})?(-([a-z]{2}|[0-9]{3}))?
-    (-([a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*(-[0-9a-wy-z](-[a-z0-9]{2,8})+)*(-x(-[a-z0-9]{1,8})+)?|x(-[a-z0-9]{1,8})+''', re.X | re.I | re.A)
+LANGUAGE = re.compile(
+    r'''([a-z]{2,3}(-[a-z]{3}){0,3}|[a-z]{4}|[a-z]{5,8})(-[a-z]{4})?(-([a-z]{2}|[0-9]{3}))?
+    (-([a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*(-[0-9a-wy-z](-[a-z0-9]{2,8})+)*(-x(-[a-z0-9]{1,8})+)?|x(-[a-z0-9]{1,8})+''',
+    re.X | re.I | re.A,
+)
 
 
 def parse_language(cell, options):
@@ -264,10 +333,26 @@ def parse_refs(cell, options):
     return entries(as_text(cell))
 
 
-PARSE = {'id': parse_id, 'text': parse_text, 'email': parse_email, 'phone': parse_phone, 'word': parse_word, 'language': parse_language,
-         'country': parse_country, 'zone': parse_zone, 'number': parse_number, 'date': parse_date, 'time': parse_time, 'password': parse_password,
-         'questions': parse_questions, 'refs': parse_refs, 'ref': lambda cell, options: as_text(cell), 'group': parse_text,
-         'reference': lambda cell, options: as_text(cell), 'days': parse_refs}
+PARSE = {
+    'id': parse_id,
+    'text': parse_text,
+    'email': parse_email,
+    'phone': parse_phone,
+    'word': parse_word,
+    'language': parse_language,
+    'country': parse_country,
+    'zone': parse_zone,
+    'number': parse_number,
+    'date': parse_date,
+    'time': parse_time,
+    'password': parse_password,
+    'questions': parse_questions,
+    'refs': parse_refs,
+    'ref': lambda cell, options: as_text(cell),
+    'group': parse_text,
+    'reference': lambda cell, options: as_text(cell),
+    'days': parse_refs,
+}
 
 
 def parse_days(schedule_type, names):
@@ -287,6 +372,7 @@ def parse_days(schedule_type, names):
 
 # --- rows -----------------------------------------------------------------------------------------------------------------------------
 
+
 class Row:
     """One row of a known sheet: what its cells hold, and the id and the document it is about."""
 
@@ -299,7 +385,7 @@ class Row:
 class Sheet:
     def __init__(self, kind, title, rows):
         self.kind, self.title = kind, title
-        self.columns = {}                                   # property -> (column number, heading as the file has it)
+        self.columns = {}  # property -> (column number, heading as the file has it)
         self.head = min(rows) if rows else 0
         self.rows = [Row(self, number, cells) for number, cells in sorted(rows.items()) if number != self.head]
 
@@ -328,7 +414,9 @@ class Oracle:
         cell = row.cells.get(column)
         shown = cell[1].strip() if cell and cell[0] == 's' and prop != 'password' else None
         row.faulty.add(prop)
-        self.errors.append({'sheet': row.sheet.title, 'cell': f'{column_name(column)}{row.number}', 'heading': heading, 'code': code, 'value': shown})
+        self.errors.append(
+            {'sheet': row.sheet.title, 'cell': f'{column_name(column)}{row.number}', 'heading': heading, 'code': code, 'value': shown}
+        )
 
     def warn(self, sheet, cell, heading, code, meant=None):
         self.warnings.append({'sheet': sheet, 'cell': cell, 'heading': heading, 'code': code, 'meant': meant})
@@ -593,9 +681,15 @@ class Oracle:
 
     def plan(self):
         order = ('Products', 'SKUs', 'Departments', 'Sites', 'Users', 'Questionnaires', 'Non-Ops Days', 'Schedules', 'Issues')
-        make = {'Departments': self.make_department, 'Sites': self.make_site, 'Users': self.make_user, 'Questionnaires': self.make_questionnaire,
-                'Schedules': self.make_schedule, 'Non-Ops Days': self.make_offday}
-        for kind in order:                                  # days off before schedules: statistics leave them out
+        make = {
+            'Departments': self.make_department,
+            'Sites': self.make_site,
+            'Users': self.make_user,
+            'Questionnaires': self.make_questionnaire,
+            'Schedules': self.make_schedule,
+            'Non-Ops Days': self.make_offday,
+        }
+        for kind in order:  # days off before schedules: statistics leave them out
             for row in self.known[kind].rows if kind in self.known else []:
                 make.get(kind, self.make_plain)(row)
 
@@ -638,7 +732,9 @@ class Oracle:
                 self.move('sitegroups', 'siteIDs', {doc['siteGroupID']: {}}, row.id, True)
         index = self.put('main', 'siteindexes', row.id, self.site_index(row.id), SETS['siteindexes'])
         left, joined = self.difference(old, doc, 'departmentIDs')
-        index['departmentIDs'] = [i for i in index['departmentIDs'] if i not in left] + [i for i in joined if i not in index['departmentIDs']]
+        index['departmentIDs'] = [i for i in index['departmentIDs'] if i not in left] + [
+            i for i in joined if i not in index['departmentIDs']
+        ]
         self.move('departmentindexes', 'siteIDs', self.departments_by_index(left), row.id, False)
         self.move('departmentindexes', 'siteIDs', self.departments_by_index(joined), row.id, True)
         row.documents = [('main', 'sites', row.id), ('main', 'siteindexes', row.id)]
@@ -665,13 +761,28 @@ class Oracle:
     def make_user(self, row):
         old = row.old or {}
         doc = self.put('main', 'users', row.id, self.columns_of(row, ('employeeNumber', 'hireDate', 'password')))
-        row.documents = [('main', 'users', row.id), ('main', 'user_extension', row.id), ('realtime', 'firebase:user', row.id), ('identity', 'accounts', row.id)]
+        row.documents = [
+            ('main', 'users', row.id),
+            ('main', 'user_extension', row.id),
+            ('realtime', 'firebase:user', row.id),
+            ('identity', 'accounts', row.id),
+        ]
         self.extension(row)
         mirror = {name: doc[name] for name in ('name', 'email', 'role', 'status', 'organizationID')}
         mirror['siteIDs'] = {i: True for i in doc['siteIDs']} or None
         self.put('realtime', 'firebase:user', row.id, mirror)
-        self.put('identity', 'accounts', row.id, {'uid': row.id, 'email': doc['email'], 'displayName': doc['name'], 'phoneNumber': doc.get('phone'),
-                                                  'disabled': doc['status'] == 'inactive'})
+        self.put(
+            'identity',
+            'accounts',
+            row.id,
+            {
+                'uid': row.id,
+                'email': doc['email'],
+                'displayName': doc['name'],
+                'phoneNumber': doc.get('phone'),
+                'disabled': doc['status'] == 'inactive',
+            },
+        )
         if not row.old and 'password' in row.values:
             self.put('identity', 'accounts', row.id, {'hasPassword': True})
         if doc['role'] != old.get('role'):
@@ -679,13 +790,18 @@ class Oracle:
                 self.move('roles', 'userIDs', {encode(self.org, old['role']): {}}, row.id, False)
             ident = encode(self.org, doc['role'])
             self.move('roles', 'userIDs', {ident: {'_id': ident, 'role': doc['role']}}, row.id, True)
-        for prop, collection, by_index in (('departmentIDs', 'departmentindexes', self.departments_by_index), ('siteIDs', 'siteindexes', self.sites_by_index)):
+        for prop, collection, by_index in (
+            ('departmentIDs', 'departmentindexes', self.departments_by_index),
+            ('siteIDs', 'siteindexes', self.sites_by_index),
+        ):
             left, joined = self.difference(old, doc, prop)
             self.move(collection, 'userIDs', by_index(left), row.id, False)
             self.move(collection, 'userIDs', by_index(joined), row.id, True)
 
     def extension(self, row):
-        values = {name: None if row.values[name] is CLEAR else row.values[name] for name in ('employeeNumber', 'hireDate') if name in row.values}
+        values = {
+            name: None if row.values[name] is CLEAR else row.values[name] for name in ('employeeNumber', 'hireDate') if name in row.values
+        }
         there = self.docs('main', 'user_extension', 'after').get(row.id)
         if not there and not any(value is not None for value in values.values()):
             return
@@ -702,11 +818,19 @@ class Oracle:
         self.put('main', 'questionnaireindexes', row.id, index)
         self.put('realtime', 'firebase:questionnaire', path, dict(both, questionnaireID=row.id, questions=doc['questions'] or None))
         self.put('realtime', 'firebase:questionnaireIndex', path, index)
-        row.documents += [('main', 'questionnaireindexes', row.id), ('realtime', 'firebase:questionnaire', path), ('realtime', 'firebase:questionnaireIndex', path)]
+        row.documents += [
+            ('main', 'questionnaireindexes', row.id),
+            ('realtime', 'firebase:questionnaire', path),
+            ('realtime', 'firebase:questionnaireIndex', path),
+        ]
 
     def make_offday(self, row):
         scope, ident = row.values['scope'], row.values.get('reference')
-        day = {'startDate': row.values['startDate'], 'endDate': row.values.get('endDate', row.values['startDate']), 'name': row.values['name']}
+        day = {
+            'startDate': row.values['startDate'],
+            'endDate': row.values.get('endDate', row.values['startDate']),
+            'name': row.values['name'],
+        }
         if scope == 'organization':
             target, own = ('settings', 'firestore:organization-offdays', self.org), {'organizationID': self.org}
         else:
@@ -746,7 +870,9 @@ class Oracle:
     # ---- outcome
 
     def changed(self, store, collection, ident):
-        return comparable(collection, self.docs(store, collection).get(ident)) != comparable(collection, self.docs(store, collection, 'after').get(ident))
+        return comparable(collection, self.docs(store, collection).get(ident)) != comparable(
+            collection, self.docs(store, collection, 'after').get(ident)
+        )
 
     def stamp(self):
         """Stamps what changed, gives back what didn't; the number of documents that changed is the number of operations."""
@@ -784,7 +910,14 @@ class Oracle:
         self.plan()
         counts = self.count()
         operations = self.stamp()
-        return {'state': 'committed', 'errors': [], 'warnings': self.warnings, 'counts': counts, 'operations': operations, 'documents': self.after}
+        return {
+            'state': 'committed',
+            'errors': [],
+            'warnings': self.warnings,
+            'counts': counts,
+            'operations': operations,
+            'documents': self.after,
+        }
 
 
 def same_day(one, other):
@@ -813,8 +946,11 @@ def occurrences(doc):
     for number in range(start.toordinal(), end.toordinal() + 1):
         day = datetime.date.fromordinal(number)
         last = calendar.monthrange(day.year, day.month)[1]
-        if (doc['type'] == 'daily' or (doc['type'] == 'weekly' and WEEKDAYS[day.weekday()] in doc['days'])
-                or (doc['type'] == 'monthly' and (day.day in doc['days'] or (day.day == last and 'last' in doc['days'])))):
+        if (
+            doc['type'] == 'daily'
+            or (doc['type'] == 'weekly' and WEEKDAYS[day.weekday()] in doc['days'])
+            or (doc['type'] == 'monthly' and (day.day in doc['days'] or (day.day == last and 'last' in doc['days'])))
+        ):
             found.append(day)
     return found
 

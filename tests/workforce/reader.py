@@ -3,6 +3,7 @@
 A sheet is (name, hidden, rows); rows is {row number: {column number: (type, value)}}, both from 1. Types: s text, n number, b boolean,
 e error, d date with or without a time, t time of day. Cells without content are not listed. Shares no code with the program under test.
 """
+
 import csv
 import datetime
 import io

@@ -6,6 +6,7 @@
 AON_BIN names the program; without it the cases test the oracle alone. AON_SHARED names the folder with the workbooks that come with the
 specification (default: `shared/data` beside the source tree). Exit 0: all held; 1: some didn't; 77: skipped, with the reason.
 """
+
 import os
 import pathlib
 import sys
@@ -13,7 +14,7 @@ import tempfile
 import traceback
 
 try:
-    import openpyxl                                              # noqa: F401  (the cases write workbooks with it)
+    import openpyxl  # noqa: F401  (the cases write workbooks with it)
 except ImportError:
     print('skipped: workforce: python3-openpyxl is not installed')
     sys.exit(77)
@@ -31,7 +32,7 @@ def run_case(name, function, aon, shared):
             function(world)
         except Differs as differs:
             return str(differs)
-        except Exception:                                        # a slip in a case, or a time-out of the program: this case fails, the others go on
+        except Exception:  # a slip in a case, or a time-out of the program: this case fails, the others go on
             return traceback.format_exc()
     return None
 

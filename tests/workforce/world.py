@@ -1,8 +1,9 @@
 """A small world for one case: a data folder that a case seeds, uploads workbooks into and asks for documents.
 
-With a program every upload is run by it and held against the oracle; without one (`aon` is None) the oracle's own documents are what the case
-sees, so that the cases' explicit expectations test the oracle itself.
+With a program every upload is run by it and held against the oracle; without one (`aon` is None) the oracle's own documents are what the
+case sees, so that the cases' explicit expectations test the oracle itself.
 """
+
 import csv
 import json
 import pathlib
@@ -85,7 +86,8 @@ class World:
         return path
 
     def upload(self, sheets, errors=(), warnings=None, counts=None, operations=None, org='org1', options=(), **form):
-        """Uploads sheets (or the file of that path) and checks the outcome: errors as 'Users!C3 bad_format', counts as {'users': 'create edit unchanged'}."""
+        """Uploads sheets (or the file of that path) and checks the outcome: errors as 'Users!C3 bad_format', counts of an entity as
+        'create edit unchanged'."""
         if isinstance(sheets, pathlib.Path):
             path, self.uploads = sheets, self.uploads + 1
         else:
@@ -103,7 +105,7 @@ class World:
         if operations is not None and self.result['operations'] != operations:
             found.append(f'operations: expected {operations}, are {self.result["operations"]}')
         if found:
-            raise Differs('\n'.join([f'upload {self.uploads} ({path.name}):'] + found[:compare.SHOWN] + [f'({len(found)} in all)']))
+            raise Differs('\n'.join([f'upload {self.uploads} ({path.name}):'] + found[: compare.SHOWN] + [f'({len(found)} in all)']))
         return self.result
 
     def import_file(self, path, org, options):
@@ -118,7 +120,9 @@ class World:
         return []
 
     def unlike(self, what, want, problems):
-        have = sorted(f'{p["sheet"]}!{p["cell"]} {p["code"]}' for p in problems if not (p['code'] == 'ignored' and p.get('heading') == 'Days'))
+        have = sorted(
+            f'{p["sheet"]}!{p["cell"]} {p["code"]}' for p in problems if not (p['code'] == 'ignored' and p.get('heading') == 'Days')
+        )
         have = [text.replace('!None', '') if 'unknown_sheet' not in text else f'{text.split("!")[0]} unknown_sheet' for text in have]
         return [] if sorted(want) == sorted(have) else [f'{what} by hand: expected {sorted(want)}, are {sorted(have)}']
 
@@ -154,7 +158,9 @@ class World:
             have = doc.get(name, ABSENT)
             same = sorted(have) == sorted(value) if name in oracle.SETS.get(collection, ()) and have is not ABSENT else have == value
             if not same:
-                raise Differs(f'{path}/{ident}: {name} is {"absent" if have is ABSENT else have!r}, expected {"absent" if value is ABSENT else value!r}')
+                raise Differs(
+                    f'{path}/{ident}: {name} is {"absent" if have is ABSENT else have!r}, expected {"absent" if value is ABSENT else value!r}'
+                )
 
     def lacks(self, path, ident):
         store, collection = path.split('/', 1)
