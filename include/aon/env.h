@@ -30,6 +30,7 @@ typedef struct aon_file_info {
   uint64_t size_bytes;
   uint64_t free_bytes; /* of the file system that holds it */
   uint32_t mode;       /* permission bits (0600); 0 where the environment has none */
+  uint64_t device_number, file_number; /* alike for all names of one file; file_number 0 where the environment has none */
 } aon_file_info;
 
 typedef struct aon_process { /* identifies one run of one process on one boot of one host */

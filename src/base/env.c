@@ -156,6 +156,8 @@ static aon_result real_file_info(void *context, const char *path, aon_file_info 
     info.exists = true;
     info.is_directory = S_ISDIR(found.st_mode);
     info.size_bytes = (uint64_t)found.st_size;
+    info.device_number = (uint64_t)found.st_dev;
+    info.file_number = (uint64_t)found.st_ino;
     info.mode = (uint32_t)found.st_mode & 07777;
   } else if (errno != ENOENT && errno != ENOTDIR) {
     return fail_errno("Can't look at", path, error);
