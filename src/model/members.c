@@ -165,6 +165,10 @@ static uint64_t hash_value(const bson_iter_t *value, int depth) {
     const char *text = bson_iter_utf8(value, &length);
     return hash_bytes(3, text, length);
   }
+  case BSON_TYPE_DATE_TIME:
+    return mix(8, (uint64_t)bson_iter_date_time(value));
+  case BSON_TYPE_OID:
+    return hash_bytes(9, bson_iter_oid(value), sizeof(bson_oid_t));
   case BSON_TYPE_DOCUMENT:
     if (depth < AON_DOCUMENT_DEPTH_LIMIT && bson_iter_recurse(value, &at))
       while (bson_iter_next(&at)) /* added up: the order does not count */
@@ -175,7 +179,7 @@ static uint64_t hash_value(const bson_iter_t *value, int depth) {
       while (bson_iter_next(&at))
         hash = mix(hash, hash_value(&at, depth + 1));
     return mix(6, hash);
-  default:
+  default: /* rare in sets: told apart by comparing */
     return mix(7, (uint64_t)bson_iter_type(value));
   }
 }

@@ -94,11 +94,51 @@ static void compares_sets_without_order(void **state) {
   assert_true(equal("{\"ids\":[1,\"a\",{\"x\":1,\"y\":2}]}", "{\"ids\":[{\"y\":2.0,\"x\":1},1.0,\"a\"]}", &how));
   assert_true(equal("{\"o\":{\"x/y\":[1,2]},\"names\":[\"b\",\"a\"]}", "{\"o\":{\"x/y\":[2,1]},\"names\":[\"a\",\"b\"]}", &how));
   assert_false(equal("{\"o\":{\"ids\":[1,2]}}", "{\"o\":{\"ids\":[2,1]}}", &how));
+  assert_false(equal("{\"o\":{\"names\":[1,2]}}", "{\"o\":{\"names\":[2,1]}}", &how));
   assert_false(equal("{\"ids\":[1,1,2]}", "{\"ids\":[1,2,2]}", &how));
   assert_false(equal("{\"ids\":[1]}", "{\"ids\":[1,1]}", &how));
   assert_false(equal("{\"ids\":[]}", "{}", &how));
   assert_true(equal("{\"ids\":[[1,2],[2,1],true]}", "{\"ids\":[true,[2,1],[1,2]]}", &how));
   assert_false(equal("{\"ids\":[[1,2]]}", "{\"ids\":[[2,1]]}", &how));
+}
+
+static bson_t *set_of(void (*append)(bson_t *, const char *, int), const int *values, size_t count) {
+  bson_t *document = bson_new(), array;
+  static const char *const keys[] = {"0", "1", "2", "3"};
+  bson_append_array_begin(document, "ids", -1, &array);
+  for (size_t i = 0; i < count; i++)
+    append(&array, keys[i], values[i]);
+  bson_append_array_end(document, &array);
+  return document;
+}
+
+static void append_instant(bson_t *array, const char *key, int value) { bson_append_date_time(array, key, -1, value); }
+
+static void append_id(bson_t *array, const char *key, int value) {
+  bson_oid_t oid = {{0}};
+  oid.bytes[11] = (uint8_t)value;
+  bson_append_oid(array, key, -1, &oid);
+}
+
+static void append_timestamp(bson_t *array, const char *key, int value) { bson_append_timestamp(array, key, -1, (uint32_t)value, 0); }
+
+/* Elements of other types, some of which can't be told apart but by comparing each with each. */
+static void compares_sets_of_other_types(void **state) {
+  (void)state;
+  static const char *const sets[] = {"/ids", NULL};
+  const aon_comparison how = {.sets = sets};
+  void (*const types[])(bson_t *, const char *, int) = {append_instant, append_id, append_timestamp};
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+    bson_t *a = set_of(types[i], (const int[]){1, 2, 2, 3}, 4), *same = set_of(types[i], (const int[]){2, 3, 2, 1}, 4);
+    bson_t *other = set_of(types[i], (const int[]){1, 3, 3, 2}, 4), *third = set_of(types[i], (const int[]){1, 4, 4, 5}, 4);
+    assert_true(aon_document_equal(a, same, &how));
+    assert_false(aon_document_equal(a, other, &how));
+    assert_false(aon_document_equal(a, third, &how));
+    bson_destroy(a);
+    bson_destroy(same);
+    bson_destroy(other);
+    bson_destroy(third);
+  }
 }
 
 /* As many members as an index document of a large organization has, in another order: linear, or this would not come back. */
@@ -334,6 +374,7 @@ int main(void) {
       cmocka_unit_test(compares_types_beyond_json),
       cmocka_unit_test(leaves_out_stamps_and_volatiles),
       cmocka_unit_test(compares_sets_without_order),
+      cmocka_unit_test(compares_sets_of_other_types),
       cmocka_unit_test(compares_wide_documents),
       cmocka_unit_test(equality_agrees_with_itself),
       cmocka_unit_test(names_changed_leaves),
