@@ -1,0 +1,578 @@
+/* Configuration. The file is walked as nodes of libyaml, whose marks name lines exactly.
+ *
+ * Every setting is one row of a table: its path, how it reads, where it goes. File, environment and options all pass through that table, in
+ * this order, so that what comes later wins; a path that no row has is an error that names its line. */
+#include "cli/config.h"
+
+#include <limits.h>
+#include <pwd.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <yaml.h>
+
+#include "model/text.h"
+
+#define FILE_BYTES_LIMIT ((size_t)1 << 20)
+#define STORES_LIMIT 64
+#define PATH_BYTES 256
+#define NO_INDEX (-1)
+
+typedef struct reading {
+  aon_env *env;
+  aon_config *config;
+  aon_error *error;
+  char *const *environment;
+  const char *file;   /* NULL: no file */
+  const char *folder; /* relative paths of the file start here */
+  aon_engine_store stores[STORES_LIMIT];
+  bool create_given[STORES_LIMIT];
+  size_t store_count;
+  const char *journal_url, *key_file;
+} reading;
+
+typedef struct place { /* where a value comes from, for sentences and relative paths */
+  const char *file;    /* NULL: the environment or an option */
+  size_t line;
+  const char *name;
+} place;
+
+static aon_result wrong(reading *r, const place *at, const char *format, const char *value) {
+  char text[700];
+  snprintf(text, sizeof text, format, value);
+  if (at->file)
+    return aon_fail(r->error, AON_USAGE, "bad_configuration", "%s:%zu: %s", at->file, at->line, text);
+  return aon_fail(r->error, AON_USAGE, "bad_configuration", "%s: %s", at->name, text);
+}
+
+/* ---- how values read ---- */
+
+typedef enum value_kind { KIND_TEXT, KIND_PATH, KIND_DURATION, KIND_SIZE, KIND_COUNT, KIND_BOOLEAN } value_kind;
+
+static char *keep(reading *r, const char *text) { return aon_arena_text(&r->config->arena, text, strlen(text)); }
+
+static const char *absolute(reading *r, const place *at, const char *path) {
+  if (*path == '/' || !at->file || !r->folder || !*r->folder || !strcmp(r->folder, "."))
+    return keep(r, path);
+  return aon_arena_format(&r->config->arena, "%s/%s", r->folder, path);
+}
+
+static aon_result store_value(reading *r, value_kind kind, void *to, const char *value, const place *at) {
+  char *end;
+  switch (kind) {
+  case KIND_TEXT: *(const char **)to = keep(r, value); return *(const char **)to ? AON_OK : aon_fail_memory(r->error);
+  case KIND_PATH: *(const char **)to = absolute(r, at, value); return *(const char **)to ? AON_OK : aon_fail_memory(r->error);
+  case KIND_DURATION:
+    return aon_duration_parse(value, to) ? AON_OK : wrong(r, at, "“%s” is no duration: write 500ms, 30s, 5m, 24h or 7d.", value);
+  case KIND_SIZE: return aon_size_parse(value, to) ? AON_OK : wrong(r, at, "“%s” is no size: write 65536, 64KiB, 16MiB or 2GiB.", value);
+  case KIND_COUNT: {
+    unsigned long long count = strtoull(value, &end, 10);
+    if (end == value || *end || *value == '-' || count == 0 || count > UINT32_MAX)
+      return wrong(r, at, "“%s” is no number from 1.", value);
+    *(uint32_t *)to = (uint32_t)count;
+    return AON_OK;
+  }
+  case KIND_BOOLEAN:
+    if (strcmp(value, "true") && strcmp(value, "false"))
+      return wrong(r, at, "“%s” must be true or false.", value);
+    *(bool *)to = !strcmp(value, "true");
+    return AON_OK;
+  }
+  return AON_OK;
+}
+
+/* ---- the table ---- */
+
+typedef struct setting {
+  const char *path;
+  value_kind kind;
+  size_t offset; /* in aon_config; in aon_engine_store for those of a store */
+} setting;
+
+#define IN_CONFIG(member) offsetof(aon_config, member)
+#define IN_STORE(member) offsetof(aon_engine_store, config.member)
+
+static const setting settings[] = {
+    {"data", KIND_PATH, IN_CONFIG(data)},
+    {"organization", KIND_TEXT, IN_CONFIG(organization)},
+    {"user", KIND_TEXT, IN_CONFIG(user)},
+    {"hold_ms", KIND_DURATION, IN_CONFIG(engine.hold_ms)},
+    {"hold_until", KIND_DURATION, IN_CONFIG(engine.hold_until_ms)},
+    {"give_up", KIND_DURATION, IN_CONFIG(engine.give_up_ms)},
+    {"batch", KIND_COUNT, IN_CONFIG(engine.batch)},
+    {"journal.retention", KIND_DURATION, IN_CONFIG(engine.retention_ms)},
+    {"journal.reserve", KIND_SIZE, IN_CONFIG(engine.journal.reserve_bytes)},
+    {"journal.lease", KIND_DURATION, IN_CONFIG(engine.journal.lease_ms)},
+    {"limits.entries", KIND_COUNT, IN_CONFIG(workbook.entries)},
+    {"limits.unpacked_bytes", KIND_SIZE, IN_CONFIG(workbook.unpacked_bytes)},
+    {"limits.rows", KIND_COUNT, IN_CONFIG(workbook.rows)},
+    {"limits.columns", KIND_COUNT, IN_CONFIG(workbook.columns)},
+    {"limits.cells", KIND_SIZE, IN_CONFIG(workbook.cells)},
+    {"limits.string_bytes", KIND_COUNT, IN_CONFIG(workbook.string_bytes)},
+    {"limits.strings_memory_bytes", KIND_SIZE, IN_CONFIG(workbook.strings_memory_bytes)},
+    {"limits.stage_memory_bytes", KIND_SIZE, IN_CONFIG(pack.stage_memory_bytes)},
+    {"limits.pack_memory_bytes", KIND_SIZE, IN_CONFIG(pack.memory_bytes)},
+    {"limits.pack_instructions", KIND_SIZE, IN_CONFIG(pack.instructions)},
+    {"limits.pack_call", KIND_DURATION, IN_CONFIG(pack.call_ms)},
+};
+
+static const setting store_settings[] = {
+    {"create", KIND_BOOLEAN, IN_STORE(create)},         {"stamp", KIND_BOOLEAN, IN_STORE(stamp)},
+    {"exclusive", KIND_BOOLEAN, IN_STORE(exclusive)},   {"void_stamp", KIND_BOOLEAN, IN_STORE(void_stamp)},
+    {"horizon", KIND_DURATION, IN_STORE(horizon_ms)},   {"watch", KIND_DURATION, IN_STORE(watch_ms)},
+    {"timeout", KIND_DURATION, IN_STORE(timeout_ms)},
+};
+
+static int find_store(const reading *r, const char *name) {
+  for (size_t i = 0; i < r->store_count; i++)
+    if (!strcmp(r->stores[i].config.name, name))
+      return (int)i;
+  return NO_INDEX;
+}
+
+static aon_result add_store(reading *r, const char *name, const place *at, int *ret_index) {
+  int index = find_store(r, name);
+  if (index == NO_INDEX) {
+    if (r->store_count == STORES_LIMIT)
+      return wrong(r, at, "more stores than there may be (64); “%s” is one too many.", name);
+    for (const char *c = name; *c; c++)
+      if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-", *c) || c - name > 50)
+        return wrong(r, at, "“%s” is no name for a store: use letters, digits, _ and -, at most 50.", name);
+    index = (int)r->store_count++;
+    r->stores[index] = (aon_engine_store){.config = {.name = keep(r, name), .horizon_ms = 30000, .watch_ms = 3600000, .timeout_ms = 5000}};
+    if (!r->stores[index].config.name)
+      return aon_fail_memory(r->error);
+  }
+  *ret_index = index;
+  return AON_OK;
+}
+
+static aon_result set_store_url(reading *r, int index, const char *url, const place *at) {
+  aon_engine_store *store = &r->stores[index];
+  const char *colon = strchr(url, ':');
+  char scheme[40];
+  if (!colon || colon - url >= (int)sizeof scheme)
+    return wrong(r, at, "“%s” is no URL of a store: write sqlite:PATH.", url);
+  snprintf(scheme, sizeof scheme, "%.*s", (int)(colon - url), url);
+  store->adapter = aon_store_adapter_find(scheme);
+  if (!store->adapter)
+    return wrong(r, at, "this build has no store of the kind “%s”; it has sqlite.", scheme);
+  store->config.location = absolute(r, at, colon + 1);
+  if (!r->create_given[index])
+    store->config.create = false; /* a database that somebody names is used as it is, unless create says otherwise */
+  return store->config.location ? AON_OK : aon_fail_memory(r->error);
+}
+
+static aon_result set_store(reading *r, const char *rest, const char *value, const place *at) {
+  char name[PATH_BYTES];
+  const char *dot = strrchr(rest, '.');
+  int index;
+  if (!dot)
+    return wrong(r, at, "store “%s” needs settings: at least url.", rest);
+  snprintf(name, sizeof name, "%.*s", (int)(dot - rest), rest);
+  aon_result result = add_store(r, name, at, &index);
+  if (result)
+    return result;
+  if (!strcmp(dot + 1, "url"))
+    return set_store_url(r, index, value, at);
+  for (size_t i = 0; i < sizeof store_settings / sizeof *store_settings; i++)
+    if (!strcmp(store_settings[i].path, dot + 1)) {
+      if (!strcmp(dot + 1, "create"))
+        r->create_given[index] = true;
+      return store_value(r, store_settings[i].kind, (char *)&r->stores[index] + store_settings[i].offset, value, at);
+    }
+  return wrong(r, at, "“%s” is no setting of a store; known are url, create, stamp, exclusive, void_stamp, horizon, watch and timeout.", dot + 1);
+}
+
+static aon_result unknown_key(reading *r, const char *path, const place *at) {
+  const char *nearest = NULL;
+  size_t best = 4;
+  for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+    size_t distance = aon_text_distance(path, settings[i].path, 3);
+    if (distance < best) {
+      best = distance;
+      nearest = settings[i].path;
+    }
+  }
+  char text[PATH_BYTES * 2];
+  snprintf(text, sizeof text, "%s”%s%s%s", path, nearest ? "; did you mean “" : "", nearest ? nearest : "", nearest ? "”?" : " is not known.");
+  return wrong(r, at, nearest ? "unknown key “%s" : "the key “%s", text);
+}
+
+static aon_result set(reading *r, const char *path, const char *value, const place *at) {
+  if (!strcmp(path, "version"))
+    return strcmp(value, "1") ? wrong(r, at, "version “%s” of this file is not known; this program reads version 1.", value) : AON_OK;
+  if (!strcmp(path, "journal.url")) {
+    if (strncmp(value, "sqlite:", 7))
+      return wrong(r, at, "“%s” is no journal that this build can keep: write sqlite:PATH.", value);
+    r->journal_url = absolute(r, at, value + 7);
+    return r->journal_url ? AON_OK : aon_fail_memory(r->error);
+  }
+  if (!strcmp(path, "journal.key_file")) {
+    r->key_file = absolute(r, at, value);
+    return r->key_file ? AON_OK : aon_fail_memory(r->error);
+  }
+  if (!strncmp(path, "stores.", 7))
+    return set_store(r, path + 7, value, at);
+  for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+    if (!strcmp(settings[i].path, path))
+      return store_value(r, settings[i].kind, (char *)r->config + settings[i].offset, value, at);
+  return unknown_key(r, path, at);
+}
+
+/* ---- the file ---- */
+
+#define PACK_FOLDERS_LIMIT 32
+
+static aon_result add_pack_folder(reading *r, const char *path, const place *at) {
+  size_t count = 0;
+  while (r->config->packs && r->config->packs[count])
+    count++;
+  if (count + 1 >= PACK_FOLDERS_LIMIT)
+    return wrong(r, at, "“%s”: too many folders of packs.", path);
+  ((const char **)r->config->packs)[count] = absolute(r, at, path);
+  return r->config->packs[count] ? AON_OK : aon_fail_memory(r->error);
+}
+
+static aon_result walk(reading *r, yaml_document_t *document, const yaml_node_t *node, const char *path);
+
+static aon_result walk_packs(reading *r, yaml_document_t *document, const yaml_node_t *node) {
+  place at = {.file = r->file, .line = node->start_mark.line + 1};
+  if (node->type != YAML_SEQUENCE_NODE)
+    return wrong(r, &at, "“%s” must be a list of folders: [./packs].", "packs");
+  aon_result result = AON_OK;
+  for (yaml_node_item_t *item = node->data.sequence.items.start; !result && item < node->data.sequence.items.top; item++) {
+    const yaml_node_t *child = yaml_document_get_node(document, *item);
+    at.line = child->start_mark.line + 1;
+    result = child->type == YAML_SCALAR_NODE ? add_pack_folder(r, (const char *)child->data.scalar.value, &at)
+                                             : wrong(r, &at, "“%s” must be a list of folders: [./packs].", "packs");
+  }
+  return result;
+}
+
+static aon_result walk_pair(reading *r, yaml_document_t *document, const yaml_node_t *key, const yaml_node_t *value, const char *path) {
+  char deeper[PATH_BYTES];
+  place at = {.file = r->file, .line = key->start_mark.line + 1};
+  if (key->type != YAML_SCALAR_NODE)
+    return wrong(r, &at, "a key must be a text%s.", "");
+  int length = snprintf(deeper, sizeof deeper, "%s%s%s", path, *path ? "." : "", (const char *)key->data.scalar.value);
+  if (length >= (int)sizeof deeper)
+    return wrong(r, &at, "a key is too long%s.", "");
+  if (!strcmp(deeper, "packs"))
+    return walk_packs(r, document, value);
+  if (value->type != YAML_MAPPING_NODE && value->type != YAML_SCALAR_NODE)
+    return wrong(r, &at, "“%s” must not be a list.", deeper);
+  if (value->type == YAML_SCALAR_NODE)
+    return set(r, deeper, (const char *)value->data.scalar.value, &at);
+  bool section = !strcmp(deeper, "journal") || !strcmp(deeper, "stores") || !strcmp(deeper, "limits") || !strncmp(deeper, "stores.", 7);
+  return section ? walk(r, document, value, deeper) : unknown_key(r, deeper, &at);
+}
+
+static aon_result walk(reading *r, yaml_document_t *document, const yaml_node_t *node, const char *path) {
+  place at = {.file = r->file, .line = node->start_mark.line + 1};
+  if (node->type != YAML_MAPPING_NODE)
+    return wrong(r, &at, "here must stand keys with values%s.", "");
+  aon_result result = AON_OK;
+  for (yaml_node_pair_t *pair = node->data.mapping.pairs.start; !result && pair < node->data.mapping.pairs.top; pair++) {
+    const yaml_node_t *key = yaml_document_get_node(document, pair->key), *value = yaml_document_get_node(document, pair->value);
+    for (yaml_node_pair_t *other = node->data.mapping.pairs.start; !result && other < pair; other++) {
+      const yaml_node_t *earlier = yaml_document_get_node(document, other->key);
+      at.line = key->start_mark.line + 1;
+      if (earlier->type == YAML_SCALAR_NODE && key->type == YAML_SCALAR_NODE &&
+          !strcmp((const char *)earlier->data.scalar.value, (const char *)key->data.scalar.value))
+        result = wrong(r, &at, "“%s” stands twice.", (const char *)key->data.scalar.value);
+    }
+    if (!result)
+      result = walk_pair(r, document, key, value, path);
+  }
+  return result;
+}
+
+static aon_result parse(reading *r, const char *text, size_t length) {
+  yaml_parser_t parser;
+  yaml_document_t document;
+  place at = {.file = r->file, .line = 1};
+  if (!yaml_parser_initialize(&parser))
+    return aon_fail_memory(r->error);
+  yaml_parser_set_input_string(&parser, (const unsigned char *)text, length);
+  if (!yaml_parser_load(&parser, &document)) {
+    at.line = parser.problem_mark.line + 1;
+    aon_result result = wrong(r, &at, "this is no YAML: %s.", parser.problem ? parser.problem : "it can't be read");
+    yaml_parser_delete(&parser);
+    return result;
+  }
+  const yaml_node_t *root = yaml_document_get_root_node(&document);
+  aon_result result = root ? walk(r, &document, root, "") : AON_OK;
+  yaml_document_delete(&document);
+  yaml_parser_delete(&parser);
+  return result;
+}
+
+static aon_result read_file(reading *r, const char *path) {
+  aon_file *file;
+  size_t length = 0;
+  aon_result result = r->env->ops->file_open(r->env->context, path, AON_FILE_READ, &file, r->error);
+  if (result)
+    return result;
+  char *text = malloc(FILE_BYTES_LIMIT + 1);
+  result = text ? r->env->ops->file_read(file, 0, text, FILE_BYTES_LIMIT + 1, &length, r->error) : aon_fail_memory(r->error);
+  r->env->ops->file_close(file);
+  if (!result && length > FILE_BYTES_LIMIT)
+    result = aon_fail(r->error, AON_USAGE, "bad_configuration", "%s is longer than %zu bytes.", path, FILE_BYTES_LIMIT);
+  const char *slash = strrchr(path, '/');
+  r->file = keep(r, path);
+  r->folder = slash ? aon_arena_text(&r->config->arena, path, (size_t)(slash - path)) : ".";
+  if (!result && (!r->file || !r->folder))
+    result = aon_fail_memory(r->error);
+  if (!result)
+    result = parse(r, text, length);
+  free(text);
+  return result;
+}
+
+/* ---- the environment ---- */
+
+static const char *variable(char *const *environment, const char *name) {
+  size_t length = strlen(name);
+  for (; environment && *environment; environment++)
+    if (!strncmp(*environment, name, length) && (*environment)[length] == '=')
+      return *environment + length + 1;
+  return NULL;
+}
+
+static void variable_name(const char *path, char name[PATH_BYTES]) {
+  int length = snprintf(name, PATH_BYTES, "AON_%s", path);
+  for (int i = 4; i < length && i < PATH_BYTES; i++)
+    name[i] = name[i] >= 'a' && name[i] <= 'z' ? (char)(name[i] - 32) : (name[i] >= '0' && name[i] <= '9') || (name[i] >= 'A' && name[i] <= 'Z') ? name[i] : '_';
+}
+
+static aon_result from_variable(reading *r, const char *path) {
+  char name[PATH_BYTES];
+  variable_name(path, name);
+  const char *value = variable(r->environment, name);
+  place at = {.name = name};
+  return value && *value ? set(r, path, value, &at) : AON_OK;
+}
+
+static aon_result read_variables(reading *r) {
+  static const char *const more[] = {"journal.url", "journal.key_file"};
+  aon_result result = AON_OK;
+  for (size_t i = 0; !result && i < sizeof settings / sizeof *settings; i++)
+    result = from_variable(r, settings[i].path);
+  for (size_t i = 0; !result && i < sizeof more / sizeof *more; i++)
+    result = from_variable(r, more[i]);
+  for (size_t s = 0; !result && s < r->store_count; s++) {
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "stores.%s.url", r->stores[s].config.name);
+    result = from_variable(r, path);
+    for (size_t i = 0; !result && i < sizeof store_settings / sizeof *store_settings; i++) {
+      snprintf(path, sizeof path, "stores.%s.%s", r->stores[s].config.name, store_settings[i].path);
+      result = from_variable(r, path);
+    }
+  }
+  const char *packs = variable(r->environment, "AON_PACKS");
+  place at = {.name = "AON_PACKS"};
+  if (!result && packs && *packs) {
+    memset((void *)r->config->packs, 0, PACK_FOLDERS_LIMIT * sizeof *r->config->packs);
+    for (size_t length; !result && *packs; packs += length + (packs[length] == ':')) {
+      char folder[PATH_MAX];
+      length = strcspn(packs, ":");
+      snprintf(folder, sizeof folder, "%.*s", (int)length, packs);
+      if (*folder)
+        result = add_pack_folder(r, folder, &at);
+    }
+  }
+  return result;
+}
+
+static aon_result test_index(reading *r, const char *name, int64_t *to) {
+  const char *value = variable(r->environment, name);
+  *to = -1;
+  if (!value || !*value)
+    return AON_OK;
+  char *end;
+  long long index = strtoll(value, &end, 10);
+  if (end == value || *end || index < 0)
+    return aon_fail(r->error, AON_USAGE, "bad_configuration", "%s: “%s” is no number of an operation; they count from 0.", name, value);
+  *to = index;
+  r->config->engine.test_mode = true;
+  return AON_OK;
+}
+
+static aon_result read_test_variables(reading *r) {
+  aon_engine_config *engine = &r->config->engine;
+  const struct {
+    const char *name;
+    int64_t *to;
+  } older[] = {{"TEST_ROLLBACK_USER_INDEX", &engine->test_user_index},
+               {"TEST_ROLLBACK_DEPT_INDEX", &engine->test_dept_index},
+               {"TEST_ROLLBACK_SITE_INDEX", &engine->test_site_index},
+               {"TEST_ROLLBACK_SCHEDULE_INDEX", &engine->test_schedule_index}};
+  const char *debug = variable(r->environment, "DEBUG_ATOMIC_OPS");
+  engine->test_mode = debug && !strcmp(debug, "1");
+  aon_result result = test_index(r, "TEST_ROLLBACK_AT_OPERATION", &engine->test_rollback_at);
+  for (size_t i = 0; !result && i < sizeof older / sizeof *older; i++) {
+    result = test_index(r, older[i].name, older[i].to);
+    if (!result && *older[i].to >= 0)
+      aon_log(r->env, AON_LOG_WARNING, "%s is deprecated: use TEST_ROLLBACK_AT_OPERATION, which counts all operations.", older[i].name);
+  }
+  return result;
+}
+
+/* ---- defaults ---- */
+
+static const char *login_name(reading *r) {
+  struct passwd entry, *found = NULL;
+  char space[4096];
+  if (getpwuid_r(getuid(), &entry, space, sizeof space, &found) == 0 && found && found->pw_name[0])
+    return keep(r, found->pw_name);
+  return aon_arena_format(&r->config->arena, "uid:%u", (unsigned)getuid());
+}
+
+/* Where packs stand beside a program that is run from its build folder, and where they are installed. */
+static aon_result default_pack_folders(reading *r) {
+  char program[PATH_MAX];
+  place at = {.name = "packs"};
+  ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+  aon_result result = AON_OK;
+  if (length > 0) {
+    program[length] = 0;
+    char *slash = strrchr(program, '/');
+    snprintf(slash ? slash : program, sizeof program - (size_t)(slash ? slash - program : 0), "/../packs");
+    aon_file_info info;
+    if (!r->env->ops->file_info(r->env->context, program, &info, r->error) && info.is_directory)
+      result = add_pack_folder(r, program, &at);
+  }
+  return result ? result : add_pack_folder(r, AON_PACKS_FOLDER, &at);
+}
+
+static aon_result in_data(reading *r, const char *name, const char **to) {
+  *to = aon_arena_format(&r->config->arena, "%s/%s", r->config->data, name);
+  return *to ? AON_OK : aon_fail_memory(r->error);
+}
+
+static aon_result fill_defaults(reading *r) {
+  aon_config *config = r->config;
+  if (!config->user && !(config->user = login_name(r)))
+    return aon_fail_memory(r->error);
+  aon_result result = AON_OK;
+  config->engine.journal.location = r->journal_url;
+  config->engine.journal.key_file = r->key_file;
+  if (!r->journal_url)
+    result = in_data(r, "journal.db", &config->engine.journal.location);
+  if (!result && !r->key_file)
+    result = in_data(r, "journal.key", &config->engine.journal.key_file);
+  for (size_t i = 0; !result && i < r->store_count; i++) {
+    if (r->stores[i].adapter)
+      continue;
+    char name[PATH_BYTES];
+    place at = {.file = r->file, .line = 1, .name = "stores"};
+    bool embedded = i < 4; /* the four that are there by default */
+    if (!embedded)
+      return wrong(r, &at, "store “%s” has no url.", r->stores[i].config.name);
+    snprintf(name, sizeof name, "%s.db", r->stores[i].config.name);
+    r->stores[i].adapter = &aon_sqlite_adapter;
+    if (!r->create_given[i])
+      r->stores[i].config.create = true;
+    result = in_data(r, name, &r->stores[i].config.location);
+  }
+  return result;
+}
+
+static aon_result begin(reading *r) {
+  static const char *const names[] = {"main", "realtime", "settings", "identity"};
+  place at = {.name = "stores"};
+  aon_result result = AON_OK;
+  int index;
+  for (size_t i = 0; !result && i < 4; i++)
+    result = add_store(r, names[i], &at, &index);
+  const char **packs = aon_arena_alloc(&r->config->arena, PACK_FOLDERS_LIMIT * sizeof *packs);
+  r->config->packs = packs;
+  r->config->data = "aon-data";
+  r->config->engine.journal.reserve_bytes = (uint64_t)16 << 20;
+  return result ? result : packs ? AON_OK : aon_fail_memory(r->error);
+}
+
+static aon_result find_file(reading *r, const aon_config_options *options, const char **ret_path) {
+  const char *named = options->config ? options->config : variable(r->environment, "AON_CONFIG");
+  aon_file_info info;
+  *ret_path = named && *named ? named : NULL;
+  if (*ret_path)
+    return AON_OK;
+  aon_result result = r->env->ops->file_info(r->env->context, "aon.yaml", &info, r->error);
+  if (!result && info.exists)
+    *ret_path = "aon.yaml";
+  return result;
+}
+
+aon_result aon_config_load(aon_env *env, const aon_config_options *options, char *const *environment, aon_config *config, aon_error *error) {
+  *config = (aon_config){0};
+  reading *r = calloc(1, sizeof *r);
+  if (!r)
+    return aon_fail_memory(error);
+  *r = (reading){.env = env, .config = config, .error = error, .environment = environment};
+  const char *path;
+  aon_result result = begin(r);
+  if (!result)
+    result = find_file(r, options, &path);
+  if (!result && path)
+    result = read_file(r, path);
+  if (!result)
+    result = read_variables(r);
+  if (!result)
+    result = read_test_variables(r);
+  if (options->data)
+    config->data = options->data;
+  if (options->organization)
+    config->organization = options->organization;
+  if (options->user)
+    config->user = options->user;
+  if (!result)
+    result = fill_defaults(r);
+  if (!result)
+    result = default_pack_folders(r);
+  aon_engine_store *stores = result ? NULL : aon_arena_copy(&config->arena, r->stores, r->store_count * sizeof *stores);
+  if (!result && !stores)
+    result = aon_fail_memory(error);
+  config->engine.stores = stores;
+  config->engine.store_count = result ? 0 : r->store_count;
+  config->engine.workbook = &config->workbook;
+  config->engine.pack = &config->pack;
+  free(r);
+  return result;
+}
+
+void aon_config_release(aon_config *config) {
+  aon_arena_release(&config->arena);
+  *config = (aon_config){0};
+}
+
+static aon_result read_call(char *const *environment, const char *name, uint64_t *to, aon_error *error) {
+  const char *value = variable(environment, name);
+  *to = 0;
+  if (!value || !*value)
+    return AON_OK;
+  char *end;
+  *to = strtoull(value, &end, 10);
+  if (end == value || *end || *value == '-')
+    return aon_fail(error, AON_USAGE, "bad_configuration", "%s: “%s” is no number of a call; they count from 1.", name, value);
+  return AON_OK;
+}
+
+aon_result aon_config_early_read(char *const *environment, aon_config_early *early, aon_error *error) {
+  static const char *const names[] = {"error", "warning", "info", "debug"};
+  *early = (aon_config_early){.log_level = AON_LOG_WARNING};
+  const char *level = variable(environment, "LOG_LEVEL");
+  bool known = !level || !*level;
+  for (int i = 0; level && i < 4; i++)
+    if (!strcasecmp(level, names[i]) || (i == 1 && !strcasecmp(level, "warn"))) {
+      early->log_level = (aon_log_level)i;
+      known = true;
+    }
+  if (!known)
+    return aon_fail(error, AON_USAGE, "bad_configuration", "LOG_LEVEL: “%s” is no level; levels are error, warning, info and debug.", level);
+  aon_result result = read_call(environment, "TEST_CRASH_AT_CALL", &early->crash_at, error);
+  return result ? result : read_call(environment, "TEST_STOP_AT_CALL", &early->stop_at, error);
+}
