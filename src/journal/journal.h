@@ -8,6 +8,9 @@
  *    documents in conflict stay held after it;
  *  - sensitive images never reach the disk in clear; without the key no journal opens for writing;
  *  - expiry is judged by this journal's clock alone.
+ *  - what submit, claim and cancel say, each arrow from `logged` on and each announced batch are on the disk when the call returns;
+ *    all other writes survive a killed process at once and a lost power with the next such call: a plan that is not yet `logged`
+ *    explains nothing outside the journal, so logging a million operations needs one sync, by the arrow.
  * One thread per handle. All calls count as steps of the environment. Times are milliseconds since 1970 UTC. */
 #ifndef AON_JOURNAL_JOURNAL_H
 #define AON_JOURNAL_JOURNAL_H
@@ -121,6 +124,15 @@ aon_result aon_journal_discard(aon_journal *, const char *id, int64_t epoch, aon
 aon_result aon_journal_last_of(aon_journal *, const char *id, uint64_t document_hash, const aon_collection *, aon_text document,
                                int64_t *ret_sequence, aon_error *) AON_MUST_USE;
 
+/* The same for many documents at once: the log is searched once for all of them. */
+typedef struct aon_last_query {
+  uint64_t hash; /* aon_document_hash of the document */
+  const aon_collection *collection;
+  aon_text document;
+  int64_t sequence; /* set by the call */
+} aon_last_query;
+aon_result aon_journal_last_of_many(aon_journal *, const char *id, aon_last_query *queries, size_t count, aon_error *) AON_MUST_USE;
+
 typedef struct aon_entries aon_entries; /* a cursor over the operations of one bulk operation; a piece at a time */
 aon_result aon_entries_open(aon_journal *, const char *id, int64_t first, int64_t last, bool backward, aon_entries **ret_entries, aon_error *) AON_MUST_USE;
 /* The next operations (in ascending order within a piece, also backward: the pieces come newest first), until AON_END. They
@@ -181,6 +193,8 @@ typedef struct aon_lock {
   bool shared;
   int64_t epoch, since_ms, lease_until_ms, updated_ms;
 } aon_lock;
+/* A name of the form document:STORE/COLLECTION/ID or property:STORE/COLLECTION/ID#/POINTER locks that document, or a part of it, against
+ * bulk operations and other such locks; any other name is only itself. lease_ms 0: 5 minutes. */
 /* Taken or renewed: *ret_epoch. Held by another: AON_BUSY with held_by. A waiting writer (wait_since_ms > 0) goes before later readers. */
 aon_result aon_journal_lock(aon_journal *, const char *name, const char *holder, bool shared, int64_t lease_ms, int64_t *ret_epoch, aon_error *) AON_MUST_USE;
 aon_result aon_journal_unlock(aon_journal *, const char *name, const char *holder, int64_t epoch, aon_error *) AON_MUST_USE; /* holder NULL: a person releases it */

@@ -1,0 +1,268 @@
+/* The journal's public functions: each counts one step of the environment, refuses a write through a read-only handle, and
+ * hands over to the backend. Nothing else is decided here, so that every backend is tested by the same suite. */
+#include "journal/journal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "journal/backend.h"
+
+struct aon_journal {
+  aon_env *env;
+  const aon_journal_backend *backend;
+  void *state;
+  bool read_only;
+};
+
+struct aon_entries {
+  aon_journal *journal;
+  void *cursor;
+};
+
+aon_result aon_journal_backend_find(const char *location, const aon_journal_backend **ret_backend, const char **ret_rest, aon_error *error) {
+  if (!location || !*location)
+    return aon_fail(error, AON_USAGE, "no_journal", "No place for the journal is given. Set journal.url in the configuration.");
+  const char *rest = location;
+  if (!strncmp(location, "sqlite:", 7))
+    rest = location + 7;
+  else if (strstr(location, "://"))
+    return aon_fail(error, AON_USAGE, "unknown_journal", "A journal can't be kept in “%.*s”. Use sqlite:PATH.", (int)strcspn(location, ":"),
+                    location);
+  *ret_backend = &aon_journal_sqlite;
+  *ret_rest = rest;
+  return AON_OK;
+}
+
+aon_result aon_journal_open(aon_env *env, const aon_journal_config *config, aon_journal **ret_journal, aon_error *error) {
+  aon_step(env, "journal.open");
+  aon_journal_config found = *config;
+  const aon_journal_backend *backend;
+  aon_result result = aon_journal_backend_find(config->location, &backend, &found.location, error);
+  if (result)
+    return result;
+  aon_journal *journal = calloc(1, sizeof *journal);
+  if (!journal)
+    return aon_fail_memory(error);
+  *journal = (aon_journal){.env = env, .backend = backend, .read_only = config->read_only};
+  result = backend->open(env, &found, &journal->state, error);
+  if (result) {
+    free(journal);
+    return result;
+  }
+  *ret_journal = journal;
+  return AON_OK;
+}
+
+void aon_journal_close(aon_journal *journal) {
+  if (!journal)
+    return;
+  journal->backend->close(journal->state);
+  free(journal);
+}
+
+void *aon_journal_state(aon_journal *journal) { return journal->state; }
+
+/* The step before a call that writes. */
+static aon_result writing(aon_journal *journal, const char *what, aon_error *error) {
+  aon_step(journal->env, what);
+  if (journal->read_only)
+    return aon_fail(error, AON_USAGE, "journal_read_only", "The journal is open for reading only, so nothing can be recorded in it.");
+  return AON_OK;
+}
+
+aon_result aon_journal_submit(aon_journal *journal, const aon_submission *submission, aon_arena *arena, aon_bulk *ret_bulk, bool *ret_existed,
+                              aon_error *error) {
+  aon_result result = writing(journal, "journal.submit", error);
+  return result ? result : journal->backend->submit(journal->state, submission, arena, ret_bulk, ret_existed, error);
+}
+
+aon_result aon_journal_get(aon_journal *journal, const char *id, aon_arena *arena, aon_bulk *ret_bulk, aon_error *error) {
+  aon_step(journal->env, "journal.get");
+  return journal->backend->get(journal->state, id, arena, ret_bulk, error);
+}
+
+aon_result aon_journal_find(aon_journal *journal, const char *prefix, char ret_id[37], aon_error *error) {
+  aon_step(journal->env, "journal.find");
+  return journal->backend->find(journal->state, prefix, ret_id, error);
+}
+
+aon_result aon_journal_list(aon_journal *journal, const aon_bulk_filter *filter, aon_bulk_each each, void *context, aon_error *error) {
+  aon_step(journal->env, "journal.list");
+  return journal->backend->list(journal->state, filter, each, context, error);
+}
+
+aon_result aon_journal_move(aon_journal *journal, const char *id, int64_t epoch, aon_state from, aon_state to, const aon_bulk_change *change,
+                            aon_error *error) {
+  aon_result result = writing(journal, "journal.move", error);
+  return result ? result : journal->backend->move(journal->state, id, epoch, from, to, change, error);
+}
+
+aon_result aon_journal_update(aon_journal *journal, const char *id, int64_t epoch, const aon_bulk_change *change, aon_error *error) {
+  aon_result result = writing(journal, "journal.update", error);
+  return result ? result : journal->backend->update(journal->state, id, epoch, change, error);
+}
+
+aon_result aon_journal_claim(aon_journal *journal, const char *id, const aon_process *worker, aon_arena *arena, aon_bulk *ret_bulk,
+                             aon_error *error) {
+  aon_result result = writing(journal, "journal.claim", error);
+  return result ? result : journal->backend->claim(journal->state, id, worker, arena, ret_bulk, error);
+}
+
+aon_result aon_journal_renew(aon_journal *journal, const char *id, int64_t epoch, int64_t *ret_lease_until_ms, bool *ret_cancel_asked,
+                             aon_error *error) {
+  aon_result result = writing(journal, "journal.renew", error);
+  return result ? result : journal->backend->renew(journal->state, id, epoch, ret_lease_until_ms, ret_cancel_asked, error);
+}
+
+aon_result aon_journal_ask_cancel(aon_journal *journal, const char *id, aon_error *error) {
+  aon_result result = writing(journal, "journal.ask_cancel", error);
+  return result ? result : journal->backend->ask_cancel(journal->state, id, error);
+}
+
+aon_result aon_journal_log(aon_journal *journal, const char *id, int64_t epoch, const aon_operation *operations, size_t count,
+                           const aon_claimed *claims, size_t claim_count, bool *ret_holder_older, aon_error *error) {
+  aon_result result = writing(journal, "journal.log", error);
+  return result ? result
+                : journal->backend->log(journal->state, id, epoch, operations, count, claims, claim_count, ret_holder_older, error);
+}
+
+aon_result aon_journal_discard(aon_journal *journal, const char *id, int64_t epoch, aon_error *error) {
+  aon_result result = writing(journal, "journal.discard", error);
+  return result ? result : journal->backend->discard(journal->state, id, epoch, error);
+}
+
+aon_result aon_journal_last_of(aon_journal *journal, const char *id, uint64_t document_hash, const aon_collection *collection, aon_text document,
+                               int64_t *ret_sequence, aon_error *error) {
+  aon_last_query query = {.hash = document_hash, .collection = collection, .document = document};
+  aon_result result = aon_journal_last_of_many(journal, id, &query, 1, error);
+  if (!result)
+    *ret_sequence = query.sequence;
+  return result;
+}
+
+aon_result aon_journal_last_of_many(aon_journal *journal, const char *id, aon_last_query *queries, size_t count, aon_error *error) {
+  aon_step(journal->env, "journal.last_of");
+  return journal->backend->last_of(journal->state, id, queries, count, error);
+}
+
+aon_result aon_entries_open(aon_journal *journal, const char *id, int64_t first, int64_t last, bool backward, aon_entries **ret_entries,
+                            aon_error *error) {
+  aon_step(journal->env, "journal.entries_open");
+  aon_entries *entries = calloc(1, sizeof *entries);
+  if (!entries)
+    return aon_fail_memory(error);
+  entries->journal = journal;
+  aon_result result = journal->backend->entries_open(journal->state, id, first, last, backward, &entries->cursor, error);
+  if (result) {
+    free(entries);
+    return result;
+  }
+  *ret_entries = entries;
+  return AON_OK;
+}
+
+aon_result aon_entries_next(aon_entries *entries, const aon_operation **ret_operations, size_t *ret_count, bool *ret_cleared, aon_error *error) {
+  aon_step(entries->journal->env, "journal.entries_next");
+  return entries->journal->backend->entries_next(entries->cursor, ret_operations, ret_count, ret_cleared, error);
+}
+
+void aon_entries_close(aon_entries *entries) {
+  if (!entries)
+    return;
+  entries->journal->backend->entries_close(entries->cursor);
+  free(entries);
+}
+
+aon_result aon_journal_collections(aon_journal *journal, const char *id, aon_arena *arena, const aon_collection **ret_collections,
+                                   size_t *ret_count, aon_error *error) {
+  aon_step(journal->env, "journal.collections");
+  return journal->backend->collections(journal->state, id, arena, ret_collections, ret_count, error);
+}
+
+aon_result aon_journal_clear_images(aon_journal *journal, const char *id, aon_error *error) {
+  aon_result result = writing(journal, "journal.clear_images", error);
+  return result ? result : journal->backend->clear_images(journal->state, id, error);
+}
+
+aon_result aon_journal_batch(aon_journal *journal, const char *id, int64_t epoch, const aon_batch *batch, aon_error *error) {
+  aon_result result = writing(journal, "journal.batch", error);
+  return result ? result : journal->backend->batch(journal->state, id, epoch, batch, error);
+}
+
+aon_result aon_journal_batches(aon_journal *journal, const char *id, aon_batch_each each, void *context, aon_error *error) {
+  aon_step(journal->env, "journal.batches");
+  return journal->backend->batches(journal->state, id, each, context, error);
+}
+
+aon_result aon_journal_conflict_put(aon_journal *journal, const char *id, int64_t epoch, const aon_conflict *conflict, aon_error *error) {
+  aon_result result = writing(journal, "journal.conflict_put", error);
+  return result ? result : journal->backend->conflict_put(journal->state, id, epoch, conflict, error);
+}
+
+aon_result aon_journal_conflict_drop(aon_journal *journal, const char *id, int64_t epoch, int64_t sequence, aon_error *error) {
+  aon_result result = writing(journal, "journal.conflict_drop", error);
+  return result ? result : journal->backend->conflict_drop(journal->state, id, epoch, sequence, error);
+}
+
+aon_result aon_journal_conflicts(aon_journal *journal, const char *id, aon_conflict_hear each, void *context, aon_error *error) {
+  aon_step(journal->env, "journal.conflicts");
+  return journal->backend->conflicts(journal->state, id, each, context, error);
+}
+
+aon_result aon_journal_holder(aon_journal *journal, const aon_collection *collection, aon_text document, aon_arena *arena, bool *ret_held,
+                              aon_bulk *ret_bulk, aon_operation *ret_operation, aon_error *error) {
+  aon_step(journal->env, "journal.holder");
+  return journal->backend->holder(journal->state, collection, document, arena, ret_held, ret_bulk, ret_operation, error);
+}
+
+aon_result aon_journal_generation(aon_journal *journal, const char *store, int64_t *ret_generation, aon_error *error) {
+  aon_step(journal->env, "journal.generation");
+  return journal->backend->generation(journal->state, store, ret_generation, error);
+}
+
+aon_result aon_journal_lock(aon_journal *journal, const char *name, const char *holder, bool shared, int64_t lease_ms, int64_t *ret_epoch,
+                            aon_error *error) {
+  aon_result result = writing(journal, "journal.lock", error);
+  return result ? result : journal->backend->lock(journal->state, name, holder, shared, lease_ms, ret_epoch, error);
+}
+
+aon_result aon_journal_unlock(aon_journal *journal, const char *name, const char *holder, int64_t epoch, aon_error *error) {
+  aon_result result = writing(journal, "journal.unlock", error);
+  return result ? result : journal->backend->unlock(journal->state, name, holder, epoch, error);
+}
+
+aon_result aon_journal_locks(aon_journal *journal, aon_lock_each each, void *context, aon_error *error) {
+  aon_step(journal->env, "journal.locks");
+  return journal->backend->locks(journal->state, each, context, error);
+}
+
+aon_result aon_journal_sweep_locks(aon_journal *journal, uint64_t *ret_freed, aon_error *error) {
+  aon_result result = writing(journal, "journal.sweep_locks", error);
+  return result ? result : journal->backend->sweep_locks(journal->state, ret_freed, error);
+}
+
+aon_result aon_journal_event(aon_journal *journal, const aon_event *event, aon_error *error) {
+  aon_result result = writing(journal, "journal.event", error);
+  return result ? result : journal->backend->event(journal->state, event, error);
+}
+
+aon_result aon_journal_events(aon_journal *journal, const char *bulk_id, int64_t after_number, aon_event_each each, void *context,
+                              aon_error *error) {
+  aon_step(journal->env, "journal.events");
+  return journal->backend->events(journal->state, bulk_id, after_number, each, context, error);
+}
+
+aon_result aon_journal_room(aon_journal *journal, uint64_t bytes, aon_error *error) {
+  aon_result result = writing(journal, "journal.room", error);
+  return result ? result : journal->backend->room(journal->state, bytes, error);
+}
+
+aon_result aon_journal_examine(aon_journal *journal, aon_buffer *report, bool *ret_healthy, aon_error *error) {
+  aon_step(journal->env, "journal.examine");
+  return journal->backend->examine(journal->state, report, ret_healthy, error);
+}
+
+aon_result aon_journal_rotate_key(aon_journal *journal, aon_error *error) {
+  aon_result result = writing(journal, "journal.rotate_key", error);
+  return result ? result : journal->backend->rotate_key(journal->state, error);
+}
