@@ -5,7 +5,6 @@
 #include "sheet/numfmt.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -94,19 +93,35 @@ static void civil_from_days(int64_t days, int *ret_year, int *ret_month, int *re
   *ret_year = (int)(year_of_era + era * 400 + (*ret_month <= 2));
 }
 
+/* By hand, because there may be one in every other cell and printf takes longer than all the rest. */
+static void put_digits(aon_serial *serial, int number, int count) {
+  for (int i = count; i--; number /= 10)
+    serial->text[serial->length + (size_t)i] = (char)('0' + number % 10);
+  serial->length += (size_t)count;
+}
+
+static void put_sign(aon_serial *serial, char sign) { serial->text[serial->length++] = sign; }
+
 static void put_time(aon_serial *serial, int64_t ms) {
-  char *at = serial->text + serial->length;
-  size_t room = sizeof serial->text - serial->length;
-  int hour = (int)(ms / 3600000), minute = (int)(ms / 60000 % 60), second = (int)(ms / 1000 % 60), rest = (int)(ms % 1000);
-  int length = rest ? snprintf(at, room, "%02d:%02d:%02d.%03d", hour, minute, second, rest)
-                    : snprintf(at, room, "%02d:%02d:%02d", hour, minute, second);
-  serial->length += (size_t)length;
+  put_digits(serial, (int)(ms / 3600000), 2);
+  put_sign(serial, ':');
+  put_digits(serial, (int)(ms / 60000 % 60), 2);
+  put_sign(serial, ':');
+  put_digits(serial, (int)(ms / 1000 % 60), 2);
+  if (ms % 1000) {
+    put_sign(serial, '.');
+    put_digits(serial, (int)(ms % 1000), 3);
+  }
 }
 
 static void put_date(aon_serial *serial, int year, int month, int day, int64_t ms) {
-  serial->length = (size_t)snprintf(serial->text, sizeof serial->text, "%04d-%02d-%02d", year, month, day);
+  put_digits(serial, year, 4);
+  put_sign(serial, '-');
+  put_digits(serial, month, 2);
+  put_sign(serial, '-');
+  put_digits(serial, day, 2);
   if (ms) {
-    serial->text[serial->length++] = 'T';
+    put_sign(serial, 'T');
     put_time(serial, ms);
   }
 }

@@ -15,7 +15,7 @@ aon_numfmt aon_numfmt_of_id(uint32_t id); /* the built-in ones */
 /* A serial number as text. false: it is before the epoch's first day or after 9999, so it stays a number. */
 #define AON_SERIAL_TEXT 32
 typedef struct aon_serial {
-  char text[AON_SERIAL_TEXT]; /* date, date and time, or time */
+  char text[AON_SERIAL_TEXT]; /* date, date and time, or time; NUL-terminated */
   size_t length;
   bool is_time;
 } aon_serial;

@@ -214,12 +214,13 @@ static void place_cell(xlsx_rows *reader, const aon_text *reference) {
 
 static bool content_of(aon_text type, content *ret_content) {
   static const struct {
-    const char *name;
+    aon_text name;
     content content;
-  } contents[] = {{"s", CONTENT_SHARED},  {"n", CONTENT_NUMBER}, {"str", CONTENT_TEXT}, {"inlineStr", CONTENT_INLINE},
-                  {"b", CONTENT_BOOLEAN}, {"e", CONTENT_ERROR},  {"d", CONTENT_ISO}};
+  } contents[] = {{AON_TEXT("s"), CONTENT_SHARED},         {AON_TEXT("n"), CONTENT_NUMBER},  {AON_TEXT("str"), CONTENT_TEXT},
+                  {AON_TEXT("inlineStr"), CONTENT_INLINE}, {AON_TEXT("b"), CONTENT_BOOLEAN}, {AON_TEXT("e"), CONTENT_ERROR},
+                  {AON_TEXT("d"), CONTENT_ISO}};
   for (size_t i = 0; i < sizeof contents / sizeof *contents; i++) {
-    if (strlen(contents[i].name) == type.length && !memcmp(contents[i].name, type.data, type.length)) {
+    if (contents[i].name.length == type.length && !memcmp(contents[i].name.data, type.data, type.length)) {
       *ret_content = contents[i].content;
       return true;
     }
@@ -227,25 +228,42 @@ static bool content_of(aon_text type, content *ret_content) {
   return false;
 }
 
+typedef struct cell_attributes {
+  aon_text reference, style, type; /* data NULL: not there */
+} cell_attributes;
+
+/* All in one pass: there are millions of cells. */
+static cell_attributes attributes_of(int count, const xmlChar **attributes) {
+  cell_attributes found = {0};
+  for (; count--; attributes += 5) {
+    if (attributes[1] || attributes[0][1])
+      continue;
+    aon_text value = {(const char *)attributes[3], (size_t)(attributes[4] - attributes[3])};
+    switch (attributes[0][0]) {
+    case 'r': found.reference = value; break;
+    case 's': found.style = value; break;
+    case 't': found.type = value; break;
+    default: break;
+    }
+  }
+  return found;
+}
+
 static void cell_start(xlsx_rows *reader, int count, const xmlChar **attributes) {
-  aon_text reference, type = {"n", 1}, style;
+  const aon_workbook *workbook = reader->rows.workbook;
+  cell_attributes found = attributes_of(count, attributes);
   reader->place = AT_CELL;
   reader->has_value = false;
   reader->format = AON_NUMFMT_PLAIN;
+  reader->content = CONTENT_NUMBER;
   aon_buffer_clear(&reader->value);
-  bool placed = aon_xml_attribute(count, attributes, "r", &reference);
-  place_cell(reader, placed ? &reference : NULL);
+  place_cell(reader, found.reference.data ? &found.reference : NULL);
   if (reader->xml.failed)
     return;
-  if (aon_xml_attribute(count, attributes, "s", &style)) {
-    uint32_t index = count_of(style.data, style.data + style.length);
-    if (index < reader->rows.workbook->style_count)
-      reader->format = (aon_numfmt)reader->rows.workbook->styles[index];
-  } else if (reader->rows.workbook->style_count) {
-    reader->format = (aon_numfmt)reader->rows.workbook->styles[0];
-  }
-  aon_xml_attribute(count, attributes, "t", &type);
-  if (!content_of(type, &reader->content))
+  uint32_t style = found.style.data ? count_of(found.style.data, found.style.data + found.style.length) : 0;
+  if (style < workbook->style_count)
+    reader->format = (aon_numfmt)workbook->styles[style];
+  if (found.type.data && !content_of(found.type, &reader->content))
     refuse_cell(reader, "holds something of an unknown type");
 }
 
@@ -256,12 +274,10 @@ static void put_cell(xlsx_rows *reader, aon_cell_type type, double number) {
   reader->cells[reader->cells_used++] = (aon_cell){.column = reader->column, .type = type, .number = number};
 }
 
-/* Until the row is handed out text.data is the offset of the text in the buffer. */
+/* Text is NUL-terminated. Until the row is handed out text.data is the offset of the text in the buffer. */
 static void put_text(xlsx_rows *reader, aon_cell_type type, const char *text, size_t length) {
   size_t offset = reader->text.length;
-  aon_result result = aon_buffer_append(&reader->text, text, length, reader->xml.error);
-  if (!result)
-    result = aon_buffer_append(&reader->text, "", 1, reader->xml.error);
+  aon_result result = aon_buffer_append(&reader->text, text, length + 1, reader->xml.error);
   if (result == AON_PERMANENT || reader->text.length - reader->open_text > AON_LIMIT_ROW_BYTES) {
     refuse_limit(reader, "A row has more bytes of text", "row_bytes", AON_LIMIT_ROW_BYTES);
     return;
@@ -355,6 +371,8 @@ static void put_iso(xlsx_rows *reader, const char *text, size_t length) {
     refuse_cell(reader, "is said to be a date but holds something else");
 }
 
+static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
+
 static void cell_end(xlsx_rows *reader) {
   reader->place = AT_ROW;
   char *text = reader->value.data;
@@ -362,12 +380,14 @@ static void cell_end(xlsx_rows *reader) {
   if (!reader->has_value || !length)
     return;
   if (reader->content == CONTENT_TEXT || reader->content == CONTENT_INLINE) {
-    put_text(reader, AON_CELL_TEXT, text, aon_text_unescape(text, length));
+    length = aon_text_unescape(text, length);
+    text[length] = 0;
+    put_text(reader, AON_CELL_TEXT, text, length);
     return;
   }
-  while (length && strchr(" \t\r\n", text[length - 1]))
+  while (length && is_blank(text[length - 1]))
     text[--length] = 0;
-  while (length && strchr(" \t\r\n", *text)) {
+  while (length && is_blank(*text)) {
     text++;
     length--;
   }
@@ -538,6 +558,8 @@ static aon_result finish(xlsx_rows *reader, aon_error *error) {
 
 static aon_result next(aon_rows *rows, const aon_row **ret_row, aon_error *error) {
   xlsx_rows *reader = of_rows(rows);
+  if (reader->xml.failed) /* rows that were complete before the failure are not handed out after it */
+    return aon_fail(error, AON_USAGE, "wrong_state", "The sheet “%s” has failed before.", rows->sheet->name);
   for (;;) {
     while (reader->queue_next < reader->queue_count) {
       aon_result result = hand_out(reader, &reader->queue[reader->queue_next++], error);
