@@ -1,5 +1,6 @@
 /* Cells as text: trimming, lengths, numbers, and the text form of each kind of cell.
  * Invariant: nothing here depends on the locale of the process. */
+#include <float.h>
 #include <inttypes.h>
 #include <locale.h>
 #include <math.h>
@@ -49,10 +50,10 @@ size_t aon_text_characters(aon_text text) {
 }
 
 /* Digits of the shortest decimal that reads back to the same double, and the power of ten of the first one. A decimal of up to
- * 15 digits survives the way through a double, so 15 digits without their trailing zeros are the shortest if they read back at all. */
+ * 15 digits survives the way through a double, so 15 digits without their trailing zeros are the shortest if they read back at all. Subnormal numbers have fewer. */
 static int shortest_digits(double number, char ret_digits[20], int *ret_exponent) {
   char text[40];
-  for (int precision = 15; precision <= 17; precision++) {
+  for (int precision = number < DBL_MIN ? 1 : 15; precision <= 17; precision++) {
     snprintf(text, sizeof text, "%.*e", precision - 1, number);
     if (strtod(text, NULL) == number)
       break;
