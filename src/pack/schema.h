@@ -21,8 +21,6 @@
 typedef struct aon_schema_sheet aon_schema_sheet;
 typedef struct aon_schema_column aon_schema_column;
 
-typedef enum aon_schema_keys { AON_KEYS_ANY, AON_KEYS_REALTIME, AON_KEYS_FIRESTORE } aon_schema_keys;
-
 typedef struct aon_schema_collection {
   aon_collection base; /* first: a pointer to one is a pointer to the other */
   size_t index;        /* in schema->collections */
@@ -31,6 +29,7 @@ typedef struct aon_schema_collection {
   int organization_part; /* which of them is the organization; -1: none */
   int own_part;          /* which of them is the id of the row or document it belongs to; -1: none (one document per organization) */
   bool stamped;          /* holds its id, its parts and the stamps (createdAt, …) */
+  bool keyed;            /* ids are keys of a realtime database or of Firestore, so the organization must be one that they can hold */
   bool drops_empty;      /* its store can't hold empty lists and maps */
   bool shared;           /* fed by many rows, written once: gathered, emitted at its own step */
   const char *organization_property; /* the property that names the organization; NULL: its documents don't say */
@@ -93,6 +92,12 @@ typedef struct aon_schema_rule {
   int function;   /* reference in the registry of the host */
 } aon_schema_rule;
 
+/* The row's own document in a shared collection, which takes over properties of the main one. */
+typedef struct aon_schema_index {
+  const aon_schema_collection *collection;
+  const char *const *properties; /* NULL-terminated */
+} aon_schema_index;
+
 struct aon_schema_sheet {
   size_t index;
   const char *name, *folded, *entity, *note; /* note NULL: none */
@@ -104,6 +109,8 @@ struct aon_schema_sheet {
   size_t extension_count;
   const aon_schema_collection *const *documents; /* all collections with a document under the row's id, main one included: none may be another organization's */
   size_t document_count;
+  const aon_schema_index *indexes;
+  size_t index_count;
   const aon_schema_collection *const *reads; /* list documents that collect reads: of the organization, or by the ids in reads_from[i] */
   const char *const *reads_from;             /* property that holds ids; NULL: the one of the organization */
   size_t read_count;
