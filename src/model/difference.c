@@ -59,8 +59,7 @@ static aon_result compare_members(differ *d, const aon_place *place, aon_members
   return result ? result : at.err_off ? aon_document_damaged(d->error) : AON_OK;
 }
 
-aon_result aon_document_difference(const bson_t *before, const bson_t *after, aon_difference_each each, void *context,
-                                   aon_error *error) {
+aon_result aon_document_difference(const bson_t *before, const bson_t *after, aon_difference_each each, void *context, aon_error *error) {
   differ d = {.each = each, .context = context, .error = error};
   AON_MEMBERS_CLEANUP aon_members old = {0};
   AON_MEMBERS_CLEANUP aon_members fresh = {0};

@@ -12,11 +12,11 @@
 #include "model/document.h"
 #include "model/utf8.h"
 
-#define EXACT_DIGITS 15     /* a decimal of so many digits, and a power of ten up to 22, are doubles without rounding */
+#define EXACT_DIGITS 15 /* a decimal of so many digits, and a power of ten up to 22, are doubles without rounding */
 #define EXACT_POWER 22
-#define FEW_KEYS 16         /* up to here comparing all pairs beats sorting */
-#define SHOWN_KEY_BYTES 64  /* of a key in a sentence */
-#define STACK_BYTES 2048    /* BSON of most documents fits, so that only one block is allocated for them */
+#define FEW_KEYS 16        /* up to here comparing all pairs beats sorting */
+#define SHOWN_KEY_BYTES 64 /* of a key in a sentence */
+#define STACK_BYTES 2048   /* BSON of most documents fits, so that only one block is allocated for them */
 
 typedef struct seen_key { /* offset: in the BSON; position: in the text */
   uint32_t hash, offset, length;
@@ -73,9 +73,7 @@ static aon_result grow(reader *r, size_t more) {
 }
 
 /* Room for so many bytes more at the end. */
-static inline aon_result reserve(reader *r, size_t more) {
-  return more <= r->capacity - r->length ? AON_OK : grow(r, more);
-}
+static inline aon_result reserve(reader *r, size_t more) { return more <= r->capacity - r->length ? AON_OK : grow(r, more); }
 
 static aon_result put_bytes(reader *r, const void *bytes, size_t length) {
   aon_result result = reserve(r, length);
@@ -177,7 +175,9 @@ static aon_result read_escape(reader *r) { /* at stands behind the backslash */
 static void skip_plain(reader *r) {
   for (;;) {
     r->at += plain_length(r->at, (size_t)(r->end - r->at));
-    size_t length = r->at < r->end && (unsigned char)*r->at >= 0x80 ? utf8_length((const unsigned char *)r->at, (size_t)(r->end - r->at)) : 0;
+    if (r->at == r->end || (unsigned char)*r->at < 0x80)
+      return;
+    size_t length = utf8_length((const unsigned char *)r->at, (size_t)(r->end - r->at));
     if (length == 0)
       return;
     r->at += length;

@@ -110,7 +110,8 @@ static aon_result write_rest(const char *at, const char *end, aon_buffer *out, a
     while (at + run < end && (unsigned char)at[run] >= 0x80) {
       size_t character = utf8_length((const unsigned char *)at + run, (size_t)(end - at) - run);
       if (character == 0)
-        return aon_fail(error, AON_REJECTED, "bad_format", "A text is no valid UTF-8, so it can't be written as JSON; correct it in the store.");
+        return aon_fail(error, AON_REJECTED, "bad_format",
+                        "A text is no valid UTF-8, so it can't be written as JSON; correct it in the store.");
       run += character;
       run += plain_length(at + run, (size_t)(end - at) - run);
     }

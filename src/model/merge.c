@@ -82,9 +82,7 @@ static aon_result merge_members(merger *m, const aon_place *place, aon_members *
 }
 
 /* Whether an object or set that turned out empty is there: c = a gives b, else c. */
-static bool empty_stays(const versions *v) {
-  return (v->current != NULL) == (v->after != NULL) ? v->before != NULL : v->current != NULL;
-}
+static bool empty_stays(const versions *v) { return (v->current != NULL) == (v->after != NULL) ? v->before != NULL : v->current != NULL; }
 
 static aon_result merge_object(merger *m, const aon_place *place, const versions *v, bson_t *out, int depth) {
   AON_MEMBERS_CLEANUP aon_members before = {0};

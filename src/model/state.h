@@ -13,7 +13,7 @@ typedef enum aon_state {
 
 const char *aon_state_name(aon_state state); /* "rolled_back" */
 bool aon_state_parse(const char *name, aon_state *ret_state);
-/* No worker has anything left to do: committed, rejected, cancelled, planned, rolled_back, undone and the three _failed. Documents are free,
- * but for those in conflict. */
+/* No worker has anything left to do: committed, rejected, cancelled, planned, rolled_back, undone and the three _failed.
+ * Documents are free, but for those in conflict. */
 bool aon_state_terminal(aon_state state);
 #endif

@@ -67,8 +67,8 @@ void aon_instant_format(int64_t ms, char ret_text[AON_INSTANT_LENGTH + 1]) {
   int year, month, day;
   date_of_days(days, &year, &month, &day);
   char text[128];
-  snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", year, month, day, (int)(of_day / 3600000),
-           (int)(of_day / 60000 % 60), (int)(of_day / 1000 % 60), (int)(of_day % 1000));
+  snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", year, month, day, (int)(of_day / 3600000), (int)(of_day / 60000 % 60),
+           (int)(of_day / 1000 % 60), (int)(of_day % 1000));
   memcpy(ret_text, text, AON_INSTANT_LENGTH);
   ret_text[AON_INSTANT_LENGTH] = 0;
 }
@@ -105,8 +105,8 @@ static bool calendar_valid(const calendar *c) {
 static bool take_calendar(const char **text, calendar *ret) {
   *ret = (calendar){0};
   if (!take_digits(text, 4, &ret->year) || !take(text, '-') || !take_digits(text, 2, &ret->month) || !take(text, '-') ||
-      !take_digits(text, 2, &ret->day) || !(take(text, 'T') || take(text, 't') || take(text, ' ')) ||
-      !take_digits(text, 2, &ret->hour) || !take(text, ':') || !take_digits(text, 2, &ret->minute))
+      !take_digits(text, 2, &ret->day) || !(take(text, 'T') || take(text, 't') || take(text, ' ')) || !take_digits(text, 2, &ret->hour) ||
+      !take(text, ':') || !take_digits(text, 2, &ret->minute))
     return false;
   if (take(text, ':') && !take_digits(text, 2, &ret->second))
     return false;
@@ -121,8 +121,14 @@ static bool take_calendar(const char **text, calendar *ret) {
 }
 
 static bool local_instant(const calendar *c, int64_t *ret_ms) {
-  struct tm local = {.tm_year = c->year - 1900, .tm_mon = c->month - 1, .tm_mday = c->day, .tm_hour = c->hour,
-                     .tm_min = c->minute, .tm_sec = c->second, .tm_isdst = -1, .tm_wday = -1};
+  struct tm local = {.tm_year = c->year - 1900,
+                     .tm_mon = c->month - 1,
+                     .tm_mday = c->day,
+                     .tm_hour = c->hour,
+                     .tm_min = c->minute,
+                     .tm_sec = c->second,
+                     .tm_isdst = -1,
+                     .tm_wday = -1};
   time_t seconds = mktime(&local);
   if (local.tm_wday == -1) /* -1 is also a second of 1969, so this tells failure */
     return false;

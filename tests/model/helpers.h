@@ -53,7 +53,8 @@ static inline uint32_t below(uint64_t *seed, uint32_t limit) { return (uint32_t)
 
 /* A key says what stands under it, so that two documents never have an object where the other has a leaf: a…f leaves, o p objects. */
 static inline void random_members(uint64_t *seed, int depth, bool may_null, aon_buffer *out) {
-  static const char *const leaves[] = {"0", "1", "1.0", "-7", "2.5", "\"x\"", "\"\\u00e9\"", "true", "[]", "[1,2]", "[{\"o\":1}]", "\"\"", "9007199254740993"};
+  static const char *const leaves[] = {"0",    "1",  "1.0",   "-7",          "2.5",  "\"x\"",           "\"\\u00e9\"",
+                                       "true", "[]", "[1,2]", "[{\"o\":1}]", "\"\"", "9007199254740993"};
   static const char *const keys[] = {"a", "b", "c", "d~/e", "f", "o", "p"};
   aon_error error;
   assert_int_equal(aon_buffer_text(out, "{", &error), AON_OK);

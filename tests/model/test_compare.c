@@ -329,7 +329,8 @@ static void patch_reaches_the_size_limit(void **state) {
 
 static void finds_values_by_pointer(void **state) {
   (void)state;
-  static const char *const there[][2] = {{"/a/b", "1"}, {"/l/0", "\"x\""}, {"/l/1/k", "2"}, {"/m~1n", "3"}, {"/o~0p", "4"}, {"/", "5"}, {"/a", "{\"b\":1}"}, {"/q~01", "6"}};
+  static const char *const there[][2] = {{"/a/b", "1"},  {"/l/0", "\"x\""}, {"/l/1/k", "2"},     {"/m~1n", "3"},
+                                         {"/o~0p", "4"}, {"/", "5"},        {"/a", "{\"b\":1}"}, {"/q~01", "6"}};
   static const char *const nowhere[] = {"", "a", "/x", "/a/b/c", "/l/2", "/l/-", "/l/00", "/m/n", "/o~p", "/o~2p", "/a/", "/o~"};
   bson_t *document = document_of("{\"a\":{\"b\":1},\"l\":[\"x\",{\"k\":2}],\"m/n\":3,\"o~p\":4,\"\":5,\"q~1\":6}");
   bson_iter_t value;

@@ -47,7 +47,8 @@ static void writes_canonical_text(void **state) {
 static void keeps_numbers(void **state) {
   (void)state;
   same("{\"a\":9223372036854775807,\"b\":-9223372036854775808,\"c\":-0}", "{\"a\":9223372036854775807,\"b\":-9223372036854775808,\"c\":0}");
-  same("{\"a\":1.0,\"b\":-0.0,\"c\":1e2,\"d\":0.1,\"e\":1E+22,\"f\":1e23}", "{\"a\":1.0,\"b\":-0.0,\"c\":100.0,\"d\":0.1,\"e\":1e+22,\"f\":1e+23}");
+  same("{\"a\":1.0,\"b\":-0.0,\"c\":1e2,\"d\":0.1,\"e\":1E+22,\"f\":1e23}",
+       "{\"a\":1.0,\"b\":-0.0,\"c\":100.0,\"d\":0.1,\"e\":1e+22,\"f\":1e+23}");
   same("{\"a\":0.30000000000000004,\"b\":1.0000000000000002,\"c\":0.0001,\"d\":0.00009,\"e\":-0.5,\"f\":-12.00000001}",
        "{\"a\":0.30000000000000004,\"b\":1.0000000000000002,\"c\":0.0001,\"d\":9e-05,\"e\":-0.5,\"f\":-12.00000001}");
   same("{\"a\":5e-324,\"b\":1.7976931348623157e308,\"c\":2.2250738585072014e-308}",
@@ -58,21 +59,54 @@ static void keeps_numbers(void **state) {
 
 static void refuses_what_is_no_json(void **state) {
   (void)state;
-  static const char *const texts[][2] = {
-      {"", "column 1"}, {"[]", "object is expected"}, {"1", "object is expected"}, {"{", "key in quotes"},
-      {"{\"a\"}", "colon"}, {"{\"a\":}", "value is expected"}, {"{\"a\":1,}", "key in quotes"}, {"{\"a\":[1,]}", "value is expected"},
-      {"{\"a\":1 \"b\":2}", "comma or }"}, {"{\"a\":[1 2]}", "comma or ]"}, {"{} {}", "nothing may follow"}, {"{a:1}", "key in quotes"},
-      {"{\"a\":01}", "begin with 0"}, {"{\"a\":-}", "digit"}, {"{\"a\":1.}", "digit"}, {"{\"a\":.5}", "value"}, {"{\"a\":1e}", "digit"},
-      {"{\"a\":+1}", "value"}, {"{\"a\":NaN}", "value"}, {"{\"a\":tru}", "value"}, {"{\"a\":0x1}", "comma or }"}, {"{\"a\":'x'}", "value"},
-      {"{\"a\":\"\\x\"}", "no such escape"}, {"{\"a\":\"\\u12g4\"}", "hexadecimal"}, {"{\"a\":\"\\ud800\"}", "surrogate"},
-      {"{\"a\":\"\\udc00\"}", "surrogate"}, {"{\"a\":\"\\ud800\\u0041\"}", "surrogate"}, {"{\"a\":\"\\ud800\\ue000\"}", "surrogate"}, {"{\"a\":\"x", "within a string"},
-      {"{\"a\":\"x\\", "within a string"}, {"{\"a\":\"\t\"}", "must be escaped"}, {"{\"a\":\"\n\"}", "must be escaped"},
-      {"{\"a\":\"\xff\"}", "UTF-8"}, {"{\"a\":\"\xc0\x80\"}", "UTF-8"}, {"{\"a\":\"\xed\xa0\x80\"}", "UTF-8"},
-      {"{\"a\":\"\xf4\x90\x80\x80\"}", "UTF-8"}, {"{\"a\":\"\xe2\x82\"}", "UTF-8"}, {"\xef\xbb\xbf{}", "object is expected"},
-      {"{\"a\":1/**/}", "comma or }"}, {"{\"a\\u0000b\":1}", "NUL"}, {"{\"a\":9223372036854775808}", "64 bits"},
-      {"{\"a\":-9223372036854775809}", "64 bits"}, {"{\"a\":99999999999999999999999}", "64 bits"}, {"{\"a\":1e309}", "too large"},
-      {"{\"a\":-1e309}", "too large"}, {"{\"a\":1,\"b\":2,\"a\":3}", "\"a\" stands twice"}, {"{\"x\":{\"a\":1,\"\\u0061\":3}}", "\"a\" stands twice"},
-      {"{\"\":1,\"\":2}", "stands twice"}};
+  static const char *const texts[][2] = {{"", "column 1"},
+                                         {"[]", "object is expected"},
+                                         {"1", "object is expected"},
+                                         {"{", "key in quotes"},
+                                         {"{\"a\"}", "colon"},
+                                         {"{\"a\":}", "value is expected"},
+                                         {"{\"a\":1,}", "key in quotes"},
+                                         {"{\"a\":[1,]}", "value is expected"},
+                                         {"{\"a\":1 \"b\":2}", "comma or }"},
+                                         {"{\"a\":[1 2]}", "comma or ]"},
+                                         {"{} {}", "nothing may follow"},
+                                         {"{a:1}", "key in quotes"},
+                                         {"{\"a\":01}", "begin with 0"},
+                                         {"{\"a\":-}", "digit"},
+                                         {"{\"a\":1.}", "digit"},
+                                         {"{\"a\":.5}", "value"},
+                                         {"{\"a\":1e}", "digit"},
+                                         {"{\"a\":+1}", "value"},
+                                         {"{\"a\":NaN}", "value"},
+                                         {"{\"a\":tru}", "value"},
+                                         {"{\"a\":0x1}", "comma or }"},
+                                         {"{\"a\":'x'}", "value"},
+                                         {"{\"a\":\"\\x\"}", "no such escape"},
+                                         {"{\"a\":\"\\u12g4\"}", "hexadecimal"},
+                                         {"{\"a\":\"\\ud800\"}", "surrogate"},
+                                         {"{\"a\":\"\\udc00\"}", "surrogate"},
+                                         {"{\"a\":\"\\ud800\\u0041\"}", "surrogate"},
+                                         {"{\"a\":\"\\ud800\\ue000\"}", "surrogate"},
+                                         {"{\"a\":\"x", "within a string"},
+                                         {"{\"a\":\"x\\", "within a string"},
+                                         {"{\"a\":\"\t\"}", "must be escaped"},
+                                         {"{\"a\":\"\n\"}", "must be escaped"},
+                                         {"{\"a\":\"\xff\"}", "UTF-8"},
+                                         {"{\"a\":\"\xc0\x80\"}", "UTF-8"},
+                                         {"{\"a\":\"\xed\xa0\x80\"}", "UTF-8"},
+                                         {"{\"a\":\"\xf4\x90\x80\x80\"}", "UTF-8"},
+                                         {"{\"a\":\"\xe2\x82\"}", "UTF-8"},
+                                         {"\xef\xbb\xbf{}", "object is expected"},
+                                         {"{\"a\":1/**/}", "comma or }"},
+                                         {"{\"a\\u0000b\":1}", "NUL"},
+                                         {"{\"a\":9223372036854775808}", "64 bits"},
+                                         {"{\"a\":-9223372036854775809}", "64 bits"},
+                                         {"{\"a\":99999999999999999999999}", "64 bits"},
+                                         {"{\"a\":1e309}", "too large"},
+                                         {"{\"a\":-1e309}", "too large"},
+                                         {"{\"a\":1,\"b\":2,\"a\":3}", "\"a\" stands twice"},
+                                         {"{\"x\":{\"a\":1,\"\\u0061\":3}}", "\"a\" stands twice"},
+                                         {"{\"\":1,\"\":2}", "stands twice"}};
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
     refused(texts[i][0], texts[i][1]);
 }
@@ -325,7 +359,8 @@ static void heeds_no_locale(void **state) {
     print_message("skipped: heeds_no_locale: no locale with a decimal comma is installed\n");
     skip();
   }
-  same("{\"a\":0.1,\"b\":1.7976931348623157e308,\"c\":3.141592653589793}", "{\"a\":0.1,\"b\":1.7976931348623157e+308,\"c\":3.141592653589793}");
+  same("{\"a\":0.1,\"b\":1.7976931348623157e308,\"c\":3.141592653589793}",
+       "{\"a\":0.1,\"b\":1.7976931348623157e+308,\"c\":3.141592653589793}");
   setlocale(LC_NUMERIC, "C");
 }
 
@@ -381,22 +416,14 @@ static void reads_back_what_it_writes(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(writes_canonical_text),
-      cmocka_unit_test(keeps_numbers),
-      cmocka_unit_test(refuses_what_is_no_json),
-      cmocka_unit_test(tells_where),
-      cmocka_unit_test(never_tells_a_value),
-      cmocka_unit_test(finds_doubled_keys_among_many),
-      cmocka_unit_test(reaches_the_depth_limit),
-      cmocka_unit_test(reaches_the_size_limit),
-      cmocka_unit_test(shows_types_beyond_json),
-      cmocka_unit_test(leaves_the_buffer_when_it_fails),
-      cmocka_unit_test(escapes_at_every_offset),
-      cmocka_unit_test(survives_deep_bytes),
-      cmocka_unit_test(survives_damaged_bytes),
-      cmocka_unit_test(reads_back_every_double),
-      cmocka_unit_test(heeds_no_locale),
-      cmocka_unit_test(agrees_with_jansson),
+      cmocka_unit_test(writes_canonical_text),     cmocka_unit_test(keeps_numbers),
+      cmocka_unit_test(refuses_what_is_no_json),   cmocka_unit_test(tells_where),
+      cmocka_unit_test(never_tells_a_value),       cmocka_unit_test(finds_doubled_keys_among_many),
+      cmocka_unit_test(reaches_the_depth_limit),   cmocka_unit_test(reaches_the_size_limit),
+      cmocka_unit_test(shows_types_beyond_json),   cmocka_unit_test(leaves_the_buffer_when_it_fails),
+      cmocka_unit_test(escapes_at_every_offset),   cmocka_unit_test(survives_deep_bytes),
+      cmocka_unit_test(survives_damaged_bytes),    cmocka_unit_test(reads_back_every_double),
+      cmocka_unit_test(heeds_no_locale),           cmocka_unit_test(agrees_with_jansson),
       cmocka_unit_test(reads_back_what_it_writes),
   };
   return cmocka_run_group_tests_name("model json", tests, NULL, NULL);

@@ -99,7 +99,8 @@ static void merges_sets_by_element(void **state) {
   merges("{\"ids\":[1,2]}", "{\"ids\":[1]}", "{\"ids\":[1,9]}", "{\"ids\":[1,9,2]}", "");
   merges("{\"ids\":[1,2]}", "{\"ids\":[1]}", "{\"ids\":[9,2,1]}", "{\"ids\":[9,2,1]}", "");
   merges("{\"ids\":[1,2]}", "{\"ids\":[2,3]}", "{\"ids\":[3,2]}", "{\"ids\":[1,2]}", "");
-  merges("{\"o\":{\"ids\":[\"a\"]}}", "{\"o\":{\"ids\":[\"a\",\"b\"]}}", "{\"o\":{\"ids\":[\"b\",\"c\"]}}", "{\"o\":{\"ids\":[\"c\"]}}", "");
+  merges("{\"o\":{\"ids\":[\"a\"]}}", "{\"o\":{\"ids\":[\"a\",\"b\"]}}", "{\"o\":{\"ids\":[\"b\",\"c\"]}}", "{\"o\":{\"ids\":[\"c\"]}}",
+         "");
   merges("{\"ids\":[{\"x\":1,\"y\":2}]}", "{\"ids\":[]}", "{\"ids\":[{\"y\":2,\"x\":1.0},5]}", "{\"ids\":[{\"y\":2,\"x\":1.0},5]}", "");
   /* A set that we made, that we removed, that they removed. */
   merges("{}", "{\"ids\":[1]}", "{\"ids\":[1,2]}", "{\"ids\":[2]}", "");
@@ -115,10 +116,12 @@ static void gives_stamps_back_without_conflict(void **state) {
   merges("{\"x\":1,\"updatedAt\":1}", "{\"x\":2,\"updatedAt\":2}", "{\"x\":2,\"updatedAt\":2}", "{\"x\":1,\"updatedAt\":1}", "");
   merges("{\"x\":1,\"updatedAt\":1}", "{\"x\":2,\"updatedAt\":2}", "{\"x\":2,\"updatedAt\":3}", "{\"x\":1,\"updatedAt\":3}", "");
   merges("{\"x\":1}", "{\"x\":2,\"_bulkOperationId\":\"m\"}", "{\"x\":2,\"_bulkOperationId\":\"m\"}", "{\"x\":1}", "");
-  merges("{\"x\":1}", "{\"x\":2,\"_bulkOperationId\":\"m\"}", "{\"x\":2,\"_bulkOperationId\":\"n\"}", "{\"x\":1,\"_bulkOperationId\":\"n\"}", "");
+  merges("{\"x\":1}", "{\"x\":2,\"_bulkOperationId\":\"m\"}", "{\"x\":2,\"_bulkOperationId\":\"n\"}",
+         "{\"x\":1,\"_bulkOperationId\":\"n\"}", "");
   merges("{\"updatedAt\":1}", "{\"updatedAt\":2}", "{}", "{}", "");
   merges("{\"updatedAt\":1}", "{}", "{}", "{\"updatedAt\":1}", "");
-  merges("{\"o\":{\"updatedAt\":1}}", "{\"o\":{\"updatedAt\":2}}", "{\"o\":{\"updatedAt\":3}}", "{\"o\":{\"updatedAt\":3}}", "/o/updatedAt");
+  merges("{\"o\":{\"updatedAt\":1}}", "{\"o\":{\"updatedAt\":2}}", "{\"o\":{\"updatedAt\":3}}", "{\"o\":{\"updatedAt\":3}}",
+         "/o/updatedAt");
 }
 
 static void leaves_volatiles_alone(void **state) {
@@ -259,9 +262,7 @@ static aon_result check_each(void *context, const char *path, const bson_iter_t 
   return AON_OK;
 }
 
-static aon_result note_spaced(void *context, const char *path, aon_error *error) {
-  return aon_buffer_format(context, error, "%s ", path);
-}
+static aon_result note_spaced(void *context, const char *path, aon_error *error) { return aon_buffer_format(context, error, "%s ", path); }
 
 static void every_leaf_obeys_the_rule(void **state) {
   (void)state;

@@ -4,7 +4,13 @@
 #include "model/problems.h"
 
 static aon_problem cell_error(const char *sheet, uint32_t row, uint32_t column, const char *sentence) {
-  return (aon_problem){.severity = AON_PROBLEM_ERROR, .sheet = sheet, .row = row, .column = column, .heading = "Name", .code = "required", .sentence = sentence};
+  return (aon_problem){.severity = AON_PROBLEM_ERROR,
+                       .sheet = sheet,
+                       .row = row,
+                       .column = column,
+                       .heading = "Name",
+                       .code = "required",
+                       .sentence = sentence};
 }
 
 static void add(aon_problems *problems, aon_problem problem) {
@@ -101,7 +107,8 @@ static void writes_json(void **state) {
   (void)state;
   aon_problem cell = cell_error("Users", 7, 28, "Users!AB7: say \"x\".");
   cell.value = "é\n";
-  written(&cell, "{\"sheet\":\"Users\",\"cell\":\"AB7\",\"heading\":\"Name\",\"value\":\"é\\n\",\"code\":\"required\",\"message\":\"Users!AB7: say \\\"x\\\".\"}");
+  written(&cell, "{\"sheet\":\"Users\",\"cell\":\"AB7\",\"heading\":\"Name\",\"value\":\"é\\n\",\"code\":\"required\",\"message\":\"Users!"
+                 "AB7: say \\\"x\\\".\"}");
   written(&(aon_problem){.code = "bad_file", .sentence = "No."},
           "{\"sheet\":null,\"cell\":null,\"heading\":null,\"value\":null,\"code\":\"bad_file\",\"message\":\"No.\"}");
   written(&(aon_problem){.line = 12, .store = "main", .collection = "users", .document_id = "a:b", .code = "not_found", .sentence = "No."},
