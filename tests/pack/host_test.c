@@ -122,7 +122,7 @@ static const hostile chunks[] = {
     {"concat over everything", "table.concat(setmetatable({}, {__index = type}), '', 1, math.maxinteger)", "steps", 1},
     {"huge unpack", "return table.unpack({}, 1, 1 << 31)", "too many values", 1},
     {"unpack of all integers", "return table.unpack({}, math.mininteger, math.maxinteger)", "too many values", 1},
-    {"wide format", "return string.format('%99999d', 1)", "invalid format", 1},
+    {"wide format", "return string.format('%99999d', 1)", "invalid", 1},
     {"addresses by format", "return string.format('%-20p', {})", "not available", 1},
     {"addresses behind a NUL", "return string.format('\\0%p', {})", "not available", 1},
     {"finalizer", "setmetatable({}, {__gc = function() while true do end end})", "__gc", 1},
