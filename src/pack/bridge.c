@@ -177,11 +177,8 @@ static const bson_t *read_document(lua_State *state, int index, const char *what
   bson_t document;
   bson_init(&document);
   const char *wrong = append_table(state, index, arena, 0, false, &document);
-  uint8_t *bytes = wrong ? NULL : aon_arena_copy(arena, bson_get_data(&document), document.len);
-  bson_t *copy = aon_arena_alloc(arena, sizeof *copy);
-  uint32_t length = document.len;
-  bson_destroy(&document);
-  if (!wrong && (!bytes || !copy || !bson_init_static(copy, bytes, length)))
+  const bson_t *copy = aon_bson_keep(arena, &document);
+  if (!wrong && !copy)
     wrong = "takes too much memory";
   if (wrong)
     refuse(state, what, wrong);

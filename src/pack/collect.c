@@ -180,14 +180,8 @@ static aon_result join(aon_collector *c, const bson_t **into, const bson_t *more
     if (!bson_has_field(more, bson_iter_key(&at)))
       bson_append_iter(&joined, NULL, 0, &at);
   bson_concat(&joined, more);
-  uint8_t *bytes = aon_arena_copy(&c->arena, bson_get_data(&joined), joined.len);
-  bson_t *view = aon_arena_alloc(&c->arena, sizeof *view);
-  uint32_t length = joined.len;
-  bson_destroy(&joined);
-  if (!bytes || !view || !bson_init_static(view, bytes, length))
-    return aon_fail_memory(error);
-  *into = view;
-  return AON_OK;
+  *into = aon_bson_keep(&c->arena, &joined);
+  return *into ? AON_OK : aon_fail_memory(error);
 }
 
 aon_result aon_collector_merge(aon_collector *c, const aon_schema_collection *collection, aon_text own, const bson_t *properties, const bson_t *defaults,
@@ -212,14 +206,8 @@ aon_result aon_collector_delete(aon_collector *c, const aon_schema_collection *c
 }
 
 static aon_result keep(aon_collector *c, bson_t *document, const bson_t **ret_view, aon_error *error) {
-  uint8_t *bytes = aon_arena_copy(&c->arena, bson_get_data(document), document->len);
-  bson_t *view = aon_arena_alloc(&c->arena, sizeof *view);
-  uint32_t length = document->len;
-  bson_destroy(document);
-  if (!bytes || !view || !bson_init_static(view, bytes, length))
-    return aon_fail_memory(error);
-  *ret_view = view;
-  return AON_OK;
+  *ret_view = aon_bson_keep(&c->arena, document);
+  return *ret_view ? AON_OK : aon_fail_memory(error);
 }
 
 static aon_result add_extensions(aon_collector *c, work *w, aon_error *error) {
@@ -556,8 +544,8 @@ static aon_result collect_batches(aon_collector *c, aon_error *error) {
 static aon_result collect_sheet(aon_pack_job *job, const aon_schema_sheet *sheet, const aon_plan_sink *sink, aon_counts *counts, aon_error *error) {
   if (!job->sheets[sheet->index].rows)
     return AON_OK;
-  aon_collector c = {.job = job, .sheet = sheet, .sink = sink, .counts = counts, .rows = calloc(AON_JOB_BATCH, sizeof(work)),
-                     .loaded = calloc(AON_JOB_BATCH, sizeof(aon_job_row))};
+  aon_collector c = {.job = job, .sheet = sheet, .sink = sink, .counts = counts, .rows = aon_bson_array(AON_JOB_BATCH, sizeof(work)),
+                     .loaded = aon_bson_array(AON_JOB_BATCH, sizeof(aon_job_row))};
   aon_result result = c.rows && c.loaded ? aon_counts_entity(counts, sheet->entity, &c.count, error) : aon_fail_memory(error);
   if (!result)
     result = collect_batches(&c, error);
@@ -575,7 +563,7 @@ static aon_result count_entries(aon_pack_job *job, const aon_schema_step *step, 
   const aon_schema *schema = &job->pack->schema;
   for (size_t i = 0; i < schema->sheet_count; i++) {
     struct aon_count *count;
-    if (schema->sheets[i].main || !job->sheets[i].present || strcmp(schema->sheets[i].entity, step->entity) != 0)
+    if (schema->sheets[i].main || !job->sheets[i].present || !step->entity || strcmp(schema->sheets[i].entity, step->entity) != 0)
       continue;
     aon_result result = aon_counts_entity(counts, step->entity, &count, error);
     if (result)

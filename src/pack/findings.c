@@ -59,13 +59,28 @@ static aon_result report(aon_pack_job *job, sqlite3_stmt *statement, aon_error *
   return aon_problems_add(job->input->problems, &problem, error);
 }
 
-aon_result aon_findings_report(aon_pack_job *job, int phase, aon_error *error) {
+static uint64_t all_problems(const aon_problems *problems) { return problems->error_count + problems->warning_count; }
+
+/* Validation hands over all again in one order. Where the list isn't ours alone, only what is new is added. */
+static int first_phase(aon_pack_job *job) {
+  uint64_t there = all_problems(job->input->problems);
+  if (!job->parsing_reported || !there)
+    return AON_FOUND_PARSING;
+  if (there != job->reported)
+    return AON_FOUND_VALIDATING;
+  aon_problems_clear(job->input->problems);
+  return AON_FOUND_PARSING;
+}
+
+aon_result aon_findings_report(aon_pack_job *job, aon_error *error) {
   sqlite3_stmt *statement AON_SQLITE_DONE = NULL;
   aon_result result = aon_stage_query(job, &statement, error,
-                                      "select row, col, severity, sheet, heading, value, code, sentence from finding where phase = ?1"
+                                      "select row, col, severity, sheet, heading, value, code, sentence from finding where phase between ?1 and 1"
                                       " order by place, row, col, severity, sub",
-                                      "i", (int64_t)phase);
+                                      "i", (int64_t)first_phase(job));
   while (!result && !(result = aon_sqlite_step(job->stage, statement, error)))
     result = report(job, statement, error);
+  job->reported = all_problems(job->input->problems);
+  job->parsing_reported = true;
   return result == AON_END ? AON_OK : result;
 }

@@ -50,7 +50,8 @@ struct aon_pack_job {
   uint64_t *named;       /* of each sheet: columns whose values are kept in name: unique ones and those that are referred to */
   int64_t touched;       /* counts what shared documents gather, so that it keeps its order */
   uint64_t rows_done;    /* for tick */
-  bool reported;         /* findings of parsing stand in the input's problems */
+  uint64_t reported;     /* how many findings stand in the input's problems; 0 when they were cleared */
+  bool parsing_reported; /* those of parsing are among them */
   struct aon_box *box;   /* what the functions of `out` work for, in a userdata of the host */
   int out_reference, row_reference;
 };
@@ -104,8 +105,9 @@ aon_result aon_finding_cell(aon_pack_job *job, int phase, aon_severity severity,
                             uint32_t row, const char *value, const char *code, const char *sentence, aon_error *error) AON_MUST_USE;
 /* Takes back and settles what was found in a value that counts only on create. */
 aon_result aon_finding_settle(aon_pack_job *job, const aon_schema_sheet *sheet, uint32_t row, bool created, aon_error *error) AON_MUST_USE;
-/* Hands those of a phase to the input's problems, in the order of sheets, rows, columns. */
-aon_result aon_findings_report(aon_pack_job *job, int phase, aon_error *error) AON_MUST_USE;
+/* Hands all that count to the input's problems, in the order of sheets, rows, columns; what it handed over before is first taken out,
+ * unless somebody else has put something in between. */
+aon_result aon_findings_report(aon_pack_job *job, aon_error *error) AON_MUST_USE;
 /* "Users!B7"; a column that the file lacks: its heading. */
 const char *aon_cell_name(aon_pack_job *job, const aon_schema_sheet *sheet, const aon_schema_column *column, uint32_t row, aon_arena *arena);
 
@@ -122,6 +124,12 @@ aon_result aon_row_after(aon_pack_job *job, const aon_job_row *row, bson_t *ret_
 void aon_document_begin(const aon_pack_job *job, const aon_schema_collection *collection, aon_text id, aon_text own, bson_t *ret_document);
 /* Top-level properties of patch put into target, whole; null removes. ret_result is initialised. */
 void aon_document_put(const bson_t *target, const bson_t *patch, bson_t *ret_result);
+/* bson_t asks for more alignment than calloc and arenas give: arrays of what holds one (released by free), and a view of bytes in the
+ * arena. NULL: no memory. */
+void *aon_bson_array(size_t count, size_t size);
+const bson_t *aon_bson_view(aon_arena *arena, const uint8_t *bytes, uint32_t length);
+/* Copies the document into the arena and destroys it. */
+const bson_t *aon_bson_keep(aon_arena *arena, bson_t *document);
 bool aon_document_foreign(const aon_pack_job *job, const aon_schema_collection *collection, const bson_t *document);
 bool aon_bson_text(const bson_iter_t *value, aon_text *ret_text);
 bool aon_document_text(const bson_t *document, const char *property, aon_text *ret_text);

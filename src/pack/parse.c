@@ -30,7 +30,7 @@ static aon_result unknown_sheet(aon_pack_job *job, size_t place, const char *nam
   for (size_t i = 0; i < schema->sheet_count; i++)
     names[i] = schema->sheets[i].name;
   aon_buffer sentence AON_BUFFER_CLEANUP = {0};
-  aon_result result = aon_buffer_format(&sentence, error, "%s: this sheet is not known to the pack and was left out.", name);
+  aon_result result = aon_buffer_format(&sentence, error, "%s: This sheet is not known to the pack and was left out.", name);
   if (!result)
     result = nearest_name(name, names, schema->sheet_count, &sentence, error);
   if (result)
@@ -41,7 +41,7 @@ static aon_result unknown_sheet(aon_pack_job *job, size_t place, const char *nam
 
 static aon_result second_sheet(aon_pack_job *job, const aon_schema_sheet *sheet, size_t place, const char *name, aon_error *error) {
   aon_buffer sentence AON_BUFFER_CLEANUP = {0};
-  aon_result result = aon_buffer_format(&sentence, error, "%s!A1: the sheet “%s” is there already as “%s”. Put all rows into one of the two and delete the other.",
+  aon_result result = aon_buffer_format(&sentence, error, "%s!A1: The sheet “%s” is there already as “%s”. Put all rows into one of the two and delete the other.",
                                         name, sheet->name, job->sheets[sheet->index].name);
   if (result)
     return result;
@@ -91,7 +91,7 @@ static aon_result unknown_heading(sheet_reader *r, const aon_cell *cell, const c
   for (size_t i = 0; i < r->sheet->column_count; i++)
     names[i] = r->sheet->columns[i].heading;
   aon_buffer sentence AON_BUFFER_CLEANUP = {0};
-  aon_result result = aon_buffer_format(&sentence, error, "the column “%.200s” is not known in this sheet and was left out.", heading);
+  aon_result result = aon_buffer_format(&sentence, error, "The column “%.200s” is not known in this sheet and was left out.", heading);
   if (!result)
     result = nearest_name(heading, names, r->sheet->column_count, &sentence, error);
   return result ? result : heading_finding(r, AON_PROBLEM_WARNING, cell, heading, "unknown_column", sentence.data, error);
@@ -101,7 +101,7 @@ static aon_result second_heading(sheet_reader *r, const aon_cell *cell, const ao
   char letters[8];
   aon_column_name(r->in_file->columns[column->index], letters);
   aon_buffer sentence AON_BUFFER_CLEANUP = {0};
-  aon_result result = aon_buffer_format(&sentence, error, "the column “%s” is there already at %s!%s%u. Keep one of the two.", column->heading,
+  aon_result result = aon_buffer_format(&sentence, error, "The column “%s” is there already at %s!%s%u. Keep one of the two.", column->heading,
                                         r->in_file->name, letters, r->in_file->heading_row);
   return result ? result : heading_finding(r, AON_PROBLEM_ERROR, cell, heading, "duplicate", sentence.data, error);
 }
@@ -469,12 +469,11 @@ aon_result aon_pack_job_open(aon_pack *pack, const aon_pack_input *input, aon_pa
   if (!result)
     result = read_workbook(job, error);
   if (!result)
-    result = aon_findings_report(job, AON_FOUND_PARSING, error);
+    result = aon_findings_report(job, error);
   if (result) {
     aon_pack_job_close(job);
     return result;
   }
-  job->reported = true;
   *ret_job = job;
   return AON_OK;
 }

@@ -808,15 +808,9 @@ static const char *entity_of(const reader *r, const aon_schema_step *step) {
 }
 
 static void name_entities(reader *r, aon_schema_step *steps, size_t count) {
-  for (size_t i = 0; i < count; i++) {
+  for (size_t i = 0; i < count; i++)
     if (!steps[i].entity)
       steps[i].entity = entity_of(r, &steps[i]);
-    if (!steps[i].entity && i)
-      steps[i].entity = steps[i - 1].entity;
-  }
-  for (size_t i = count; i-- > 1;)
-    if (!steps[i - 1].entity)
-      steps[i - 1].entity = steps[i].entity;
 }
 
 static void read_order(reader *r) {

@@ -128,7 +128,7 @@ typedef struct aon_schema_step { /* one entry of the order of the plan */
   const aon_schema_collection *const *collections; /* … these shared collections, in the order in which rows touched them */
   size_t collection_count;
   const char *group;  /* name of the group it belongs to; NULL: none */
-  const char *entity; /* origin of shared documents: that of the last sheet before, or the first one after */
+  const char *entity; /* the sheet's, or of the rows that are entries of these collections; NULL */
   bool group_begins, group_ends;
 } aon_schema_step;
 

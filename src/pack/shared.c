@@ -86,7 +86,8 @@ aon_result aon_shared_entry(aon_pack_job *job, const aon_schema_collection *coll
 typedef struct listed {
   const char *sort;
   size_t position;
-  bson_t entry;
+  const uint8_t *bytes; /* of the entry, in the arena */
+  uint32_t length;
 } listed;
 
 typedef struct list {
@@ -107,10 +108,9 @@ static aon_result list_add(list *l, const char *sort, size_t length, const uint8
     l->capacity = capacity;
   }
   listed *entry = &l->entries[l->count];
-  const uint8_t *copy = aon_arena_copy(l->arena, bytes, bytes_length);
-  entry->sort = aon_arena_text(l->arena, sort, length);
-  entry->position = l->count;
-  if (!copy || !entry->sort || !bson_init_static(&entry->entry, copy, bytes_length))
+  *entry = (listed){.sort = aon_arena_text(l->arena, sort, length), .position = l->count, .bytes = aon_arena_copy(l->arena, bytes, bytes_length),
+                    .length = (uint32_t)bytes_length};
+  if (!entry->bytes || !entry->sort)
     return aon_fail_memory(error);
   l->count++;
   return AON_OK;
@@ -181,7 +181,9 @@ aon_result aon_shared_list(aon_pack_job *job, const aon_schema_collection *colle
     last = l.entries[i].sort;
     added += staged;
     bson_uint32_to_string(position++, &key, buffer, sizeof buffer);
-    bson_append_document(ret_list, key, -1, &l.entries[i].entry);
+    bson_t entry;
+    if (bson_init_static(&entry, l.entries[i].bytes, l.entries[i].length))
+      bson_append_document(ret_list, key, -1, &entry);
   }
   if (ret_added)
     *ret_added = added;
@@ -414,7 +416,7 @@ static aon_result make_patch(emission *e, const shared_document *d, const bson_t
 static aon_result emit(emission *e, const shared_document *d, aon_error *error) {
   bson_t start, patch, after;
   bool worth = false, there = d->before.bson != NULL;
-  aon_origin origin = {.sheet = e->job->sheets[d->sheet->index].name, .entity = e->step->entity};
+  aon_origin origin = {.sheet = e->job->sheets[d->sheet->index].name, .entity = d->sheet->entity};
   if (there && !aon_image_view(&d->before, &start))
     return aon_fail(error, AON_CORRUPT, "corrupt", "The document %s/%.*s can't be read.", d->collection->base.name, (int)d->id.length, d->id.data);
   if (there && aon_document_foreign(e->job, d->collection, &start))
@@ -448,7 +450,7 @@ static aon_result emit_batches(emission *e, aon_error *error) {
 }
 
 aon_result aon_shared_emit(aon_pack_job *job, const aon_schema_step *step, const aon_plan_sink *sink, uint64_t *ret_entries, aon_error *error) {
-  emission e = {.job = job, .step = step, .sink = sink, .documents = calloc(AON_JOB_BATCH, sizeof(shared_document))};
+  emission e = {.job = job, .step = step, .sink = sink, .documents = aon_bson_array(AON_JOB_BATCH, sizeof(shared_document))};
   if (!e.documents)
     return aon_fail_memory(error);
   aon_result result = emit_batches(&e, error);

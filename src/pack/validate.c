@@ -112,7 +112,7 @@ static aon_result read_documents(pass *p, aon_error *error) {
 static aon_result check_id(pass *p, aon_job_row *row, aon_error *error) {
   if (!(row->flags & AON_ROW_FOREIGN))
     return AON_OK;
-  return tell(p, row, p->sheet->id_column, "duplicate", "this id is taken. Choose another one, or leave the cell empty to get a new one.", error);
+  return tell(p, row, p->sheet->id_column, "duplicate", "This id is taken. Choose another one, or leave the cell empty to get a new one.", error);
 }
 
 /* ---- Required ---- */
@@ -122,7 +122,7 @@ static aon_result missing_column(pass *p, const aon_schema_column *column, aon_e
     return AON_OK;
   p->missing_told |= bit(column);
   aon_buffer sentence AON_BUFFER_CLEANUP = {0};
-  aon_result result = aon_buffer_format(&sentence, error, "%s!A%u: the column “%s” is missing, and new rows need it. Add it with this heading.", p->in_file->name,
+  aon_result result = aon_buffer_format(&sentence, error, "%s!A%u: The column “%s” is missing, and new rows need it. Add it with this heading.", p->in_file->name,
                                         p->in_file->heading_row, column->heading);
   if (result)
     return result;
@@ -308,11 +308,11 @@ static aon_result tell_reference(pass *p, aon_job_row *row, const aon_schema_col
   aon_buffer sentence AON_BUFFER_CLEANUP = {0};
   aon_result result = AON_OK;
   if (r->missing.length)
-    result = aon_buffer_format(&sentence, error, "there is no %s with the %s %s%s%s. Correct it, or add it%s.", reference->noun, reference->by, r->missing.data,
+    result = aon_buffer_format(&sentence, error, "There is no %s with the %s %s%s%s. Correct it, or add it%s.", reference->noun, reference->by, r->missing.data,
                                reference->sheet ? ", neither in this workbook nor " : "", reference->sheet ? "in the organization" : "",
                                reference->sheet ? " to its sheet" : "");
   if (!result && r->twice.length)
-    result = aon_buffer_format(&sentence, error, "%smore than one %s has the %s %s. Give them different ones first.", sentence.length ? " Also, " : "",
+    result = aon_buffer_format(&sentence, error, "%sore than one %s has the %s %s. Give them different ones first.", sentence.length ? " Also, m" : "M",
                                reference->noun, reference->by, r->twice.data);
   return result ? result : tell(p, row, column, r->missing.length ? "not_found" : "ambiguous", sentence.data, error);
 }
@@ -653,7 +653,7 @@ static aon_result validate_batches(pass *p, aon_error *error) {
 static aon_result validate_sheet(aon_pack_job *job, const aon_schema_sheet *sheet, aon_error *error) {
   if (!job->sheets[sheet->index].rows)
     return AON_OK;
-  pass p = {.job = job, .sheet = sheet, .in_file = &job->sheets[sheet->index], .rows = calloc(AON_JOB_BATCH, sizeof(aon_job_row))};
+  pass p = {.job = job, .sheet = sheet, .in_file = &job->sheets[sheet->index], .rows = aon_bson_array(AON_JOB_BATCH, sizeof(aon_job_row))};
   if (!p.rows)
     return aon_fail_memory(error);
   aon_result result = validate_batches(&p, error);
@@ -678,12 +678,7 @@ aon_result aon_pack_job_validate(aon_pack_job *job, aon_error *error) {
   aon_result result = aon_stage_forget_validation(job, error);
   if (!result)
     result = validate_all(job, error);
-  if (!result && !job->reported)
-    result = aon_findings_report(job, AON_FOUND_PARSING, error);
-  job->reported = false; /* the next time they are cleared first */
   if (!result)
-    result = aon_findings_report(job, AON_FOUND_VALIDATING, error);
-  if (!result)
-    aon_problems_sort(job->input->problems);
+    result = aon_findings_report(job, error);
   return result;
 }

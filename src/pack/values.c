@@ -2,6 +2,10 @@
 #include "pack/job.h"
 
 #include <lauxlib.h>
+#include <stdlib.h>
+
+#define BSON_ALIGNMENT ((size_t)128)
+_Static_assert(_Alignof(bson_t) <= BSON_ALIGNMENT, "bson_t is aligned more strictly than its views are");
 
 static void append_one(bson_t *document, const char *name, const aon_value *value) {
   switch (value->kind) {
@@ -83,6 +87,26 @@ aon_result aon_document_texts(const bson_t *document, const char *property, aon_
   while (list && bson_iter_next(&item))
     *ret_count += aon_bson_text(&item, &texts[*ret_count]);
   return AON_OK;
+}
+
+void *aon_bson_array(size_t count, size_t size) {
+  size_t bytes = (count * size + BSON_ALIGNMENT - 1) / BSON_ALIGNMENT * BSON_ALIGNMENT;
+  void *memory = aligned_alloc(BSON_ALIGNMENT, bytes);
+  return memory ? memset(memory, 0, bytes) : NULL;
+}
+
+const bson_t *aon_bson_view(aon_arena *arena, const uint8_t *bytes, uint32_t length) {
+  char *room = bytes ? aon_arena_alloc(arena, sizeof(bson_t) + BSON_ALIGNMENT) : NULL;
+  if (!room)
+    return NULL;
+  bson_t *view = (bson_t *)(void *)(room + (BSON_ALIGNMENT - (uintptr_t)room % BSON_ALIGNMENT));
+  return bson_init_static(view, bytes, length) ? view : NULL;
+}
+
+const bson_t *aon_bson_keep(aon_arena *arena, bson_t *document) {
+  const bson_t *view = aon_bson_view(arena, aon_arena_copy(arena, bson_get_data(document), document->len), document->len);
+  bson_destroy(document);
+  return view;
 }
 
 /* ---- Patches ---- */
