@@ -147,16 +147,23 @@ static aon_result check_claim(uint64_t entries, uint64_t directory_bytes, const 
   return AON_OK;
 }
 
-/* APPNOTE 4.3.14: the zip64 record that a locator before the end of central directory points to. */
+/* APPNOTE 4.3.14: the zip64 record that a locator points to. None there: not an end that libzip could use either. */
 static aon_result check_zip64(aon_package *package, const unsigned char *locator, const aon_workbook_limits *limits, aon_error *error) {
   unsigned char record[56];
   size_t got = 0;
-  aon_result result = package->env->ops->file_read(package->file, little_endian(locator + 8, 8), record, sizeof record, &got, error);
-  if (result)
+  uint64_t place = little_endian(locator + 8, 8);
+  if (place > package->size_bytes)
+    return AON_OK;
+  aon_result result = package->env->ops->file_read(package->file, place, record, sizeof record, &got, error);
+  if (result || got < sizeof record || memcmp(record, "PK\6\6", 4))
     return result;
-  if (got < sizeof record || memcmp(record, "PK\6\6", 4))
-    return aon_refuse(error, DAMAGED);
   return check_claim(little_endian(record + 32, 8), little_endian(record + 40, 8), limits, error);
+}
+
+static aon_result check_end(aon_package *package, const unsigned char *tail, size_t at, const aon_workbook_limits *limits, aon_error *error) {
+  if (at >= 20 && !memcmp(tail + at - 20, "PK\6\7", 4))
+    return check_zip64(package, tail + at - 20, limits, error);
+  return check_claim(little_endian(tail + at + 10, 2), little_endian(tail + at + 12, 4), limits, error);
 }
 
 /* Every record that looks like an end of central directory is checked: libzip tries all of them. */
@@ -172,10 +179,7 @@ static aon_result check_claims(aon_package *package, const aon_workbook_limits *
     if (tail[i] != 'P' || memcmp(tail + i, "PK\5\6", 4))
       continue;
     found = true;
-    result = check_claim(little_endian(tail + i + 10, 2), little_endian(tail + i + 12, 4) & 0x7fffffffu, limits, error);
-    if (little_endian(tail + i + 10, 2) == 0xffff || little_endian(tail + i + 12, 4) == 0xffffffffu ||
-        (i >= 20 && !memcmp(tail + i - 20, "PK\6\7", 4)))
-      result = i >= 20 && !memcmp(tail + i - 20, "PK\6\7", 4) ? check_zip64(package, tail + i - 20, limits, error) : result;
+    result = check_end(package, tail, i, limits, error);
   }
   free(tail);
   if (!result && !found)

@@ -440,7 +440,7 @@ static aon_result read_strings(aon_workbook *workbook, size_t part, aon_error *e
 
 /* ---- all of it ---- */
 
-/* A part that may be missing altogether; one that is named but isn't there counts as missing too (the cells then say what they lack). */
+/* A part that may be missing, even where a relationship promises it: cells that need what it held are refused one by one. */
 static aon_result read_optional(aon_workbook *workbook, const char *source, const relation_list *relations, const char *type,
                                 aon_result (*read)(aon_workbook *, size_t, aon_error *), aon_error *error) {
   const relation_entry *relation = relation_by_type(relations, type);

@@ -263,6 +263,8 @@ static void cell_start(xlsx_rows *reader, int count, const xmlChar **attributes)
   uint32_t style = found.style.data ? count_of(found.style.data, found.style.data + found.style.length) : 0;
   if (style < workbook->style_count)
     reader->format = (aon_numfmt)workbook->styles[style];
+  else if (style) /* without its format a date would come out as a number */
+    refuse_cell(reader, "names a cell format that the file does not hold");
   if (found.type.data && !content_of(found.type, &reader->content))
     refuse_cell(reader, "holds something of an unknown type");
 }

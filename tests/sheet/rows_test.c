@@ -84,7 +84,7 @@ static void places(void **state) {
       {"<row><c><v>1</v></c><c/><c><v>2</v></c></row><row/><row><c><v>3</v></c></row>", ROW(1, "[1,\"n\",1],[3,\"n\",2]") ROW(3, "[1,\"n\",3]")},
       {"<row r='5'><c r='C5'><v>3</v></c><c r='A5'><v>1</v></c><c r='b5'><v>2</v></c></row>", ROW(5, "[1,\"n\",1],[2,\"n\",2],[3,\"n\",3]")},
       {"<row><c r='A4'><v>1</v></c></row><row r='9'><c r='XFD9'><v>2</v></c></row>", ROW(4, "[1,\"n\",1]") ROW(9, "[16384,\"n\",2]")},
-      {"<row r='1'><c r='A1' s='1'/><c r='B1' t='s'><v></v></c></row><x:row xmlns:x='urn:other' r='2'><c r='A2'><v>1</v></c></x:row>", ""},
+      {"<row r='1'><c r='A1' s='0'/><c r='B1' t='s'><v></v></c></row><x:row xmlns:x='urn:other' r='2'><c r='A2'><v>1</v></c></x:row>", ""},
       {"<row r='1048576'><c r='A1048576'><v>1</v></c></row>", ROW(1048576, "[1,\"n\",1]")},
   };
   expect_all(state, cases, sizeof cases / sizeof *cases);
@@ -152,6 +152,7 @@ static void refusals(void **state) {
       {"<row r='1'><c r='A1' t='d'><v>2021-02-30</v></c></row>", "Cell S!A1 is said to be a date"},
       {"<row r='1'><c r='A1' t='zz'><v>2</v></c></row>", "Cell S!A1 holds something of an unknown type"},
       {"<row r='1'><c r='AB1' t='s'><v>0</v></c></row>", "Cell S!AB1 names a shared text"},
+      {"<row r='1'><c r='A1' s='1'><v>0</v></c></row>", "Cell S!A1 names a cell format"},
       {"<row r='1'><c r='A1'><v>1</v></row>", "no proper XML"},
       {"<row r='1'>&undefined;</row>", "no proper XML"},
       {"<row r='1'>\x01</row>", "no proper XML"},
