@@ -28,6 +28,13 @@ const cli_option_info cli_options[OPT_COUNT] = {
     [OPT_OUTPUT] = {"output", 'o', "FILE", "Where to write the workbook."},
 };
 
+/* The maker of man pages needs the table without the program behind it. */
+#ifdef AON_TABLE_ONLY
+#define RUN(function) NULL
+#else
+#define RUN(function) function
+#endif
+
 #define RUNNING (OPT_BIT(OPT_ON_FAILURE) | OPT_BIT(OPT_LOCK_WAIT) | OPT_BIT(OPT_ID) | OPT_BIT(OPT_IDEMPOTENCY_KEY) | OPT_BIT(OPT_DRY_RUN))
 
 const cli_command cli_commands[] = {
@@ -37,54 +44,54 @@ const cli_command cli_commands[] = {
      "Errors are printed with their cells; --report writes the workbook with these cells marked, to correct and upload again.",
      "aon import users.xlsx --pack workforce --org org1 --dry-run   # check, and show what would change\n"
      "aon import users.xlsx --pack workforce --org org1 --report marked.xlsx   # do it; mark what is wrong\n",
-     RUNNING | OPT_BIT(OPT_PACK) | OPT_BIT(OPT_ORG) | OPT_BIT(OPT_REPORT), cli_import},
+     RUNNING | OPT_BIT(OPT_PACK) | OPT_BIT(OPT_ORG) | OPT_BIT(OPT_REPORT), RUN(cli_import)},
     {"apply", "FILE", 1, 1, "Execute operations, one JSON object a line: all of them, or none",
      "Each line is {\"store\", \"collection\", \"id\", \"operation\", \"data\", \"expect\"}; operation is create, update, upsert, replace or delete. FILE may be - for "
      "standard input. All errors are collected and reject the file as a whole.",
      "aon apply changes.ndjson --lock-wait 0   # refuse at once if somebody works on the same documents\n"
      "printf '{\"store\":\"main\",\"collection\":\"notes\",\"operation\":\"create\",\"data\":{\"text\":\"hi\"}}\\n' | aon apply -\n",
-     RUNNING | OPT_BIT(OPT_PACK) | OPT_BIT(OPT_ORG), cli_apply},
+     RUNNING | OPT_BIT(OPT_PACK) | OPT_BIT(OPT_ORG), RUN(cli_apply)},
     {"sheet", "FILE", 1, 1, "Show what the reader sees in a workbook",
      "Prints every row of every sheet as a table, or with --json as one object a line: {\"sheet\", \"state\", \"row\", \"cells\": [[column, type, value], …]}. Types: n "
      "number, s text, b boolean, e error, d date or date and time, t time, dur seconds.",
-     "aon sheet users.xlsx --json   # one row a line\n", 0, cli_sheet},
+     "aon sheet users.xlsx --json   # one row a line\n", 0, RUN(cli_sheet)},
     {"list", "", 0, 0, "List bulk operations, newest first", "", "aon list --state rollback_failed   # which ones need a person\n",
-     OPT_BIT(OPT_STATE) | OPT_BIT(OPT_LIMIT) | OPT_BIT(OPT_QUERY) | OPT_BIT(OPT_ORG), cli_list},
-    {"show", "ID", 1, 1, "Show one bulk operation", "The first characters of an id are enough, where no other id begins with them.", "aon show 0b7f\n", 0, cli_show},
-    {"log", "ID", 1, 1, "Print the journal's entries of a bulk operation", "Sensitive values are shown as •••.", "aon log 0b7f --json | jq .status\n", 0, cli_log},
-    {"diff", "ID", 1, 1, "Show what a bulk operation changed, or a dry run would change", "Before and after, per document and property.", "aon diff 0b7f\n", 0, cli_diff},
-    {"watch", "ID", 1, 1, "Follow a bulk operation until its end", "Ends with the exit status of the bulk operation.", "aon watch 0b7f\n", 0, cli_watch},
+     OPT_BIT(OPT_STATE) | OPT_BIT(OPT_LIMIT) | OPT_BIT(OPT_QUERY) | OPT_BIT(OPT_ORG), RUN(cli_list)},
+    {"show", "ID", 1, 1, "Show one bulk operation", "The first characters of an id are enough, where no other id begins with them.", "aon show 0b7f\n", 0, RUN(cli_show)},
+    {"log", "ID", 1, 1, "Print the journal's entries of a bulk operation", "Sensitive values are shown as •••.", "aon log 0b7f --json | jq .status\n", 0, RUN(cli_log)},
+    {"diff", "ID", 1, 1, "Show what a bulk operation changed, or a dry run would change", "Before and after, per document and property.", "aon diff 0b7f\n", 0, RUN(cli_diff)},
+    {"watch", "ID", 1, 1, "Follow a bulk operation until its end", "Ends with the exit status of the bulk operation.", "aon watch 0b7f\n", 0, RUN(cli_watch)},
     {"rollback", "ID", 1, 1, "End one that is held, try a failed rollback again, or take back a part",
      "With --range or --sheet a part of a committed bulk operation is taken back, if nothing outside the part depends on it. For the whole use aon undo.",
      "aon rollback 0b7f\naon rollback 0b7f --sheet Schedules   # only what came from this sheet\n",
-     OPT_BIT(OPT_RANGE) | OPT_BIT(OPT_SHEET) | OPT_BIT(OPT_KEEP_THEIRS) | OPT_BIT(OPT_FORCE) | OPT_BIT(OPT_LOCK_WAIT) | OPT_BIT(OPT_DRY_RUN), cli_rollback},
+     OPT_BIT(OPT_RANGE) | OPT_BIT(OPT_SHEET) | OPT_BIT(OPT_KEEP_THEIRS) | OPT_BIT(OPT_FORCE) | OPT_BIT(OPT_LOCK_WAIT) | OPT_BIT(OPT_DRY_RUN), RUN(cli_rollback)},
     {"undo", "ID", 1, 1, "Take back a committed bulk operation",
      "The inverse is planned, checked for what other people changed since, and executed as a bulk operation of its own. With conflicts nothing is changed and each is "
      "named; --keep-theirs DOC and --force DOC choose. Possible as long as the images are kept (retention, 7 days by default).",
      "aon undo 0b7f --dry-run\naon undo 0b7f --keep-theirs all\n",
-     OPT_BIT(OPT_KEEP_THEIRS) | OPT_BIT(OPT_FORCE) | OPT_BIT(OPT_LOCK_WAIT) | OPT_BIT(OPT_DRY_RUN) | OPT_BIT(OPT_ID) | OPT_BIT(OPT_IDEMPOTENCY_KEY), cli_undo},
+     OPT_BIT(OPT_KEEP_THEIRS) | OPT_BIT(OPT_FORCE) | OPT_BIT(OPT_LOCK_WAIT) | OPT_BIT(OPT_DRY_RUN) | OPT_BIT(OPT_ID) | OPT_BIT(OPT_IDEMPOTENCY_KEY), RUN(cli_undo)},
     {"resume", "ID", 1, 1, "Go on with one that is held", "From the failed operation, when its cause is gone.", "aon resume 0b7f\n",
-     OPT_BIT(OPT_LOCK_WAIT) | OPT_BIT(OPT_ON_FAILURE), cli_resume},
+     OPT_BIT(OPT_LOCK_WAIT) | OPT_BIT(OPT_ON_FAILURE), RUN(cli_resume)},
     {"recover", "[ID]", 0, 1, "Bring what a dead worker left to its end",
-     "Every command that writes does it first; this one does only that, and says what it did.", "aon recover\n", 0, cli_recover},
+     "Every command that writes does it first; this one does only that, and says what it did.", "aon recover\n", 0, RUN(cli_recover)},
     {"cancel", "ID", 1, 1, "Stop a bulk operation",
      "Before it executes nothing is changed; while it executes everything is put back; after the decision it is refused.", "aon cancel 0b7f\n", OPT_BIT(OPT_LOCK_WAIT),
-     cli_cancel},
+     RUN(cli_cancel)},
     {"resolve", "ID DOC", 2, 2, "Decide about a document that needs a person",
      "DOC is STORE/COLLECTION/ID as aon show names it, or all. One of --keep-theirs, --force and --merge says what to do.",
      "aon resolve 0b7f main/users/usr00001 --keep-theirs\naon resolve 0b7f all --force\n",
-     OPT_BIT(OPT_KEEP_THEIRS) | OPT_BIT(OPT_FORCE) | OPT_BIT(OPT_MERGE), cli_resolve},
-    {"locks", "", 0, 0, "List locks, or release one", "", "aon locks\naon locks --release nightly-sync\n", OPT_BIT(OPT_RELEASE), cli_locks},
+     OPT_BIT(OPT_KEEP_THEIRS) | OPT_BIT(OPT_FORCE) | OPT_BIT(OPT_MERGE), RUN(cli_resolve)},
+    {"locks", "", 0, 0, "List locks, or release one", "", "aon locks\naon locks --release nightly-sync\n", OPT_BIT(OPT_RELEASE), RUN(cli_locks)},
     {"doctor", "", 0, 0, "Check the stores and the journal", "Version, what each store can do, which protocol will be used and why, orphans, the journal's schema and key. Exit status 1 if something is wrong.",
-     "aon doctor\n", 0, cli_doctor},
+     "aon doctor\n", 0, RUN(cli_doctor)},
     {"journal rotate-key", "", 0, 0, "Make a new key for the journal", "New images are encrypted with it; the old one still reads what was written before.", "aon journal rotate-key\n",
-     0, cli_journal_rotate},
-    {"pack list", "", 0, 0, "List the packs that are found", "", "aon pack list\n", 0, cli_pack_list},
-    {"pack check", "PACK", 1, 1, "Check a pack", "Loads it and names the first mistake with file and line.", "aon pack check ./packs/contacts.lua\n", 0, cli_pack_check},
+     0, RUN(cli_journal_rotate)},
+    {"pack list", "", 0, 0, "List the packs that are found", "", "aon pack list\n", 0, RUN(cli_pack_list)},
+    {"pack check", "PACK", 1, 1, "Check a pack", "Loads it and names the first mistake with file and line.", "aon pack check ./packs/contacts.lua\n", 0, RUN(cli_pack_check)},
     {"pack show", "PACK [COLLECTION [ID]]", 1, 3, "Show a pack, or where a document of it stands", "",
-     "aon pack show workforce\naon pack show workforce departmentindexes dept1:org1   # its store, query and path\n", 0, cli_pack_show},
+     "aon pack show workforce\naon pack show workforce departmentindexes dept1:org1   # its store, query and path\n", 0, RUN(cli_pack_show)},
     {"pack template", "PACK", 1, 1, "Write an empty workbook to fill in", "Headings, notes, drop-down lists and an example row.",
-     "aon pack template workforce -o workforce.xlsx\n", OPT_BIT(OPT_OUTPUT), cli_pack_template},
+     "aon pack template workforce -o workforce.xlsx\n", OPT_BIT(OPT_OUTPUT), RUN(cli_pack_template)},
     {0},
 };
 
