@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "store/match.h"
 #include "store/sqlite_internal.h"
 
 /* ---- by id ---- */
@@ -188,37 +189,10 @@ static aon_result prepare_scan(scanning *s, aon_arena *arena, sqlite3_stmt **ret
   return documents ? bind_document(s, *ret_statement, arena, error) : bind_columns(s, *ret_statement, error);
 }
 
-static bool property_matches(const bson_t *document, const aon_match *match) {
-  bson_iter_t at;
-  if (!bson_iter_init_find(&at, document, match->property))
-    return false;
-  uint32_t length;
-  switch (bson_iter_type(&at)) {
-  case BSON_TYPE_UTF8: {
-    const char *text = bson_iter_utf8(&at, &length);
-    return length == match->value.length && !memcmp(text, match->value.data, length);
-  }
-  case BSON_TYPE_BOOL: {
-    const char *text = bson_iter_bool(&at) ? "true" : "false";
-    return strlen(text) == match->value.length && !memcmp(text, match->value.data, match->value.length);
-  }
-  case BSON_TYPE_INT32:
-  case BSON_TYPE_INT64: return sqlite_value_matches(&(sqlite_value){.type = SQLITE_INTEGER, .integer = bson_iter_as_int64(&at)}, match->value);
-  case BSON_TYPE_DOUBLE: return sqlite_value_matches(&(sqlite_value){.type = SQLITE_FLOAT, .real = bson_iter_double(&at)}, match->value);
-  default: return false;
-  }
-}
-
 static bool row_matches(const scanning *s, const aon_image *image) {
   bson_t document;
-  if (s->table->shape.document_table) {
-    if (!aon_image_view(image, &document))
-      return false;
-    for (size_t i = 0; i < s->count; i++)
-      if (!property_matches(&document, &s->matches[i]))
-        return false;
-    return true;
-  }
+  if (s->table->shape.document_table)
+    return aon_image_view(image, &document) && aon_match_all(&document, s->matches, s->count);
   for (size_t i = 0; i < s->count; i++) {
     size_t at;
     if (!sqlite_column_find(s->table, s->matches[i].property, &at) || !sqlite_value_matches(&s->table->before[at], s->matches[i].value))
