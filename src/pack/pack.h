@@ -33,7 +33,8 @@ const char *aon_pack_file(const aon_pack *pack);
 /* Its collections; they live as long as the pack. */
 const aon_collection *const *aon_pack_collections(const aon_pack *pack, size_t *ret_count);
 const aon_collection *aon_pack_collection(const aon_pack *pack, const char *name); /* NULL: none of that name */
-/* {"store":…,"collection":…,"documentId":…,"query":{…},"path":…} as `aon pack show` prints it. */
+/* {"store":…,"collection":…,"documentId":…,"query":{…},"path":…} as `aon pack show` prints it. A collection with paths has no query, one
+ * without them no path (null). id NULL: of the collection as a whole: documentId and query null, path the template. */
 aon_result aon_pack_locate(const aon_pack *pack, const char *collection, const char *id, aon_buffer *out, aon_error *error) AON_MUST_USE;
 /* What `aon pack show P` prints: stores, collections, sheets, columns with their rules; as JSON or for people. */
 aon_result aon_pack_describe(const aon_pack *pack, bool json, aon_buffer *out, aon_error *error) AON_MUST_USE;
