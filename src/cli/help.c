@@ -29,6 +29,15 @@ static void wrapped(FILE *out, const char *text, size_t indent, size_t width) {
   fputc('\n', out);
 }
 
+/* One line of a text, and where the next one starts. */
+static const char *print_line(FILE *out, const char *line) {
+  size_t length = strcspn(line, "\n");
+  fputs("  ", out);
+  fwrite(line, 1, length, out);
+  fputc('\n', out);
+  return line + length + (line[length] == '\n');
+}
+
 static void print_option(FILE *out, int option) {
   const cli_option_info *info = &cli_options[option];
   char left[80];
@@ -60,8 +69,8 @@ void cli_help_command(FILE *out, const cli_command *command) {
   for (int i = 0; i < OPT_VERSION; i++)
     print_option(out, i);
   fprintf(out, "\nExamples:\n");
-  for (const char *line = command->examples; *line; line += strcspn(line, "\n") + 1)
-    fprintf(out, "  %.*s\n", (int)strcspn(line, "\n"), line);
+  for (const char *line = command->examples; *line;)
+    line = print_line(out, line);
 }
 
 void cli_help_overview(FILE *out) {
@@ -70,9 +79,9 @@ void cli_help_overview(FILE *out) {
   for (const cli_command *command = cli_commands; command->name; command++)
     fprintf(out, "  %-18s  %s\n", command->name, command->summary);
   fprintf(out, "\naon COMMAND --help explains one, with examples.\n\nExit status:\n");
-  for (const char *line = cli_exit_statuses; *line; line += strcspn(line, "\n") + 1)
-    fprintf(out, "  %.*s\n", (int)strcspn(line, "\n"), line);
+  for (const char *line = cli_exit_statuses; *line;)
+    line = print_line(out, line);
   fprintf(out, "\nEnvironment:\n");
-  for (const char *line = cli_environment; *line; line += strcspn(line, "\n") + 1)
-    fprintf(out, "  %.*s\n", (int)strcspn(line, "\n"), line);
+  for (const char *line = cli_environment; *line;)
+    line = print_line(out, line);
 }

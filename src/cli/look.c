@@ -284,8 +284,11 @@ static void print_report(cli *c, const char *name, const char *kind, bool health
   aon_error error = AON_ERROR_INIT;
   if (!cli_given(c, OPT_JSON)) {
     printf("%s%s (%s)\n", name, healthy ? "" : ": something is wrong", kind);
-    for (const char *at = report; *at; at += strcspn(at, "\n") + (at[strcspn(at, "\n")] != 0))
-      printf("  %.*s\n", (int)strcspn(at, "\n"), at);
+    for (const char *at = report; *at; at += strcspn(at, "\n") + (at[strcspn(at, "\n")] != 0)) {
+      fputs("  ", stdout);
+      fwrite(at, 1, strcspn(at, "\n"), stdout);
+      fputc('\n', stdout);
+    }
     return;
   }
   aon_result result = aon_buffer_format(&line, &error, "{\"name\":\"%s\",\"kind\":\"%s\",\"healthy\":%s,\"findings\":[", name, kind, healthy ? "true" : "false");
