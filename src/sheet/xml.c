@@ -9,7 +9,6 @@
 
 static void on_start(void *context, const xmlChar *name, const xmlChar *prefix, const xmlChar *uri, int namespace_count,
                      const xmlChar **namespaces, int count, int defaulted, const xmlChar **attributes) {
-  (void)prefix;
   (void)namespace_count;
   (void)namespaces;
   (void)defaulted;
@@ -18,6 +17,7 @@ static void on_start(void *context, const xmlChar *name, const xmlChar *prefix, 
     xml->uri = uri;
     xml->rooted = true;
   }
+  xml->prefixed = prefix != NULL;
   xml->events->start(xml, (const char *)name, uri != xml->uri, count, attributes);
 }
 
@@ -80,8 +80,27 @@ void aon_xml_stop(aon_xml *xml, aon_result result) {
 static aon_result refuse_xml(aon_xml *xml, aon_error *error) {
   if (xml->parser->errNo == XML_ERR_NO_MEMORY)
     return aon_fail_memory(error);
-  int line = xml->parser->input ? xml->parser->input->line : 0;
-  return aon_refuse(error, "This file is damaged: its part “%s” is no proper XML (line %d). " AON_SAVE_AGAIN, xml->name, line);
+  return aon_refuse(error, "This file is damaged: its part “%s” is no proper XML. " AON_SAVE_AGAIN, xml->name);
+}
+
+aon_result aon_xml_feed(aon_xml *xml, const char *bytes, size_t length, aon_error *error) {
+  if (xml->ended)
+    return AON_END;
+  xml->error = error;
+  xmlParseChunk(xml->parser, bytes, (int)length, length == 0);
+  xml->error = NULL;
+  if (xml->failed)
+    return xml->failed;
+  if (!xml->parser->wellFormed || xml->parser->disableSAX)
+    return xml->failed = refuse_xml(xml, error);
+  xml->ended = length == 0;
+  return xml->ended ? AON_END : AON_OK;
+}
+
+bool aon_xml_drained(const aon_xml *xml) {
+  const xmlParserInput *input = xml->parser->input;
+  return xml->parser->instate == XML_PARSER_CONTENT && xml->parser->inputNr == 1 && input->cur == input->end && input->buf &&
+         !input->buf->encoder;
 }
 
 aon_result aon_xml_pump(aon_xml *xml, aon_error *error) {
@@ -92,19 +111,9 @@ aon_result aon_xml_pump(aon_xml *xml, aon_error *error) {
   if (xml->ended)
     return AON_END;
   aon_result result = aon_part_read(xml->part, chunk, sizeof chunk, &length, error);
-  if (result) {
-    xml->failed = result;
-    return result;
-  }
-  xml->error = error;
-  xmlParseChunk(xml->parser, chunk, (int)length, length == 0);
-  xml->error = NULL;
-  if (xml->failed)
-    return xml->failed;
-  if (!xml->parser->wellFormed || xml->parser->disableSAX)
-    return xml->failed = refuse_xml(xml, error);
-  xml->ended = length == 0;
-  return xml->ended ? AON_END : AON_OK;
+  if (result)
+    return xml->failed = result;
+  return aon_xml_feed(xml, chunk, length, error);
 }
 
 void aon_xml_close(aon_xml *xml) {

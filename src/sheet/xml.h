@@ -20,6 +20,7 @@ typedef struct aon_xml { /* first member of what the callbacks get as context */
   aon_error *error; /* of the call under way */
   aon_result failed;
   bool rooted, ended;
+  bool prefixed; /* the element whose start is being told has a prefix */
 } aon_xml;
 
 typedef struct aon_xml_events {
@@ -31,6 +32,10 @@ typedef struct aon_xml_events {
 
 aon_result aon_xml_open(aon_xml *xml, aon_package *package, size_t part, const aon_xml_events *events, aon_error *error) AON_MUST_USE;
 aon_result aon_xml_pump(aon_xml *xml, aon_error *error) AON_MUST_USE; /* one chunk; AON_END: the part is over and whole */
+/* For who reads xml->part itself; length 0: the end, AON_END if the part is whole. */
+aon_result aon_xml_feed(aon_xml *xml, const char *bytes, size_t length, aon_error *error) AON_MUST_USE;
+/* All that was fed has become events, it was UTF-8, and the next byte stands in the content of an element. */
+bool aon_xml_drained(const aon_xml *xml);
 void aon_xml_close(aon_xml *xml);                                     /* also after a failed open */
 void aon_xml_stop(aon_xml *xml, aon_result result);                   /* a callback has filled xml->error and fails */
 

@@ -228,6 +228,49 @@ static void rows_across_chunks(void **state) {
   free(data);
 }
 
+/* The scanner of plain rows against the parser. A prefix on sheetData keeps the scanner out, and the rows inside are the same bytes. */
+static void compare_ways(test_scene *scene, const char *data) {
+  char *plain, *parsed;
+  assert_true(asprintf(&plain, "<worksheet xmlns='" MAIN "' xmlns:x='" MAIN "'><sheetData>%s</sheetData></worksheet>", data) > 0);
+  assert_true(asprintf(&parsed, "<worksheet xmlns='" MAIN "' xmlns:x='" MAIN "'><x:sheetData>%s</x:sheetData></worksheet>", data) > 0);
+  made_book book = {.sheet = parsed, .strings = "<si><t>shared</t></si>", .styles = STYLES};
+  aon_result wanted = read_made(scene, &book, NULL);
+  char *lines = strdup(scene->lines);
+  aon_error error = scene->error;
+  book.sheet = plain;
+  aon_result got = read_made(scene, &book, NULL);
+  if (got != wanted || (!got && strcmp(lines, scene->lines)) || (got && strcmp(error.sentence, scene->error.sentence)))
+    fail_msg("%s\nparser: %s %s %s\nscanner: %s %s %s", data, aon_result_name(wanted), lines, error.sentence, aon_result_name(got), scene->lines,
+             scene->error.sentence);
+  free(lines);
+  free(plain);
+  free(parsed);
+}
+
+static void scanner_agrees_with_parser(void **state) {
+  static const char seed[] = "<row r=\"1\" q='2'> <c r=\"A1\" s=\"1\"><v>44197</v></c><c r='B1' t='s'><f>A&lt;1</f><v>0</v></c>\n"
+                             "<c r='C1' t='inlineStr'><is><t xml:space='preserve'> x </t></is></c><c t='e'><f/><v>#N/A</v></c><c/></row>\n"
+                             "<row/><row><c t='b'><v>1</v></c></row>";
+  static const char others[] = {'<', '>', '&', '"', '\'', ' ', '/', 'r', 'x', ':', '=', ']', '\r', '\t', '\x01', '\x7f', '\xc3', '1', '!'};
+  static const char *const whole[] = {"", " ", "x", "<!-- -->", "<row r='1'><c><v>1</v><v>2</v></c></row>", "<row><c><v>1</v><f>2</f></c></row>",
+                                      "<row><c><v><![CDATA[5]]></v></c></row>", "<row xmlns='urn:x'><c><v>1</v></c></row>",
+                                      "<row><c r='A1' r='A1'><v>1</v></c></row>", "<row><c><v>]]></v></c></row>", "<row",
+                                      "<row><c t='inlineStr'><is><t>a</t><t>b</t></is><v>c</v></c></row>", "<row><c><is><t>a</t></is><v>7</v></c></row>",
+                                      "<row a='' b='' c='' d='' e='' f='' g='' h='' i=''><c><v>1</v></c></row>", "<row><c><v>1</v></c></row >"};
+  for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
+    compare_ways(*state, whole[i]);
+  for (size_t at = 0; at + 1 < sizeof seed; at++) {
+    char changed[sizeof seed];
+    memcpy(changed, seed, sizeof seed);
+    for (size_t k = 0; k < 3; k++) {
+      changed[at] = others[(at * 7 + k * 5) % sizeof others];
+      compare_ways(*state, changed);
+    }
+    memmove(changed + at, seed + at + 1, sizeof seed - at - 1); /* without this byte */
+    compare_ways(*state, changed);
+  }
+}
+
 static void one_cursor_at_a_time(void **state) {
   test_scene *place = *state;
   aon_workbook *workbook;
@@ -257,6 +300,7 @@ int main(void) {
       cmocka_unit_test(cells_by_type),  cmocka_unit_test(dates_by_format), cmocka_unit_test(places),
       cmocka_unit_test(whole_parts),    cmocka_unit_test(utf16_part),      cmocka_unit_test(refusals),
       cmocka_unit_test(lists_of_sheets), cmocka_unit_test(rows_across_chunks), cmocka_unit_test(one_cursor_at_a_time),
+      cmocka_unit_test(scanner_agrees_with_parser),
   };
   return cmocka_run_group_tests(tests, place_open, place_close);
 }
