@@ -125,7 +125,7 @@ static aon_result document_conditions(const scanning *s, aon_buffer *sql, aon_er
   for (size_t i = 0; !result && i < s->count; i++)
     if (can_filter(&s->matches[i]))
       result = aon_buffer_format(sql, error,
-                                 "%s case when json_valid(doc) and not instr(doc, '\\u') then json_type(doc, ?%zu) <> 'text' or json_extract(doc, ?%zu) = "
+                                 "%s case when typeof(doc) = 'text' and json_valid(doc) and json_type(doc) = 'object' and not instr(doc, '\\u') then json_type(doc, ?%zu) <> 'text' or json_extract(doc, ?%zu) = "
                                  "?%zu else 1 end",
                                  sql->data && strstr(sql->data, " where ") ? " and" : " where ", 2 * i + 1, 2 * i + 1, 2 * i + 2);
   return result;
