@@ -176,8 +176,8 @@ static aon_result read_head(csv_rows *reader) {
   const char *at = reader->chunk;
   size_t length = reader->length;
   if (length >= 2 && (!memcmp(at, "\xff\xfe", 2) || !memcmp(at, "\xfe\xff", 2)))
-    return fail(reader, aon_refuse(reader->error, "%s.csv is UTF-16 text. Save it as “CSV UTF-8” and try again.",
-                                   reader->rows.sheet->name));
+    return fail(reader,
+                aon_refuse(reader->error, "%s.csv is UTF-16 text. Save it as “CSV UTF-8” and try again.", reader->rows.sheet->name));
   if (length >= 3 && !memcmp(at, "\xef\xbb\xbf", 3))
     reader->used = 3;
   at += reader->used;
@@ -282,8 +282,8 @@ static void put_cell(csv_rows *reader, uint64_t line) {
     reader->cells = grown;
     reader->capacity = capacity;
   }
-  reader->cells[reader->count++] = (aon_cell){
-      .column = reader->column, .type = AON_CELL_TEXT, .text = {(const char *)(uintptr_t)reader->field, length}};
+  reader->cells[reader->count++] =
+      (aon_cell){.column = reader->column, .type = AON_CELL_TEXT, .text = {(const char *)(uintptr_t)reader->field, length}};
   fail(reader, aon_buffer_append(&reader->text, "", 1, reader->error));
 }
 
@@ -359,9 +359,9 @@ aon_result aon_csv_rows_open(aon_workbook *workbook, size_t sheet, aon_rows **re
   reader->rows = (aon_rows){&csv_ops, workbook, entry};
   reader->line = 1;
   reader->error = error;
-  aon_result result = entry->path ? aon_part_open_file(workbook->env, entry->path, &entry->seen_bytes, &workbook->folder_budget,
-                                                       &reader->part, error)
-                                  : aon_part_open(workbook->package, entry->part, &reader->part, error);
+  aon_result result =
+      entry->path ? aon_part_open_file(workbook->env, entry->path, &entry->seen_bytes, &workbook->folder_budget, &reader->part, error)
+                  : aon_part_open(workbook->package, entry->part, &reader->part, error);
   if (!result)
     result = read_head(reader);
   if (result) {

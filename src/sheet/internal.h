@@ -9,19 +9,19 @@
 #include "sheet/shared_strings.h"
 #include "sheet/workbook.h"
 
-#define AON_LIMIT_STYLES (1u << 20)                      /* cell formats of a workbook; Excel's own limit is 65,490 */
-#define AON_LIMIT_NUMBER_FORMATS 65536u                  /* number formats of its own */
-#define AON_LIMIT_METADATA_BYTES ((size_t)16 << 20)      /* names and relationships of a workbook */
-#define AON_LIMIT_ROW_BYTES ((size_t)64 << 20)           /* text of one row */
+#define AON_LIMIT_STYLES (1u << 20)                 /* cell formats of a workbook; Excel's own limit is 65,490 */
+#define AON_LIMIT_NUMBER_FORMATS 65536u             /* number formats of its own */
+#define AON_LIMIT_METADATA_BYTES ((size_t)16 << 20) /* names and relationships of a workbook */
+#define AON_LIMIT_ROW_BYTES ((size_t)64 << 20)      /* text of one row */
 
 #define AON_SAVE_AGAIN "Open it in Excel or LibreOffice, save it again and try again."
 
 typedef struct aon_sheet_entry {
   const char *name;
   aon_sheet_state state;
-  size_t part;          /* index in the package */
-  const char *path;     /* of a .csv in a folder; NULL: in the package */
-  uint64_t seen_bytes;  /* of path */
+  size_t part;         /* index in the package */
+  const char *path;    /* of a .csv in a folder; NULL: in the package */
+  uint64_t seen_bytes; /* of path */
 } aon_sheet_entry;
 
 struct aon_workbook {

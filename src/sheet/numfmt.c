@@ -39,7 +39,9 @@ aon_numfmt aon_numfmt_of_code(const char *code, size_t length) {
     switch (*at) {
     case '\\':
     case '_':
-    case '*': at++; break;
+    case '*':
+      at++;
+      break;
     case '"':
       close = memchr(at + 1, '"', (size_t)(end - at - 1));
       at = close ? close : end - 1;
@@ -62,10 +64,20 @@ aon_numfmt aon_numfmt_of_code(const char *code, size_t length) {
       if (starts_with(at, end, "am/pm") || starts_with(at, end, "a/p") || starts_with(at, end, "aaa"))
         kind = AON_NUMFMT_DATE;
       break;
-    case 'd': case 'D': case 'm': case 'M': case 'y': case 'Y': case 'h': case 'H': case 's': case 'S':
+    case 'd':
+    case 'D':
+    case 'm':
+    case 'M':
+    case 'y':
+    case 'Y':
+    case 'h':
+    case 'H':
+    case 's':
+    case 'S':
       kind = AON_NUMFMT_DATE;
       break;
-    default: break;
+    default:
+      break;
     }
   }
   return kind;
@@ -211,8 +223,8 @@ bool aon_serial_from_iso(const char *text, size_t length, aon_serial *ret_serial
     made.is_time = true;
     put_time(&made, ms);
   } else {
-    if (!take_digits(&at, end, 4, &year) || !take_sign(&at, end, '-') || !take_digits(&at, end, 2, &month) ||
-        !take_sign(&at, end, '-') || !take_digits(&at, end, 2, &day))
+    if (!take_digits(&at, end, 4, &year) || !take_sign(&at, end, '-') || !take_digits(&at, end, 2, &month) || !take_sign(&at, end, '-') ||
+        !take_digits(&at, end, 2, &day))
       return false;
     if (month < 1 || month > 12 || day < 1 || day > days_in(year, month))
       return false;

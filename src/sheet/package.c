@@ -30,8 +30,8 @@ struct aon_package {
   aon_budget budget;
   aon_arena arena;
   size_t count;
-  const char **names;  /* by index */
-  name_entry *sorted;  /* by folded name; folders left out */
+  const char **names; /* by index */
+  name_entry *sorted; /* by folded name; folders left out */
   size_t sorted_count;
   uint64_t *seen_bytes; /* by index */
 };
@@ -67,8 +67,7 @@ aon_workbook_limits aon_workbook_limits_or_default(const aon_workbook_limits *li
 
 static zip_int64_t source_read(aon_package *package, void *data, zip_uint64_t length) {
   size_t got = 0;
-  aon_result result =
-      package->env->ops->file_read(package->file, package->position, data, (size_t)length, &got, &package->source_error);
+  aon_result result = package->env->ops->file_read(package->file, package->position, data, (size_t)length, &got, &package->source_error);
   if (result) {
     package->source_result = result;
     zip_error_set(&package->zip_error, ZIP_ER_READ, 0);
@@ -99,18 +98,29 @@ static zip_int64_t source_stat(aon_package *package, void *data, zip_uint64_t le
 static zip_int64_t source_call(void *context, void *data, zip_uint64_t length, zip_source_cmd_t command) {
   aon_package *package = context;
   switch (command) {
-  case ZIP_SOURCE_OPEN: package->position = 0; return 0;
-  case ZIP_SOURCE_READ: return source_read(package, data, length);
-  case ZIP_SOURCE_CLOSE: return 0;
-  case ZIP_SOURCE_STAT: return source_stat(package, data, length);
-  case ZIP_SOURCE_ERROR: return zip_error_to_data(&package->zip_error, data, length);
-  case ZIP_SOURCE_FREE: return 0;
-  case ZIP_SOURCE_SEEK: return source_seek(package, data, length);
-  case ZIP_SOURCE_TELL: return (zip_int64_t)package->position;
+  case ZIP_SOURCE_OPEN:
+    package->position = 0;
+    return 0;
+  case ZIP_SOURCE_READ:
+    return source_read(package, data, length);
+  case ZIP_SOURCE_CLOSE:
+    return 0;
+  case ZIP_SOURCE_STAT:
+    return source_stat(package, data, length);
+  case ZIP_SOURCE_ERROR:
+    return zip_error_to_data(&package->zip_error, data, length);
+  case ZIP_SOURCE_FREE:
+    return 0;
+  case ZIP_SOURCE_SEEK:
+    return source_seek(package, data, length);
+  case ZIP_SOURCE_TELL:
+    return (zip_int64_t)package->position;
   case ZIP_SOURCE_SUPPORTS:
     return zip_source_make_command_bitmap(ZIP_SOURCE_OPEN, ZIP_SOURCE_READ, ZIP_SOURCE_CLOSE, ZIP_SOURCE_STAT, ZIP_SOURCE_ERROR,
                                           ZIP_SOURCE_FREE, ZIP_SOURCE_SEEK, ZIP_SOURCE_TELL, ZIP_SOURCE_SUPPORTS, -1);
-  default: zip_error_set(&package->zip_error, ZIP_ER_OPNOTSUPP, 0); return -1;
+  default:
+    zip_error_set(&package->zip_error, ZIP_ER_OPNOTSUPP, 0);
+    return -1;
   }
 }
 
@@ -122,13 +132,17 @@ static aon_result zip_failed(aon_package *package, const zip_error_t *why, aon_e
     return package->source_result;
   }
   switch (zip_error_code_zip(why)) {
-  case ZIP_ER_MEMORY: return aon_fail_memory(error);
+  case ZIP_ER_MEMORY:
+    return aon_fail_memory(error);
   case ZIP_ER_NOPASSWD:
-  case ZIP_ER_WRONGPASSWD: return aon_refuse(error, "This file is a zip protected by a password. Make one without and try again.");
-  case ZIP_ER_ENCRNOTSUPP: return aon_refuse(error, "This file is a zip protected by a password. Make one without and try again.");
+  case ZIP_ER_WRONGPASSWD:
+    return aon_refuse(error, "This file is a zip protected by a password. Make one without and try again.");
+  case ZIP_ER_ENCRNOTSUPP:
+    return aon_refuse(error, "This file is a zip protected by a password. Make one without and try again.");
   case ZIP_ER_COMPNOTSUPP:
     return aon_refuse(error, "This file is packed in a way that workbooks do not use. Make an ordinary zip and try again.");
-  default: return aon_refuse(error, DAMAGED);
+  default:
+    return aon_refuse(error, DAMAGED);
   }
 }
 
@@ -160,7 +174,8 @@ static aon_result check_zip64(aon_package *package, const unsigned char *locator
   return check_claim(little_endian(record + 32, 8), little_endian(record + 40, 8), limits, error);
 }
 
-static aon_result check_end(aon_package *package, const unsigned char *tail, size_t at, const aon_workbook_limits *limits, aon_error *error) {
+static aon_result check_end(aon_package *package, const unsigned char *tail, size_t at, const aon_workbook_limits *limits,
+                            aon_error *error) {
   if (at >= 20 && !memcmp(tail + at - 20, "PK\6\7", 4))
     return check_zip64(package, tail + at - 20, limits, error);
   return check_claim(little_endian(tail + at + 10, 2), little_endian(tail + at + 12, 4), limits, error);
@@ -229,8 +244,7 @@ static aon_result read_names(aon_package *package, const aon_workbook_limits *li
   qsort(package->sorted, package->sorted_count, sizeof *package->sorted, folded_order);
   for (size_t i = 1; i < package->sorted_count; i++) {
     if (!strcasecmp(package->sorted[i - 1].name, package->sorted[i].name))
-      return aon_refuse(error, "This file holds “%s” twice, so nobody can say which one counts. " AON_SAVE_AGAIN,
-                        package->sorted[i].name);
+      return aon_refuse(error, "This file holds “%s” twice, so nobody can say which one counts. " AON_SAVE_AGAIN, package->sorted[i].name);
   }
   return AON_OK;
 }

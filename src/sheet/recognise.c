@@ -79,9 +79,12 @@ static aon_result refuse_compound(aon_env *env, aon_file *file, const unsigned c
   case COMPOUND_ENCRYPTED:
     return aon_refuse(error, "This workbook is protected by a password. Open it in Excel, remove the password (File, Info, Protect "
                              "Workbook, Encrypt with Password), save it and try again.");
-  case COMPOUND_XLS: return aon_refuse(error, "This is an old .xls file. Save it as .xlsx and try again.");
-  case COMPOUND_WORD: return aon_refuse(error, "This is an old Word document (.doc), not a workbook. Give an .xlsx file.");
-  default: return aon_refuse(error, "This is a file of an old Office program, not an .xlsx file. Save it as .xlsx and try again.");
+  case COMPOUND_XLS:
+    return aon_refuse(error, "This is an old .xls file. Save it as .xlsx and try again.");
+  case COMPOUND_WORD:
+    return aon_refuse(error, "This is an old Word document (.doc), not a workbook. Give an .xlsx file.");
+  default:
+    return aon_refuse(error, "This is a file of an old Office program, not an .xlsx file. Save it as .xlsx and try again.");
   }
 }
 

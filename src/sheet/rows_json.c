@@ -16,13 +16,20 @@ const char *aon_sheet_state_name(aon_sheet_state state) {
 
 const char *aon_cell_type_name(aon_cell_type type) {
   switch (type) {
-  case AON_CELL_NUMBER: return "n";
-  case AON_CELL_BOOLEAN: return "b";
-  case AON_CELL_ERROR: return "e";
-  case AON_CELL_DATE: return "d";
-  case AON_CELL_TIME: return "t";
-  case AON_CELL_DURATION: return "dur";
-  default: return "s";
+  case AON_CELL_NUMBER:
+    return "n";
+  case AON_CELL_BOOLEAN:
+    return "b";
+  case AON_CELL_ERROR:
+    return "e";
+  case AON_CELL_DATE:
+    return "d";
+  case AON_CELL_TIME:
+    return "t";
+  case AON_CELL_DURATION:
+    return "dur";
+  default:
+    return "s";
   }
 }
 

@@ -41,6 +41,7 @@ struct aon_strings {
 /* Made in TMPDIR, else in /var/tmp (/tmp may be memory), else in /tmp. */
 static aon_result open_temporary(aon_env *env, aon_file **ret_file, aon_error *error) {
   const char *folders[] = {getenv("TMPDIR"), "/var/tmp", "/tmp"};
+  aon_error why = AON_ERROR_INIT;
   aon_result result = AON_OK;
   for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
     if (!folders[i] || !*folders[i])
@@ -51,9 +52,7 @@ static aon_result open_temporary(aon_env *env, aon_file **ret_file, aon_error *e
     for (size_t k = 0; k < sizeof random; k++)
       snprintf(hex + 2 * k, 3, "%02x", random[k]);
     snprintf(path, sizeof path, "%s/aon-strings-%s", folders[i], hex);
-    result = env->ops->file_open(env->context, path, AON_FILE_CREATE, ret_file, error);
-    if (result == AON_NO_MEMORY)
-      return result;
+    result = env->ops->file_open(env->context, path, AON_FILE_CREATE, ret_file, &why);
     if (result)
       continue;
     result = env->ops->file_remove(env->context, path, error);
@@ -61,6 +60,8 @@ static aon_result open_temporary(aon_env *env, aon_file **ret_file, aon_error *e
       env->ops->file_close(*ret_file);
     return result;
   }
+  if (error)
+    *error = why;
   return result;
 }
 

@@ -183,8 +183,8 @@ aon_result aon_rows_open(aon_workbook *workbook, size_t sheet, aon_rows **ret_ro
     return aon_fail(error, AON_USAGE, "wrong_state", "Another sheet of this workbook is being read.");
   if (sheet >= workbook->sheet_count)
     return aon_fail(error, AON_USAGE, "wrong_state", "This workbook has no sheet number %zu.", sheet + 1);
-  aon_result result = workbook->xlsx ? aon_xlsx_rows_open(workbook, sheet, ret_rows, error)
-                                     : aon_csv_rows_open(workbook, sheet, ret_rows, error);
+  aon_result result =
+      workbook->xlsx ? aon_xlsx_rows_open(workbook, sheet, ret_rows, error) : aon_csv_rows_open(workbook, sheet, ret_rows, error);
   workbook->reading = result == AON_OK;
   return result;
 }

@@ -87,6 +87,10 @@ static aon_result read_relations(aon_workbook *workbook, const char *source, rel
   aon_result result = aon_xml_run(&reader.xml, workbook->package, index, &events, error);
   if (!result && ret_relations->count)
     qsort(ret_relations->list, ret_relations->count, sizeof(relation_entry), relation_order);
+  for (size_t i = 1; !result && i < ret_relations->count; i++) {
+    if (!strcmp(ret_relations->list[i - 1].id, ret_relations->list[i].id))
+      result = aon_refuse(error, "This file is damaged: its part “%s” names two things alike. " AON_SAVE_AGAIN, name);
+  }
   return result;
 }
 
@@ -139,8 +143,8 @@ static void join_path(const char *folder, size_t folder_length, const char *targ
 }
 
 /* Finds the part that a relation of source points to. *ret_name is as the package spells it, or as the relation does if it is missing. */
-static aon_result find_target(aon_workbook *workbook, const char *source, const relation_entry *relation, bool *ret_found, size_t *ret_index,
-                              const char **ret_name, aon_error *error) {
+static aon_result find_target(aon_workbook *workbook, const char *source, const relation_entry *relation, bool *ret_found,
+                              size_t *ret_index, const char **ret_name, aon_error *error) {
   const char *slash = strrchr(source, '/');
   size_t folder = slash ? (size_t)(slash - source) + 1 : 0;
   char *name;
@@ -376,8 +380,8 @@ typedef struct strings_reader {
   aon_xml xml;
   aon_workbook *workbook;
   aon_buffer text;
-  int depth;         /* of the element that is open; 1: sst */
-  int skipped;       /* depth of an element whose content does not count, 0: none */
+  int depth;   /* of the element that is open; 1: sst */
+  int skipped; /* depth of an element whose content does not count, 0: none */
   bool in_item, in_text;
 } strings_reader;
 

@@ -164,8 +164,9 @@ static bool content_of(aon_text type, xlsx_content *ret_content) {
   static const struct {
     aon_text name;
     xlsx_content content;
-  } contents[] = {{AON_TEXT("s"), CONTENT_SHARED},         {AON_TEXT("n"), CONTENT_NUMBER},  {AON_TEXT("str"), CONTENT_TEXT},
-                  {AON_TEXT("inlineStr"), CONTENT_INLINE}, {AON_TEXT("b"), CONTENT_BOOLEAN}, {AON_TEXT("e"), CONTENT_ERROR},
+  } contents[] = {{AON_TEXT("s"), CONTENT_SHARED},  {AON_TEXT("n"), CONTENT_NUMBER},
+                  {AON_TEXT("str"), CONTENT_TEXT},  {AON_TEXT("inlineStr"), CONTENT_INLINE},
+                  {AON_TEXT("b"), CONTENT_BOOLEAN}, {AON_TEXT("e"), CONTENT_ERROR},
                   {AON_TEXT("d"), CONTENT_ISO}};
   for (size_t i = 0; i < sizeof contents / sizeof *contents; i++) {
     if (contents[i].name.length == type.length && !memcmp(contents[i].name.data, type.data, type.length)) {
@@ -322,11 +323,21 @@ void aon_xlsx_cell_end(xlsx_rows *reader) {
   if (!length)
     return;
   switch (reader->content) {
-  case CONTENT_SHARED: put_shared(reader, text, length); break;
-  case CONTENT_BOOLEAN: put_boolean(reader, text, length); break;
-  case CONTENT_ERROR: put_text(reader, AON_CELL_ERROR, text, length); break;
-  case CONTENT_ISO: put_iso(reader, text, length); break;
-  default: put_number(reader, text, length); break;
+  case CONTENT_SHARED:
+    put_shared(reader, text, length);
+    break;
+  case CONTENT_BOOLEAN:
+    put_boolean(reader, text, length);
+    break;
+  case CONTENT_ERROR:
+    put_text(reader, AON_CELL_ERROR, text, length);
+    break;
+  case CONTENT_ISO:
+    put_iso(reader, text, length);
+    break;
+  default:
+    put_number(reader, text, length);
+    break;
   }
 }
 

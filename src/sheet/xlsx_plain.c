@@ -191,10 +191,17 @@ static bool take_cell(scanner *scan, plain_cell *ret_cell) {
     if (attributes[i].name.length != 1)
       continue;
     switch (attributes[i].name.data[0]) {
-    case 'r': ret_cell->attributes.reference = attributes[i].value; break;
-    case 's': ret_cell->attributes.style = attributes[i].value; break;
-    case 't': ret_cell->attributes.type = attributes[i].value; break;
-    default: break;
+    case 'r':
+      ret_cell->attributes.reference = attributes[i].value;
+      break;
+    case 's':
+      ret_cell->attributes.style = attributes[i].value;
+      break;
+    case 't':
+      ret_cell->attributes.type = attributes[i].value;
+      break;
+    default:
+      break;
     }
   }
   return empty || take_content(scan, ret_cell);

@@ -20,10 +20,17 @@ static xlsx_cell_attributes attributes_of(int count, const xmlChar **attributes)
       continue;
     aon_text value = {(const char *)attributes[3], (size_t)(attributes[4] - attributes[3])};
     switch (attributes[0][0]) {
-    case 'r': found.reference = value; break;
-    case 's': found.style = value; break;
-    case 't': found.type = value; break;
-    default: break;
+    case 'r':
+      found.reference = value;
+      break;
+    case 's':
+      found.style = value;
+      break;
+    case 't':
+      found.type = value;
+      break;
+    default:
+      break;
     }
   }
   return found;
@@ -77,7 +84,8 @@ static bool enter(xlsx_rows *reader, const char *name, int count, const xmlChar 
       return false;
     reader->place = AT_RUN_TEXT;
     return true;
-  default: return false;
+  default:
+    return false;
   }
 }
 
@@ -95,15 +103,29 @@ static void on_end(aon_xml *xml, const char *name) {
     return;
   }
   switch (reader->place) {
-  case AT_RUN_TEXT: reader->place = AT_INLINE_RUN; break;
+  case AT_RUN_TEXT:
+    reader->place = AT_INLINE_RUN;
+    break;
   case AT_TEXT:
-  case AT_INLINE_RUN: reader->place = AT_INLINE; break;
+  case AT_INLINE_RUN:
+    reader->place = AT_INLINE;
+    break;
   case AT_INLINE:
-  case AT_VALUE: reader->place = AT_CELL; break;
-  case AT_CELL: aon_xlsx_cell_end(reader); break;
-  case AT_ROW: aon_xlsx_row_end(reader); break;
-  case AT_DATA: reader->place = AT_SHEET; break;
-  default: reader->place = AT_TOP; break;
+  case AT_VALUE:
+    reader->place = AT_CELL;
+    break;
+  case AT_CELL:
+    aon_xlsx_cell_end(reader);
+    break;
+  case AT_ROW:
+    aon_xlsx_row_end(reader);
+    break;
+  case AT_DATA:
+    reader->place = AT_SHEET;
+    break;
+  default:
+    reader->place = AT_TOP;
+    break;
   }
 }
 

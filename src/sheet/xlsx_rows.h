@@ -12,7 +12,15 @@
 
 typedef enum xlsx_place { AT_TOP, AT_SHEET, AT_DATA, AT_ROW, AT_CELL, AT_VALUE, AT_INLINE, AT_INLINE_RUN, AT_TEXT, AT_RUN_TEXT } xlsx_place;
 
-typedef enum xlsx_content { CONTENT_NUMBER, CONTENT_SHARED, CONTENT_TEXT, CONTENT_INLINE, CONTENT_BOOLEAN, CONTENT_ERROR, CONTENT_ISO } xlsx_content;
+typedef enum xlsx_content {
+  CONTENT_NUMBER,
+  CONTENT_SHARED,
+  CONTENT_TEXT,
+  CONTENT_INLINE,
+  CONTENT_BOOLEAN,
+  CONTENT_ERROR,
+  CONTENT_ISO
+} xlsx_content;
 
 typedef struct queued_row {
   uint32_t number;
@@ -49,8 +57,8 @@ typedef struct xlsx_rows {
   /* bytes of the part that are not parsed yet */
   char *raw; /* malloc, AON_XLSX_RAW_BYTES */
   size_t raw_used, raw_length;
-  bool raw_ended, raw_cut; /* cut: a plain row goes on behind what is in raw */
-  bool plain;              /* sheetData has no prefix, so neither have rows */
+  bool raw_ended, raw_cut;        /* cut: a plain row goes on behind what is in raw */
+  bool plain;                     /* sheetData has no prefix, so neither have rows */
   struct plain_cell *plain_cells; /* malloc, of the row under way */
   size_t plain_capacity;
 

@@ -38,9 +38,10 @@ static void on_doctype(void *context, const xmlChar *name, const xmlChar *extern
   (void)external;
   (void)system;
   aon_xml *xml = context;
-  aon_xml_stop(xml, aon_refuse(xml->error,
-                               "This file declares a document type (DOCTYPE) in “%s”, which workbooks never do and attacks use. " AON_SAVE_AGAIN,
-                               xml->name));
+  aon_xml_stop(xml,
+               aon_refuse(xml->error,
+                          "This file declares a document type (DOCTYPE) in “%s”, which workbooks never do and attacks use. " AON_SAVE_AGAIN,
+                          xml->name));
 }
 
 /* Only so that the library does not print: the state of the parser says what is wrong. */
@@ -50,11 +51,8 @@ static void on_error(void *context, xmlErrorPtr error) {
 }
 
 aon_result aon_xml_open(aon_xml *xml, aon_package *package, size_t part, const aon_xml_events *events, aon_error *error) {
-  xmlSAXHandler sax = {.initialized = XML_SAX2_MAGIC,
-                       .internalSubset = on_doctype,
-                       .startElementNs = on_start,
-                       .endElementNs = on_end,
-                       .serror = on_error};
+  xmlSAXHandler sax = {
+      .initialized = XML_SAX2_MAGIC, .internalSubset = on_doctype, .startElementNs = on_start, .endElementNs = on_end, .serror = on_error};
   if (events->text)
     sax.characters = sax.ignorableWhitespace = sax.cdataBlock = on_text;
   xml->events = events;

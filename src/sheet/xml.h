@@ -15,9 +15,9 @@ typedef struct aon_xml { /* first member of what the callbacks get as context */
   const struct aon_xml_events *events;
   xmlParserCtxtPtr parser;
   aon_part *part;
-  const char *name; /* of the part, for sentences */
+  const char *name;   /* of the part, for sentences */
   const xmlChar *uri; /* of the root element, as interned by the parser: elements of others are foreign */
-  aon_error *error; /* of the call under way */
+  aon_error *error;   /* of the call under way */
   aon_result failed;
   bool rooted, ended;
   bool prefixed; /* the element whose start is being told has a prefix */
@@ -36,8 +36,8 @@ aon_result aon_xml_pump(aon_xml *xml, aon_error *error) AON_MUST_USE; /* one chu
 aon_result aon_xml_feed(aon_xml *xml, const char *bytes, size_t length, aon_error *error) AON_MUST_USE;
 /* All that was fed has become events, it was UTF-8, and the next byte stands in the content of an element. */
 bool aon_xml_drained(const aon_xml *xml);
-void aon_xml_close(aon_xml *xml);                                     /* also after a failed open */
-void aon_xml_stop(aon_xml *xml, aon_result result);                   /* a callback has filled xml->error and fails */
+void aon_xml_close(aon_xml *xml);                   /* also after a failed open */
+void aon_xml_stop(aon_xml *xml, aon_result result); /* a callback has filled xml->error and fails */
 
 /* Without prefix. false: not there. */
 bool aon_xml_attribute(int count, const xmlChar **attributes, const char *name, aon_text *ret_value);

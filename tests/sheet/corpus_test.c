@@ -57,12 +57,18 @@ static bool same_cell(const aon_cell *cell, const char *type, const json_t *valu
   if (strcmp(aon_cell_type_name(cell->type), type))
     return false;
   switch (cell->type) {
-  case AON_CELL_NUMBER: return same_number(cell->number, json_number_value(value));
-  case AON_CELL_DURATION: return fabs(cell->number - json_number_value(value)) < 0.0021;
-  case AON_CELL_BOOLEAN: return (cell->number != 0) == json_is_true(value);
-  case AON_CELL_DATE: return fabs(instant_of(cell->text.data) - instant_of(json_string_value(value))) <= DATE_TOLERANCE_MS;
-  case AON_CELL_TIME: return fabs(instant_of(cell->text.data) - instant_of(json_string_value(value))) < 1;
-  default: return same_text(cell->text, json_string_value(value), json_string_length(value));
+  case AON_CELL_NUMBER:
+    return same_number(cell->number, json_number_value(value));
+  case AON_CELL_DURATION:
+    return fabs(cell->number - json_number_value(value)) < 0.0021;
+  case AON_CELL_BOOLEAN:
+    return (cell->number != 0) == json_is_true(value);
+  case AON_CELL_DATE:
+    return fabs(instant_of(cell->text.data) - instant_of(json_string_value(value))) <= DATE_TOLERANCE_MS;
+  case AON_CELL_TIME:
+    return fabs(instant_of(cell->text.data) - instant_of(json_string_value(value))) < 1;
+  default:
+    return same_text(cell->text, json_string_value(value), json_string_length(value));
   }
 }
 

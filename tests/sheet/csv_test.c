@@ -23,7 +23,9 @@ static void texts(void **state) {
     const char *text, *lines;
   } cases[] = {
       {"a,b\n1,2\n", ROW(1, "[1,\"s\",\"a\"],[2,\"s\",\"b\"]") ROW(2, "[1,\"s\",\"1\"],[2,\"s\",\"2\"]")},
-      {"\xef\xbb\xbf" "a;b,c\r\n1;2", ROW(1, "[1,\"s\",\"a;b\"],[2,\"s\",\"c\"]") ROW(2, "[1,\"s\",\"1;2\"]")}, /* as many of each: comma */
+      {"\xef\xbb\xbf"
+       "a;b,c\r\n1;2",
+       ROW(1, "[1,\"s\",\"a;b\"],[2,\"s\",\"c\"]") ROW(2, "[1,\"s\",\"1;2\"]")}, /* as many of each: comma */
       {"a;b;c,d\r1;;2\r", ROW(1, "[1,\"s\",\"a\"],[2,\"s\",\"b\"],[3,\"s\",\"c,d\"]") ROW(2, "[1,\"s\",\"1\"],[3,\"s\",\"2\"]")},
       {"a\tb\tc;\n\n\t\t x \n", ROW(1, "[1,\"s\",\"a\"],[2,\"s\",\"b\"],[3,\"s\",\"c;\"]") ROW(3, "[3,\"s\",\" x \"]")},
       {"\"a;;;;\",b\n", ROW(1, "[1,\"s\",\"a;;;;\"],[2,\"s\",\"b\"]")},
@@ -52,7 +54,9 @@ static void refusals(void **state) {
       {"a,b\n1,\xe4\n", 0, "S.csv, line 2: This is not UTF-8 text"},
       {"a,b\n1,\xed\xa0\x80\n", 0, "S.csv, line 2: This is not UTF-8 text"},
       {"a,b\n1,x\0y\n", 9, "S.csv, line 2: This is not UTF-8 text"},
-      {"\xff\xfe" "a\0,\0b\0\n\0", 10, "S.csv is UTF-16 text"},
+      {"\xff\xfe"
+       "a\0,\0b\0\n\0",
+       10, "S.csv is UTF-16 text"},
       {"\xfe\xff\0a\0,\0b\0\n", 10, "S.csv is UTF-16 text"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
@@ -98,9 +102,10 @@ static void long_files(void **state) {
   assert_int_equal(read_csv(scene, text, (size_t)(at - text), NULL), AON_OK);
   char *line = scene->lines, expected[256];
   for (int i = 1; i <= 20000; i++) {
-    int length = snprintf(expected, sizeof expected,
-                          "{\"sheet\":\"S\",\"state\":\"visible\",\"row\":%d,\"cells\":[[1,\"s\",\"%d\"],[2,\"s\",\"q \\\"%d\\\"\\nsecond\"]%s",
-                          i, i, i, i % 50 ? ",[3" : "]}\n");
+    int length =
+        snprintf(expected, sizeof expected,
+                 "{\"sheet\":\"S\",\"state\":\"visible\",\"row\":%d,\"cells\":[[1,\"s\",\"%d\"],[2,\"s\",\"q \\\"%d\\\"\\nsecond\"]%s", i,
+                 i, i, i % 50 ? ",[3" : "]}\n");
     assert_memory_equal(line, expected, (size_t)length);
     line = strchr(line, '\n') + 1;
   }
@@ -162,8 +167,8 @@ static void reads_twice(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(texts),     cmocka_unit_test(refusals),         cmocka_unit_test(limits),
-                                     cmocka_unit_test(row_bytes), cmocka_unit_test(long_files),       cmocka_unit_test(folders_and_zips),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(texts),      cmocka_unit_test(refusals),   cmocka_unit_test(limits),
+                                     cmocka_unit_test(row_bytes),  cmocka_unit_test(long_files), cmocka_unit_test(folders_and_zips),
                                      cmocka_unit_test(reads_twice)};
   return cmocka_run_group_tests(tests, place_open, place_close);
 }

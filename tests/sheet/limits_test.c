@@ -20,9 +20,15 @@ static void just_reached_and_passed(void **state) {
       {"<row><c r='C1'><v>1</v></c></row>", NULL, {.columns = 2}, {.columns = 3}, "“columns” allows (2)"},
       {"<row><c/><c/></row><row><c/></row>", NULL, {.cells = 2}, {.cells = 3}, "“cells” allows (2)"},
       {"<row><c t='str'><v>abcde</v></c></row>", NULL, {.string_bytes = 4}, {.string_bytes = 5}, "“string_bytes” allows (4)"},
-      {"<row><c t='inlineStr'><is><r><t>ab</t></r><r><t>cde</t></r></is></c></row>", NULL, {.string_bytes = 4}, {.string_bytes = 5},
+      {"<row><c t='inlineStr'><is><r><t>ab</t></r><r><t>cde</t></r></is></c></row>",
+       NULL,
+       {.string_bytes = 4},
+       {.string_bytes = 5},
        "“string_bytes” allows (4)"},
-      {"<row><c t='s'><v>0</v></c></row>", "<si><r><t>ab</t></r><r><t>cde</t></r></si>", {.string_bytes = 4}, {.string_bytes = 5},
+      {"<row><c t='s'><v>0</v></c></row>",
+       "<si><r><t>ab</t></r><r><t>cde</t></r></si>",
+       {.string_bytes = 4},
+       {.string_bytes = 5},
        "“string_bytes” allows (4)"},
       {"<row><c><v>1</v></c></row>", NULL, {.entries = 3}, {.entries = 4}, "“entries” allows (3)"},
       {"<row><c><v>1</v></c></row>", NULL, {.unpacked_bytes = 1000}, {.unpacked_bytes = 3000}, "“unpacked_bytes” allows (1,000)"},
@@ -113,8 +119,8 @@ static void xml_bounds(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(just_reached_and_passed), cmocka_unit_test(bomb),           cmocka_unit_test(row_bytes),
-                                     cmocka_unit_test(styles),                  cmocka_unit_test(metadata_bytes), cmocka_unit_test(sheets),
-                                     cmocka_unit_test(xml_bounds)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(just_reached_and_passed), cmocka_unit_test(bomb),   cmocka_unit_test(row_bytes), cmocka_unit_test(styles),
+      cmocka_unit_test(metadata_bytes),          cmocka_unit_test(sheets), cmocka_unit_test(xml_bounds)};
   return cmocka_run_group_tests(tests, place_open, place_close);
 }

@@ -97,17 +97,17 @@ void make_book(const char *path, const made_book *book) {
                             : wrap("<worksheet xmlns=\"" MAIN "\"><sheetData>", book->data ? book->data : "", "</sheetData></worksheet>");
   char *strings = wrap("<sst xmlns=\"" MAIN "\">", book->strings, "</sst>");
   char *styles = wrap("<styleSheet xmlns=\"" MAIN "\">", book->styles, "</styleSheet>");
-  made_part parts[6] = {
-      {"_rels/.rels", "<Relationships xmlns=\"" PACKAGE "\"><Relationship Id=\"r\" Type=\"" OFFICE
-                      "/officeDocument\" Target=\"xl/workbook.xml\"/></Relationships>"},
-      {"xl/_rels/workbook.xml.rels",
-       "<Relationships xmlns=\"" PACKAGE "\"><Relationship Id=\"s1\" Type=\"" OFFICE "/worksheet\" Target=\"sheet.xml\"/>"
-       "<Relationship Id=\"s2\" Type=\"" OFFICE "/styles\" Target=\"styles.xml\"/>"
-       "<Relationship Id=\"s3\" Type=\"" OFFICE "/sharedStrings\" Target=\"/xl/sharedStrings.xml\"/></Relationships>"},
-      {"xl/workbook.xml", book->workbook ? book->workbook
-                                         : "<workbook xmlns=\"" MAIN "\" xmlns:r=\"" OFFICE
-                                           "\"><sheets><sheet name=\"S\" sheetId=\"1\" r:id=\"s1\"/></sheets></workbook>"},
-      {"xl/sheet.xml", sheet}};
+  made_part parts[6] = {{"_rels/.rels", "<Relationships xmlns=\"" PACKAGE "\"><Relationship Id=\"r\" Type=\"" OFFICE
+                                        "/officeDocument\" Target=\"xl/workbook.xml\"/></Relationships>"},
+                        {"xl/_rels/workbook.xml.rels",
+                         "<Relationships xmlns=\"" PACKAGE "\"><Relationship Id=\"s1\" Type=\"" OFFICE "/worksheet\" Target=\"sheet.xml\"/>"
+                         "<Relationship Id=\"s2\" Type=\"" OFFICE "/styles\" Target=\"styles.xml\"/>"
+                         "<Relationship Id=\"s3\" Type=\"" OFFICE "/sharedStrings\" Target=\"/xl/sharedStrings.xml\"/></Relationships>"},
+                        {"xl/workbook.xml", book->workbook
+                                                ? book->workbook
+                                                : "<workbook xmlns=\"" MAIN "\" xmlns:r=\"" OFFICE
+                                                  "\"><sheets><sheet name=\"S\" sheetId=\"1\" r:id=\"s1\"/></sheets></workbook>"},
+                        {"xl/sheet.xml", sheet}};
   size_t count = 4;
   if (strings)
     parts[count++] = (made_part){"xl/sharedStrings.xml", strings};

@@ -10,11 +10,11 @@ typedef struct made_part {
 } made_part;
 
 typedef struct made_book { /* NULL: the usual one, or (strings, styles) no such part */
-  const char *data;     /* what stands inside sheetData */
-  const char *sheet;    /* the whole part instead */
-  const char *strings;  /* what stands inside sst */
-  const char *styles;   /* what stands inside styleSheet */
-  const char *workbook; /* the whole part */
+  const char *data;        /* what stands inside sheetData */
+  const char *sheet;       /* the whole part instead */
+  const char *strings;     /* what stands inside sst */
+  const char *styles;      /* what stands inside styleSheet */
+  const char *workbook;    /* the whole part */
 } made_book;
 
 typedef struct test_scene { /* a temporary folder and the real environment */

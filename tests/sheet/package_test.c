@@ -13,7 +13,8 @@
 static const made_book simple = {.data = "<row r='1'><c r='A1' t='s'><v>0</v></c><c r='B1' s='1'><v>44197</v></c></row>",
                                  .strings = "<si><t>text</t></si>",
                                  .styles = "<cellXfs><xf numFmtId='0'/><xf numFmtId='14'/></cellXfs>"};
-static const char simple_lines[] = "{\"sheet\":\"S\",\"state\":\"visible\",\"row\":1,\"cells\":[[1,\"s\",\"text\"],[2,\"d\",\"2021-01-01\"]]}\n";
+static const char simple_lines[] =
+    "{\"sheet\":\"S\",\"state\":\"visible\",\"row\":1,\"cells\":[[1,\"s\",\"text\"],[2,\"d\",\"2021-01-01\"]]}\n";
 
 static char *simple_bytes(test_scene *scene, size_t *ret_length) {
   place_path(scene, "made.xlsx");
@@ -45,7 +46,10 @@ static void other_formats(void **state) {
       {"a.png", "\x89PNG\r\n", 6, "picture"},
       {"a.xlsx", "name,age\nx,1\n", 13, "text file"},
       {"a.csv", "name,age\nx,1\n", 13, "single .csv file"},
-      {"a.CSV", "\xff\xfe" "a\0", 4, "single .csv file"},
+      {"a.CSV",
+       "\xff\xfe"
+       "a\0",
+       4, "single .csv file"},
       {"a.xlsx", "\x01\x02\x03\x04", 4, "not a workbook"},
       {"a.xls", "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", 8, "old Office program"},
       {"a.xlsx", "PK", 2, "not a workbook"},
@@ -71,7 +75,9 @@ static void other_zips(void **state) {
       {{"readme.txt", "x"}, "neither a workbook nor .csv"},
       {{"[Content_Types].xml", "<Types/>"}, "_rels/.rels"},
       {{"_rels/.rels", "<Relationships/>"}, "where its sheets are"},
-      {{"_rels/.rels", "<Relationships><Relationship Id='a' Type='x/officeDocument' Target='gone.xml'/></Relationships>"}, "where its sheets are"},
+      {{"_rels/.rels", "<Relationships><Relationship Id='a' Type='x/officeDocument' Target='gone.xml'/></Relationships>"},
+       "where its sheets are"},
+      {{"_rels/.rels", "<Relationships><Relationship Id='a'/><Relationship Id='a'/></Relationships>"}, "two things alike"},
   };
   test_scene *scene = *state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -79,8 +85,9 @@ static void other_zips(void **state) {
     make_zip(scene->path, &cases[i].part, 1);
     assert_refused(scene, read_book(scene, scene->path, NULL), cases[i].words);
   }
-  made_part binary[] = {{"_rels/.rels", "<Relationships><Relationship Id='a' Type='x/officeDocument' Target='xl/workbook.bin'/></Relationships>"},
-                        {"xl/workbook.bin", "x"}};
+  made_part binary[] = {
+      {"_rels/.rels", "<Relationships><Relationship Id='a' Type='x/officeDocument' Target='xl/workbook.bin'/></Relationships>"},
+      {"xl/workbook.bin", "x"}};
   make_zip(scene->path, binary, 2);
   assert_refused(scene, read_book(scene, scene->path, NULL), ".xlsb");
 }
@@ -232,9 +239,14 @@ static void claims(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      cmocka_unit_test(other_formats),  cmocka_unit_test(other_zips),    cmocka_unit_test(password), cmocka_unit_test(cut_anywhere),
-      cmocka_unit_test(changed_anywhere), cmocka_unit_test(wrong_checksum), cmocka_unit_test(doubled_names), cmocka_unit_test(zip64),
-      cmocka_unit_test(claims)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(other_formats),
+                                     cmocka_unit_test(other_zips),
+                                     cmocka_unit_test(password),
+                                     cmocka_unit_test(cut_anywhere),
+                                     cmocka_unit_test(changed_anywhere),
+                                     cmocka_unit_test(wrong_checksum),
+                                     cmocka_unit_test(doubled_names),
+                                     cmocka_unit_test(zip64),
+                                     cmocka_unit_test(claims)};
   return cmocka_run_group_tests(tests, place_open, place_close);
 }

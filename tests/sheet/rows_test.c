@@ -11,8 +11,9 @@
 
 #define ROW(number, cells) "{\"sheet\":\"S\",\"state\":\"visible\",\"row\":" #number ",\"cells\":[" cells "]}\n"
 #define MAIN "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
-#define STYLES                                                                                                                    \
-  "<numFmts><numFmt numFmtId=\"200\" formatCode=\"[h]:mm:ss\"/><numFmt numFmtId=\"201\" formatCode=\"0.00\\ &quot;days&quot;\"/></numFmts>" \
+#define STYLES                                                                                                                             \
+  "<numFmts><numFmt numFmtId=\"200\" formatCode=\"[h]:mm:ss\"/><numFmt numFmtId=\"201\" formatCode=\"0.00\\ "                              \
+  "&quot;days&quot;\"/></numFmts>"                                                                                                         \
   "<cellXfs><xf numFmtId=\"0\"/><xf numFmtId=\"14\"/><xf numFmtId=\"200\"/><xf numFmtId=\"201\"/><xf numFmtId=\"22\"/></cellXfs>"
 
 typedef struct good_case {
@@ -59,13 +60,15 @@ static void dates_by_format(void **state) {
   static const good_case cases[] = {
       {"<row r='1'><c r='A1' s='1'><v>44197</v></c><c r='B1' s='4'><v>44197.333333333336</v></c><c r='C1' s='4'><v>0.5</v></c>"
        "<c r='D1' s='2'><v>1.25</v></c><c r='E1' s='3'><v>5</v></c><c r='F1' s='1' t='str'><v>x</v></c></row>",
-       ROW(1, "[1,\"d\",\"2021-01-01\"],[2,\"d\",\"2021-01-01T08:00:00\"],[3,\"t\",\"12:00:00\"],[4,\"dur\",108000],[5,\"n\",5],[6,\"s\",\"x\"]"),
+       ROW(1, "[1,\"d\",\"2021-01-01\"],[2,\"d\",\"2021-01-01T08:00:00\"],[3,\"t\",\"12:00:00\"],[4,\"dur\",108000],[5,\"n\",5],[6,\"s\","
+              "\"x\"]"),
        NULL, STYLES},
       {"<row r='1'><c r='A1' s='1'><v>1</v></c><c r='B1' s='1'><v>59</v></c><c r='C1' s='1'><v>60</v></c><c r='D1' s='1'><v>61</v></c>"
        "<c r='E1' s='1'><v>2958465</v></c><c r='F1' s='1'><v>2958466</v></c><c r='G1' s='1'><v>-1</v></c>"
        "<c r='H1' s='1'><v>44196.999999999</v></c></row>",
-       ROW(1, "[1,\"d\",\"1900-01-01\"],[2,\"d\",\"1900-02-28\"],[3,\"d\",\"1900-02-29\"],[4,\"d\",\"1900-03-01\"],[5,\"d\",\"9999-12-31\"],"
-              "[6,\"n\",2958466],[7,\"n\",-1],[8,\"d\",\"2021-01-01\"]"),
+       ROW(1,
+           "[1,\"d\",\"1900-01-01\"],[2,\"d\",\"1900-02-28\"],[3,\"d\",\"1900-02-29\"],[4,\"d\",\"1900-03-01\"],[5,\"d\",\"9999-12-31\"],"
+           "[6,\"n\",2958466],[7,\"n\",-1],[8,\"d\",\"2021-01-01\"]"),
        NULL, STYLES},
       {"<row r='1'><c r='A1' t='d'><v>2021-02-03T04:05:06.5</v></c><c r='B1' t='d'><v>2021-02-03</v></c><c r='C1' t='d'><v>04:05:06</v></c>"
        "<c r='D1' t='d'><v>2021-02-03T00:00:00Z</v></c></row>",
@@ -81,8 +84,10 @@ static void dates_by_format(void **state) {
 
 static void places(void **state) {
   static const good_case cases[] = {
-      {"<row><c><v>1</v></c><c/><c><v>2</v></c></row><row/><row><c><v>3</v></c></row>", ROW(1, "[1,\"n\",1],[3,\"n\",2]") ROW(3, "[1,\"n\",3]")},
-      {"<row r='5'><c r='C5'><v>3</v></c><c r='A5'><v>1</v></c><c r='b5'><v>2</v></c></row>", ROW(5, "[1,\"n\",1],[2,\"n\",2],[3,\"n\",3]")},
+      {"<row><c><v>1</v></c><c/><c><v>2</v></c></row><row/><row><c><v>3</v></c></row>",
+       ROW(1, "[1,\"n\",1],[3,\"n\",2]") ROW(3, "[1,\"n\",3]")},
+      {"<row r='5'><c r='C5'><v>3</v></c><c r='A5'><v>1</v></c><c r='b5'><v>2</v></c></row>",
+       ROW(5, "[1,\"n\",1],[2,\"n\",2],[3,\"n\",3]")},
       {"<row><c r='A4'><v>1</v></c></row><row r='9'><c r='XFD9'><v>2</v></c></row>", ROW(4, "[1,\"n\",1]") ROW(9, "[16384,\"n\",2]")},
       {"<row r='1'><c r='A1' s='0'/><c r='B1' t='s'><v></v></c></row><x:row xmlns:x='urn:other' r='2'><c r='A2'><v>1</v></c></x:row>", ""},
       {"<row r='1048576'><c r='A1048576'><v>1</v></c></row>", ROW(1048576, "[1,\"n\",1]")},
@@ -94,11 +99,14 @@ static void whole_parts(void **state) {
   static const struct {
     const char *sheet, *lines;
   } cases[] = {
-      {"\xef\xbb\xbf<?xml version='1.0'?><x:worksheet xmlns:x='http://purl.oclc.org/ooxml/spreadsheetml/main'><x:dimension ref='A1:XFD1048576'/>"
-       "<x:sheetData><x:row r='1'><x:c r='A1'><x:v>1</x:v></x:c></x:row></x:sheetData><x:mergeCells><x:mergeCell ref='A1:B9'/></x:mergeCells>"
+      {"\xef\xbb\xbf<?xml version='1.0'?><x:worksheet xmlns:x='http://purl.oclc.org/ooxml/spreadsheetml/main'><x:dimension "
+       "ref='A1:XFD1048576'/>"
+       "<x:sheetData><x:row r='1'><x:c r='A1'><x:v>1</x:v></x:c></x:row></x:sheetData><x:mergeCells><x:mergeCell "
+       "ref='A1:B9'/></x:mergeCells>"
        "</x:worksheet>",
        ROW(1, "[1,\"n\",1]")},
-      {"<?xml version='1.0' encoding='ISO-8859-1'?><worksheet xmlns='" MAIN "'><sheetData><row r='1'><c r='A1' t='str'><v>\xe4</v></c></row>"
+      {"<?xml version='1.0' encoding='ISO-8859-1'?><worksheet xmlns='" MAIN
+       "'><sheetData><row r='1'><c r='A1' t='str'><v>\xe4</v></c></row>"
        "</sheetData></worksheet>",
        ROW(1, "[1,\"s\",\"\xc3\xa4\"]")},
       {"<worksheet xmlns='" MAIN "'><!-- <row> --><sheetData><?x y?><row r='1'><!-- --><c r='A1'><v>1<!-- 5 -->2</v></c></row></sheetData>"
@@ -122,11 +130,12 @@ static void utf16_part(void **state) {
   test_scene *place = *state;
   place_path(place, "utf16.xlsx");
   make_book(place->path, &(made_book){.data = ""});
-  made_part parts[] = {{"_rels/.rels", "<Relationships><Relationship Id='r' Type='x/officeDocument' Target='xl\\workbook.xml'/></Relationships>"},
-                       {"XL\\Workbook.XML", "<workbook xmlns:r='r'><sheets><sheet name='S' r:id='a'/></sheets></workbook>"},
-                       {"xl/_rels/workbook.xml.rels",
-                        "<Relationships><Relationship Id='a' Type='x/worksheet' Target='../xl/./Sheet%201.xml'/></Relationships>"},
-                       {"xl/sheet 1.xml", wide, 2 * sizeof text}};
+  made_part parts[] = {
+      {"_rels/.rels", "<Relationships><Relationship Id='r' Type='x/officeDocument' Target='xl\\workbook.xml'/></Relationships>"},
+      {"XL\\Workbook.XML", "<workbook xmlns:r='r'><sheets><sheet name='S' r:id='a'/></sheets></workbook>"},
+      {"xl/_rels/workbook.xml.rels",
+       "<Relationships><Relationship Id='a' Type='x/worksheet' Target='../xl/./Sheet%201.xml'/></Relationships>"},
+      {"xl/sheet 1.xml", wide, 2 * sizeof text}};
   make_zip(place->path, parts, 4);
   aon_result result = read_book(place, place->path, NULL);
   if (result)
@@ -190,7 +199,8 @@ static void lists_of_sheets(void **state) {
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
     assert_refused(*state, read_made(*state, &(made_book){.workbook = cases[i].workbook, .styles = STYLES}, NULL), cases[i].words);
   made_book hidden = {.data = "<row><c><v>1</v></c></row>",
-                      .workbook = BOOK("<sheet name='Tom &amp; _x0041_' state='veryHidden' r:id='s1'/><sheet name='B' state='hidden' r:id='s1'/>")};
+                      .workbook =
+                          BOOK("<sheet name='Tom &amp; _x0041_' state='veryHidden' r:id='s1'/><sheet name='B' state='hidden' r:id='s1'/>")};
   expect_lines(*state, &hidden,
                "{\"sheet\":\"Tom & A\",\"state\":\"veryHidden\",\"row\":1,\"cells\":[[1,\"n\",1]]}\n"
                "{\"sheet\":\"B\",\"state\":\"hidden\",\"row\":1,\"cells\":[[1,\"n\",1]]}\n");
@@ -240,8 +250,8 @@ static void compare_ways(test_scene *scene, const char *data) {
   book.sheet = plain;
   aon_result got = read_made(scene, &book, NULL);
   if (got != wanted || (!got && strcmp(lines, scene->lines)) || (got && strcmp(error.sentence, scene->error.sentence)))
-    fail_msg("%s\nparser: %s %s %s\nscanner: %s %s %s", data, aon_result_name(wanted), lines, error.sentence, aon_result_name(got), scene->lines,
-             scene->error.sentence);
+    fail_msg("%s\nparser: %s %s %s\nscanner: %s %s %s", data, aon_result_name(wanted), lines, error.sentence, aon_result_name(got),
+             scene->lines, scene->error.sentence);
   free(lines);
   free(plain);
   free(parsed);
@@ -252,11 +262,21 @@ static void scanner_agrees_with_parser(void **state) {
                              "<c r='C1' t='inlineStr'><is><t xml:space='preserve'> x </t></is></c><c t='e'><f/><v>#N/A</v></c><c/></row>\n"
                              "<row/><row><c t='b'><v>1</v></c></row>";
   static const char others[] = {'<', '>', '&', '"', '\'', ' ', '/', 'r', 'x', ':', '=', ']', '\r', '\t', '\x01', '\x7f', '\xc3', '1', '!'};
-  static const char *const whole[] = {"", " ", "x", "<!-- -->", "<row r='1'><c><v>1</v><v>2</v></c></row>", "<row><c><v>1</v><f>2</f></c></row>",
-                                      "<row><c><v><![CDATA[5]]></v></c></row>", "<row xmlns='urn:x'><c><v>1</v></c></row>",
-                                      "<row><c r='A1' r='A1'><v>1</v></c></row>", "<row><c><v>]]></v></c></row>", "<row",
-                                      "<row><c t='inlineStr'><is><t>a</t><t>b</t></is><v>c</v></c></row>", "<row><c><is><t>a</t></is><v>7</v></c></row>",
-                                      "<row a='' b='' c='' d='' e='' f='' g='' h='' i=''><c><v>1</v></c></row>", "<row><c><v>1</v></c></row >"};
+  static const char *const whole[] = {"",
+                                      " ",
+                                      "x",
+                                      "<!-- -->",
+                                      "<row r='1'><c><v>1</v><v>2</v></c></row>",
+                                      "<row><c><v>1</v><f>2</f></c></row>",
+                                      "<row><c><v><![CDATA[5]]></v></c></row>",
+                                      "<row xmlns='urn:x'><c><v>1</v></c></row>",
+                                      "<row><c r='A1' r='A1'><v>1</v></c></row>",
+                                      "<row><c><v>]]></v></c></row>",
+                                      "<row",
+                                      "<row><c t='inlineStr'><is><t>a</t><t>b</t></is><v>c</v></c></row>",
+                                      "<row><c><is><t>a</t></is><v>7</v></c></row>",
+                                      "<row a='' b='' c='' d='' e='' f='' g='' h='' i=''><c><v>1</v></c></row>",
+                                      "<row><c><v>1</v></c></row >"};
   for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
     compare_ways(*state, whole[i]);
   for (size_t at = 0; at + 1 < sizeof seed; at++) {
@@ -297,9 +317,15 @@ static void one_cursor_at_a_time(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(cells_by_type),  cmocka_unit_test(dates_by_format), cmocka_unit_test(places),
-      cmocka_unit_test(whole_parts),    cmocka_unit_test(utf16_part),      cmocka_unit_test(refusals),
-      cmocka_unit_test(lists_of_sheets), cmocka_unit_test(rows_across_chunks), cmocka_unit_test(one_cursor_at_a_time),
+      cmocka_unit_test(cells_by_type),
+      cmocka_unit_test(dates_by_format),
+      cmocka_unit_test(places),
+      cmocka_unit_test(whole_parts),
+      cmocka_unit_test(utf16_part),
+      cmocka_unit_test(refusals),
+      cmocka_unit_test(lists_of_sheets),
+      cmocka_unit_test(rows_across_chunks),
+      cmocka_unit_test(one_cursor_at_a_time),
       cmocka_unit_test(scanner_agrees_with_parser),
   };
   return cmocka_run_group_tests(tests, place_open, place_close);
