@@ -131,8 +131,8 @@ static aon_result parse_text(const char *path, const char *text, size_t length, 
 }
 
 aon_result aon_keys_read(aon_env *env, const char *path, aon_keys **ret_keys, aon_error *error) {
-  char *text;
-  size_t length;
+  char *text = NULL;
+  size_t length = 0;
   aon_result result = read_text(env, path, &text, &length, error);
   if (result)
     return result;

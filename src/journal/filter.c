@@ -1,9 +1,9 @@
-/* Blocked Bloom filter: 8 bits in one of many blocks of 512, at least 16 bits a hash until the limit of memory is reached. */
+/* Blocked Bloom filter: 8 bits in one of many blocks of 512, at least 32 bits a hash until the limit of memory is reached. */
 #include "journal/filter.h"
 
 #include <stdlib.h>
 
-#define BITS_PER_HASH 16
+#define BITS_PER_HASH 32
 #define BLOCK_WORDS 8
 #define PROBES 8
 
