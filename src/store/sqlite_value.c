@@ -600,7 +600,7 @@ static bool stable(const sqlite_table *table, const sqlite_column *column, const
   switch (value->type) {
   case SQLITE_NULL: return true;
   case SQLITE_INTEGER: return column->affinity == AFFINITY_INTEGER || (!table->strict && column->affinity != AFFINITY_TEXT && column->affinity != AFFINITY_REAL);
-  case SQLITE_FLOAT: return column->affinity == AFFINITY_REAL;
+  case SQLITE_FLOAT: return column->affinity == AFFINITY_REAL && value->real != 0.0; /* -0.0 loses its sign */
   case SQLITE_TEXT: return column->affinity == AFFINITY_TEXT;
   case SQLITE_BLOB: return column->bytes;
   default: return true;
