@@ -231,7 +231,7 @@ static aon_result row_enter(cell_stream *cells, const aon_token *token, aon_erro
   cells->row = number;
   cells->highest = number > cells->highest ? number : cells->highest;
   cells->column = 0;
-  cells->row_style = aon_tag_number(token->bytes, "customFormat", 0) == 1 ? aon_tag_number(token->bytes, "s", 0) : 0;
+  cells->row_style = aon_tag_flag(token->bytes, "customFormat") ? aon_tag_number(token->bytes, "s", 0) : 0;
   return AON_OK;
 }
 

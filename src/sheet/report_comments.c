@@ -42,14 +42,11 @@ aon_result aon_notes_marked(const aon_markup_input *input, bool *ret_marked, aon
 
 /* --- what we write --- */
 
-static void sentences(const aon_fault *fault, const char *sign, bool line, aon_sink *sink) {
+/* Each problem a line that begins with our sign: LibreOffice forgets the authors, so the text itself must tell what is ours. */
+static void lines_write(const aon_fault *fault, aon_sink *sink) {
   for (size_t i = 0; i < fault->count; i++) {
-    aon_sink_text(sink, i && !line ? "\n" : i ? " " : "");
-    aon_sink_text(sink, i ? "" : sign);
-    if (line)
-      aon_sink_escape_line(sink, fault->problems[i]->sentence);
-    else
-      aon_sink_escape(sink, fault->problems[i]->sentence);
+    aon_sink_text(sink, i ? "\n" AON_NOTES_SIGN : AON_NOTES_SIGN);
+    aon_sink_escape_line(sink, fault->problems[i]->sentence);
   }
 }
 
@@ -57,7 +54,7 @@ static void comment_write(const aon_fault *fault, const char *prefix, uint32_t a
   char reference[AON_FAULT_REFERENCE];
   aon_cell_reference(fault->row, fault->column, reference);
   aon_sink_format(sink, "<%scomment ref=\"%s\" authorId=\"%u\"><%stext><%sr><%st xml:space=\"preserve\">", prefix, reference, author, prefix, prefix, prefix);
-  sentences(fault, "", false, sink);
+  lines_write(fault, sink);
   aon_sink_format(sink, "</%st></%sr></%stext></%scomment>", prefix, prefix, prefix, prefix);
 }
 
@@ -95,24 +92,30 @@ static void author_add(comment_stream *stream) {
 
 /* --- comments of others --- */
 
-/* Cuts our line out of a run of text. The break before it goes too. */
-static aon_result text_cut(aon_text text, aon_buffer *out, bool *ret_cut, aon_error *error) {
+/* The text before our line, without the break between. */
+static size_t length_before(aon_text text, size_t at) {
   static const char *const breaks[] = {"\n", "&#10;", "&#xA;", "_x000A_"};
-  const char *end = text.data + text.length;
-  const char *from = memmem(text.data, text.length, AON_NOTES_SIGN, strlen(AON_NOTES_SIGN));
-  *ret_cut = from != NULL;
-  if (!from)
-    return aon_buffer_append(out, text.data, text.length, error);
-  const char *to = memchr(from, '\n', (size_t)(end - from));
   for (size_t i = 0; i < sizeof breaks / sizeof *breaks; i++) {
     size_t length = strlen(breaks[i]);
-    if ((size_t)(from - text.data) >= length && !memcmp(from - length, breaks[i], length)) {
-      from -= length;
-      break;
-    }
+    if (at >= length && !memcmp(text.data + at - length, breaks[i], length))
+      return at - length;
   }
-  aon_result result = aon_buffer_append(out, text.data, (size_t)(from - text.data), error);
-  return result || !to ? result : aon_buffer_append(out, to, (size_t)(end - to), error);
+  return at;
+}
+
+/* Cuts our lines out of a run of text. A break before the first one was put there for a comment that was there, if an empty one. */
+static aon_result text_cut(aon_text text, aon_buffer *out, bool *cut, bool *ret_kept, aon_error *error) {
+  aon_result result = AON_OK;
+  const char *sign;
+  while (!result && (sign = memmem(text.data, text.length, AON_NOTES_SIGN, strlen(AON_NOTES_SIGN)))) {
+    size_t at = (size_t)(sign - text.data), before = length_before(text, at);
+    *ret_kept = *ret_kept || (!*cut && before < at);
+    *cut = true;
+    result = aon_buffer_append(out, text.data, before, error);
+    const char *end = text.data + text.length, *to = memchr(sign, '\n', (size_t)(end - sign));
+    text = (aon_text){to ? to : end, to ? (size_t)(end - to) : 0};
+  }
+  return result ? result : aon_buffer_append(out, text.data, text.length, error);
 }
 
 typedef struct text_edit {
@@ -124,6 +127,7 @@ typedef struct text_edit {
   bool added;
   size_t run_from;   /* where the run that is being written begins in out */
   bool emptied;      /* the run held nothing but our line */
+  bool cut, kept;    /* a line of ours went; text that isn't ours stays */
 } text_edit;
 
 static aon_result line_add(text_edit *edit, aon_error *error) {
@@ -133,7 +137,8 @@ static aon_result line_add(text_edit *edit, aon_error *error) {
   const char *p = edit->stream->prefix;
   aon_sink sink = aon_sink_to_buffer(edit->out);
   aon_sink_format(&sink, "<%sr><%st xml:space=\"preserve\">", p, p);
-  sentences(edit->fault, "\n" AON_NOTES_SIGN, true, &sink);
+  aon_sink_text(&sink, "\n");
+  lines_write(edit->fault, &sink);
   aon_sink_format(&sink, "</%st></%sr>", p, p);
   return aon_sink_end(&sink, error);
 }
@@ -204,15 +209,17 @@ static aon_result text_token(text_edit *edit, const aon_token *token, aon_error 
   if (!edit->in_t || token->kind != AON_TOKEN_TEXT)
     return put(edit, token, error);
   size_t before = edit->out->length;
-  bool cut = false;
-  aon_result result = text_cut(token->bytes, edit->out, &cut, error);
-  if (cut && edit->out->length == before && edit->depth == 3)
+  bool cut = edit->cut;
+  aon_result result = text_cut(token->bytes, edit->out, &edit->cut, &edit->kept, error);
+  for (size_t i = before; i < edit->out->length; i++)
+    edit->kept = edit->kept || (unsigned char)edit->out->data[i] > ' ';
+  if (edit->cut && !cut && edit->out->length == before && edit->depth == 3)
     edit->emptied = true;
   return result;
 }
 
-/* The collected comment into fresh, with our line where it belongs. */
-static aon_result comment_rewrite(comment_stream *stream, const aon_fault *fault, aon_error *error) {
+/* The collected comment without our lines, then with those of a fault. *ret_ours: nothing in it was anybody else's. */
+static aon_result comment_rewrite(comment_stream *stream, const aon_fault *fault, bool *ret_ours, aon_error *error) {
   AON_MARKUP_CLEANUP aon_markup *markup = NULL;
   aon_buffer_clear(&stream->fresh);
   text_edit edit = {.stream = stream, .fault = fault, .out = &stream->fresh};
@@ -220,6 +227,10 @@ static aon_result comment_rewrite(comment_stream *stream, const aon_fault *fault
   aon_token token;
   while (!result && !(result = aon_markup_next(markup, &token, error)))
     result = text_token(&edit, &token, error);
+  *ret_ours = edit.cut && !edit.kept;
+  aon_buffer swapped = stream->comment;
+  stream->comment = stream->fresh;
+  stream->fresh = swapped;
   return result == AON_END ? AON_OK : result;
 }
 
@@ -231,27 +242,25 @@ static aon_fault *fault_on(aon_notes *notes, uint32_t row, uint32_t column) {
   return fault && fault->row == row && fault->column == column ? fault : NULL;
 }
 
+static bool signed_by_us(const aon_buffer *comment) { return memmem(comment->data, comment->length, AON_NOTES_SIGN, strlen(AON_NOTES_SIGN)) != NULL; }
+
 static aon_result comment_end(comment_stream *stream, aon_error *error) {
   aon_text tag = {stream->comment.data, stream->comment.length}, reference;
   uint32_t cell[2] = {0, 0}, author = aon_tag_number(tag, "authorId", NO_AUTHOR);
+  bool placed = aon_tag_attribute(tag, "ref", &reference) && aon_cell_parse(reference, &cell[0], &cell[1]);
+  bool ours = placed && stream->ours && author < AUTHORS && author < stream->authors && stream->ours[author], unused;
+  aon_result result = placed && !ours && signed_by_us(&stream->comment) ? comment_rewrite(stream, NULL, &ours, error) : AON_OK;
   stream->collecting = false;
-  if (!aon_tag_attribute(tag, "ref", &reference) || !aon_cell_parse(reference, &cell[0], &cell[1])) {
-    aon_sink_put(stream->sink, stream->comment.data, stream->comment.length);
-    return AON_OK;
-  }
-  if (stream->ours && author < AUTHORS && author < stream->authors && stream->ours[author])
+  if (result)
+    return result;
+  if (ours)
     return aon_buffer_append(&stream->notes->dropped, cell, sizeof cell, error);
-  aon_fault *fault = fault_on(stream->notes, cell[0], cell[1]);
-  if (fault && fault->noted)
-    fault = NULL; /* a cell has one comment; a second one is somebody's mistake and stays as it is */
-  else if (fault)
+  aon_fault *fault = placed ? fault_on(stream->notes, cell[0], cell[1]) : NULL;
+  if (fault && !fault->noted) { /* a cell has one comment; a second one is somebody's mistake and stays as it is */
     fault->noted = true;
-  if (!fault && !memmem(tag.data, tag.length, AON_NOTES_SIGN, strlen(AON_NOTES_SIGN))) {
-    aon_sink_put(stream->sink, tag.data, tag.length);
-    return AON_OK;
+    result = comment_rewrite(stream, fault, &unused, error);
   }
-  aon_result result = comment_rewrite(stream, fault, error);
-  aon_sink_put(stream->sink, stream->fresh.data, stream->fresh.length);
+  aon_sink_put(stream->sink, stream->comment.data, stream->comment.length);
   return result;
 }
 

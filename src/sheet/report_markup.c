@@ -365,6 +365,11 @@ uint32_t aon_tag_number(aon_text tag, const char *name, uint32_t otherwise) {
   return number < UINT32_MAX ? (uint32_t)number : otherwise;
 }
 
+bool aon_tag_flag(aon_text tag, const char *name) {
+  aon_text value;
+  return aon_tag_attribute(tag, name, &value) && (aon_text_is(value, "1") || aon_text_is(value, "true") || aon_text_is(value, "on"));
+}
+
 static aon_result tag_splice(aon_buffer *tag, size_t from, size_t to, const char *text, aon_error *error) {
   size_t length = strlen(text);
   aon_result result = aon_buffer_reserve(tag, length, error);

@@ -53,6 +53,7 @@ static inline bool aon_token_tag(const aon_token *token) { return token->kind <=
 /* The value of an attribute as it stands. Name ":id": any prefix, but one. */
 bool aon_tag_attribute(aon_text tag, const char *name, aon_text *ret_value);
 uint32_t aon_tag_number(aon_text tag, const char *name, uint32_t otherwise);
+bool aon_tag_flag(aon_text tag, const char *name); /* xsd:boolean, false if it isn't there */
 /* Sets an attribute of the tag that the buffer holds (starting with it), or takes it out (value NULL). The value needs no escape. */
 aon_result aon_tag_set(aon_buffer *tag, const char *name, const char *value, aon_error *error) AON_MUST_USE;
 aon_result aon_tag_set_number(aon_buffer *tag, const char *name, uint64_t value, aon_error *error) AON_MUST_USE;

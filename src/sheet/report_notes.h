@@ -1,7 +1,7 @@
 /* Comments of a sheet: the comments part (ECMA-376 part 1, 18.7) and the VML drawing (part 4, 19) that says where they are shown.
  *
- * Ours are by the author AON_NOTES_AUTHOR. Other people's stay; on a cell that has one, ours is a line added to it that begins with
- * AON_NOTES_SIGN. Those of an earlier report are taken off. Both parts are streamed: memory is one comment, and the cells of those
+ * Ours are by the author AON_NOTES_AUTHOR, each line begins with AON_NOTES_SIGN. Other people's stay; on a cell that has one, our lines
+ * are added to it. Those of an earlier report are taken off. Both parts are streamed: memory is one comment, and the cells of those
  * taken off. */
 #ifndef AON_SHEET_REPORT_NOTES_H
 #define AON_SHEET_REPORT_NOTES_H

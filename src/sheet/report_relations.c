@@ -85,7 +85,6 @@ aon_result aon_relations_load(aon_relations *relations, aon_package *package, ao
     relations->part = AON_PART_NONE;
     return AON_OK;
   }
-  relations->name = aon_package_name(package, relations->part);
   aon_result result = aon_part_load(package, relations->part, &relations->bytes, error);
   return result ? result : items_read(relations, error);
 }

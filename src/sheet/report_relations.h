@@ -17,7 +17,7 @@ typedef struct aon_relation {
 typedef struct aon_relations {
   aon_arena *arena;
   const char *source; /* name of the part they belong to, "" for the package */
-  const char *name;   /* of the part that holds them */
+  const char *name;   /* of the part that holds them, spelt as the source is: some programs mind the case */
   size_t part;        /* AON_PART_NONE: there was none */
   bool strict;        /* types of ours are written in the strict dialect */
   aon_buffer bytes, added;

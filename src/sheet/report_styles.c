@@ -12,6 +12,7 @@
 #define EXTENSION "{7C5A0E6B-3C1D-4E59-9D0B-A10A11072E01}"
 #define NAMESPACE "urn:allornone:report:1"
 #define PREFIX_BYTES 64
+#define OFFICE_BACK "FF8080" /* what LibreOffice writes as background of our red: the palette's nearest colour, and nobody's former one */
 
 static const char skeleton[] =
     "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>\n<styleSheet xmlns=\"%s\"><fonts count=\"1\"><font><sz val=\"11\"/>"
@@ -174,9 +175,10 @@ static aon_text attributes_of(const aon_token *token) {
   return (aon_text){from, (size_t)(to - from)};
 }
 
-static bool colour_is_red(aon_text tag) {
+/* Its last six digits: programs differ in what they write for the opacity before them. */
+static bool colour_is(aon_text tag, const char *digits) {
   aon_text rgb;
-  return aon_tag_attribute(tag, "rgb", &rgb) && rgb.length >= 6 && !strncasecmp(rgb.data + rgb.length - 6, &AON_STYLES_RED[2], 6);
+  return aon_tag_attribute(tag, "rgb", &rgb) && rgb.length >= 6 && !strncasecmp(rgb.data + rgb.length - 6, digits, 6);
 }
 
 static fill_facts fill_read(aon_text item) {
@@ -191,7 +193,7 @@ static fill_facts fill_read(aon_text item) {
       facts.solid = aon_tag_attribute(token.bytes, "patternType", &type) && aon_text_is(type, "solid");
     else if (aon_token_opens(&token, "fgColor")) {
       facts.front = attributes_of(&token);
-      facts.red = facts.solid && colour_is_red(token.bytes);
+      facts.red = facts.solid && colour_is(token.bytes, &AON_STYLES_RED[2]);
     } else if (aon_token_opens(&token, "bgColor"))
       facts.back = attributes_of(&token);
   }
@@ -388,7 +390,7 @@ static aon_result former_fill(aon_styles *styles, const fill_facts *red, uint32_
   AON_BUFFER_CLEANUP aon_buffer item = {0}, front = {0};
   uint32_t indexed = aon_tag_number(red->back, "indexed", 0);
   *ret_fill = 0;
-  if (!red->back.length || indexed >= 64 || (!memmem(red->back.data, red->back.length, "=", 1)))
+  if (!memchr(red->back.data ? red->back.data : "", '=', red->back.length) || indexed >= 64 || colour_is(red->back, OFFICE_BACK))
     return AON_OK;
   aon_result result = aon_buffer_append(&front, red->back.data, red->back.length, error);
   if (!result)

@@ -250,9 +250,12 @@ static aon_result plan(marker *marking, aon_error *error) {
 
 /* --- what changes --- */
 
+/* Then a format that a cell names would become one of ours. */
+static bool formats_missing(const marker *marking) { return marking->styles_part == AON_PART_NONE || !aon_styles_count(marking->styles); }
+
 static bool sheet_changes(const marker *marking, const sheet_plan *sheet) {
   return sheet->part != AON_PART_NONE &&
-         (sheet->faults.count || sheet->old_notes || aon_styles_marked(marking->styles) || marking->styles_part == AON_PART_NONE);
+         (sheet->faults.count || sheet->old_notes || aon_styles_marked(marking->styles) || formats_missing(marking));
 }
 
 /* --- writing --- */
@@ -348,7 +351,7 @@ static aon_result write_sheet(marker *marking, sheet_plan *sheet, aon_error *err
   aon_cells_edit edit = {.faults = &sheet->faults,
                          .styles = marking->styles,
                          .restore = aon_styles_marked(marking->styles),
-                         .strip = marking->styles_part == AON_PART_NONE,
+                         .strip = formats_missing(marking),
                          .has_drawing = aon_relations_by_type(&sheet->relations, "/vmlDrawing", NULL) != NULL,
                          .drawing_id = sheet->drawing_id};
   aon_result result = rewrite(marking, sheet->part, edit_cells, &edit, error);
