@@ -96,6 +96,18 @@ static aon_result copy_image(aon_arena *arena, const aon_image *from, aon_image 
   return to->bson && (!from->token || to->token) ? AON_OK : aon_fail_memory(error);
 }
 
+/* What an entry names by texts that go with the cursor. */
+static aon_result copy_texts(aon_arena *arena, const aon_operation *from, aon_operation *to, aon_error *error) {
+  const char *const texts[] = {from->origin.sheet, from->origin.entity, from->path};
+  const char **const copies[] = {&to->origin.sheet, &to->origin.entity, &to->path};
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    *copies[i] = texts[i] ? aon_arena_text(arena, texts[i], strlen(texts[i])) : NULL;
+    if (texts[i] && !*copies[i])
+      return aon_fail_memory(error);
+  }
+  return AON_OK;
+}
+
 aon_result aon_run_operation(aon_run *run, int64_t sequence, aon_arena *arena, aon_operation *ret_operation, aon_error *error) {
   aon_entries *entries;
   aon_result result = aon_entries_open(run->journal, run->id, sequence, sequence, false, &entries, error);
@@ -110,8 +122,11 @@ aon_result aon_run_operation(aon_run *run, int64_t sequence, aon_arena *arena, a
   if (!result) {
     *ret_operation = *found;
     ret_operation->id.data = aon_arena_text(arena, found->id.data, found->id.length);
-    ret_operation->origin.sheet = found->origin.sheet ? aon_arena_text(arena, found->origin.sheet, strlen(found->origin.sheet)) : NULL;
-    result = ret_operation->id.data ? copy_image(arena, &found->before, &ret_operation->before, error) : aon_fail_memory(error);
+    result = ret_operation->id.data ? AON_OK : aon_fail_memory(error);
+    if (!result)
+      result = copy_texts(arena, found, ret_operation, error);
+    if (!result)
+      result = copy_image(arena, &found->before, &ret_operation->before, error);
     if (!result)
       result = copy_image(arena, &found->after, &ret_operation->after, error);
     if (!result) { /* the collection's settings live with the cursor: take the journal's copy */
@@ -217,6 +232,30 @@ static aon_result check_size(aon_planner *planner, const aon_operation *operatio
   return aon_problems_add(&planner->run->outcome->problems, &problem, error);
 }
 
+/* Whoever makes the plan, images that hold a sensitive property are encrypted in the journal. */
+static bool holds_sensitive(const aon_operation *operation) {
+  const char *const *names = operation->collection->sensitive;
+  bson_t view;
+  if (!names)
+    return false;
+  return (operation->before.bson && aon_image_view(&operation->before, &view) && aon_document_holds(&view, names)) ||
+         (operation->after.bson && aon_image_view(&operation->after, &view) && aon_document_holds(&view, names));
+}
+
+/* Rows come sheet by sheet: the text that the operation before has is mostly the same. */
+static const char *keep_origin(aon_planner *planner, const char *text, const char *before) {
+  if (!text || (before && !strcmp(text, before)))
+    return text ? before : NULL;
+  return aon_arena_text(&planner->arena, text, strlen(text));
+}
+
+static aon_result copy_origin(aon_planner *planner, const aon_origin *given, aon_origin *origin, aon_error *error) {
+  const aon_origin none = {0}, *before = planner->count ? &planner->operations[planner->count - 1].origin : &none;
+  origin->sheet = keep_origin(planner, given->sheet, before->sheet);
+  origin->entity = keep_origin(planner, given->entity, before->entity);
+  return (!given->sheet || origin->sheet) && (!given->entity || origin->entity) ? AON_OK : aon_fail_memory(error);
+}
+
 static aon_result make_room(aon_planner *planner, aon_error *error) {
   if (planner->count < planner->capacity && planner->arena.used_bytes < BATCH_BYTES)
     return AON_OK;
@@ -250,6 +289,8 @@ static aon_result sink_operation(void *context, const aon_operation *given, aon_
     result = normalise(planner, in, given, operation, error);
   if (!result && given->path)
     operation->path = aon_arena_text(&planner->arena, given->path, strlen(given->path));
+  if (!result)
+    result = copy_origin(planner, &given->origin, &operation->origin, error);
   if (!result)
     result = check_size(planner, operation, error);
   if (result)
