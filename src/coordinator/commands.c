@@ -159,7 +159,7 @@ static aon_result do_resolve(aon_run *run, const aon_bulk *bulk, void *context, 
   aon_result result = settle_listed(run, bulk, how, &named, &left, error);
   if (result)
     return result;
-  if (!named)
+  if (!named && left)
     return aon_fail(error, AON_USAGE, "not_found", "“%s” is not among the documents of bulk operation %s that need a person. They are named STORE/COLLECTION/ID.",
                     how->doc, bulk->id);
   run->conflicts = left;

@@ -78,6 +78,20 @@ static aon_result recover_held(aon_run *run, const aon_bulk *bulk, aon_error *er
   return roll_back_lost(run, error);
 }
 
+static aon_result count_conflict(void *context, const aon_conflict *found, aon_error *error) {
+  (void)error;
+  *(uint64_t *)context += !found->watched;
+  return AON_OK;
+}
+
+/* A person decided about the last document, and the worker was lost before it could say so. */
+static aon_result recover_failed(aon_run *run, const aon_bulk *bulk, aon_error *error) {
+  aon_result result = aon_journal_conflicts(run->journal, run->id, count_conflict, &run->conflicts, error);
+  if (result || run->conflicts)
+    return result;
+  return aon_run_conclude(run, bulk->state == AON_COMMIT_FAILED ? AON_COMMITTED : bulk->state == AON_UNDO_FAILED ? AON_UNDONE : AON_ROLLED_BACK, error);
+}
+
 static aon_result recover_by_state(aon_run *run, const aon_bulk *bulk, aon_error *error) {
   run->deaf = true;
   run->recovering = true;
@@ -98,6 +112,9 @@ static aon_result recover_by_state(aon_run *run, const aon_bulk *bulk, aon_error
   case AON_ROLLING_BACK: return aon_run_rollback(run, error);
   case AON_HELD: return recover_held(run, bulk, error);
   case AON_UNDOING: return recover_undoing(run, error);
+  case AON_ROLLBACK_FAILED:
+  case AON_UNDO_FAILED:
+  case AON_COMMIT_FAILED: return recover_failed(run, bulk, error);
   default: return AON_OK;
   }
 }
@@ -241,6 +258,39 @@ static aon_result recover_listed(recovery *r, const char *id, bool asked, aon_er
   return AON_OK;
 }
 
+static const aon_state failed_states[] = {AON_ROLLBACK_FAILED, AON_UNDO_FAILED, AON_COMMIT_FAILED};
+#define FAILED_STATES (sizeof failed_states / sizeof *failed_states)
+
+static bool is_failed(aon_state state) { return state == AON_ROLLBACK_FAILED || state == AON_UNDO_FAILED || state == AON_COMMIT_FAILED; }
+
+/* One that needs a person is only counted and named, unless there is nothing left for the person to decide. */
+static aon_result look_at_failed(recovery *r, const char *id, aon_state state, aon_error *error) {
+  uint64_t conflicts = 0;
+  aon_result result = aon_journal_conflicts(r->journal, id, count_conflict, &conflicts, error);
+  if (result || !conflicts)
+    return result ? result : recover_listed(r, id, false, error);
+  r->person++;
+  if (r->each)
+    r->each(r->context, id, state, state, "It needs a person. Look with aon show, then decide with aon resolve.");
+  return AON_OK;
+}
+
+/* Done before the others, so that none is told twice that this very recovery ends so. */
+static aon_result look_at_all_failed(recovery *r, aon_error *error) {
+  open_list list = {0};
+  aon_result result = AON_OK;
+  for (size_t s = 0; !result && s < FAILED_STATES; s++) {
+    aon_bulk_filter filter = {.states = &failed_states[s], .state_count = 1};
+    list.count = 0;
+    result = aon_journal_list(r->journal, &filter, gather_open, &list, error);
+    for (size_t i = list.count; !result && i-- > 0;)
+      result = look_at_failed(r, list.ids[i], failed_states[s], error);
+  }
+  aon_arena_release(&list.arena);
+  free(list.ids);
+  return result;
+}
+
 aon_result aon_recover(aon_engine *engine, const char *id, const aon_run_options *options, aon_recovered each, void *context, uint64_t *ret_recovered,
                        uint64_t *ret_open, uint64_t *ret_person, aon_error *error) {
   static const aon_state unfinished[] = {AON_PARSING,  AON_VALIDATING, AON_PLANNING, AON_LOGGED,      AON_EXECUTING,
@@ -253,12 +303,14 @@ aon_result aon_recover(aon_engine *engine, const char *id, const aon_run_options
     AON_ARENA_CLEANUP aon_arena arena = {0};
     aon_bulk bulk;
     result = aon_journal_get(r.journal, id, &arena, &bulk, error);
-    if (!result && aon_state_terminal(bulk.state))
-      r.person += bulk.state == AON_ROLLBACK_FAILED || bulk.state == AON_COMMIT_FAILED || bulk.state == AON_UNDO_FAILED;
-    else if (!result)
+    if (!result && is_failed(bulk.state))
+      result = look_at_failed(&r, id, bulk.state, error);
+    else if (!result && !aon_state_terminal(bulk.state))
       result = recover_listed(&r, id, true, error);
   } else if (!result) {
-    result = aon_journal_list(r.journal, &filter, gather_open, &list, error);
+    result = look_at_all_failed(&r, error);
+    if (!result)
+      result = aon_journal_list(r.journal, &filter, gather_open, &list, error);
     for (size_t i = list.count; !result && i-- > 0;) /* oldest first */
       result = recover_listed(&r, list.ids[i], false, error);
   }

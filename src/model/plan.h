@@ -23,7 +23,7 @@ typedef enum aon_claim {
 
 typedef struct aon_plan_sink {
   void *context;
-  /* Operations arrive in plan order; sequence is set by the sink. collection, sheet and entity must outlive the sink; id and images
+  /* Operations arrive in plan order; sequence is set by the sink. collection must outlive the sink; texts and images
    * are copied. before comes from the source (with its token); after is the document as it shall be. An update whose
    * after image equals the before image is the caller's to leave out. */
   aon_result (*operation)(void *context, const aon_operation *operation, aon_error *error);
