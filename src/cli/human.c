@@ -73,7 +73,12 @@ static void print_problem(const cli *c, const json_t *problem, const char *colou
     printf("line %lld", number_of(problem, "line"));
   else if (*sheet)
     printf("%s", sheet);
-  printf("%s  %s\n", cli_paint(c, NULL), text_of(problem, "message"));
+  const char *message = text_of(problem, "message");
+  size_t length = strlen(sheet), cell_length = strlen(cell);
+  if (length && cell_length && !strncmp(message, sheet, length) && message[length] == '!' && !strncmp(message + length + 1, cell, cell_length) &&
+      !strncmp(message + length + 1 + cell_length, ": ", 2))
+    message += length + 1 + cell_length + 2; /* the sentence names the cell, too */
+  printf("%s  %s\n", cli_paint(c, NULL), message);
 }
 
 static void print_problems(const cli *c, const json_t *result, const char *name, const char *colour, long long count) {
@@ -184,7 +189,8 @@ void cli_print_bulk(cli *c, const char *text, bool whole) {
   }
   print_state(c, result, state);
   print_reason(result);
-  print_counts(result);
+  if (state != AON_ROLLED_BACK && state != AON_ROLLBACK_FAILED && state != AON_CANCELLED_STATE && state != AON_UNDONE) /* what isn't there isn't counted */
+    print_counts(result);
   print_problems(c, result, "errors", RED, number_of(result, "errorCount"));
   size_t warnings = json_array_size(json_object_get(result, "warnings"));
   if (warnings)
