@@ -1,0 +1,565 @@
+/* The decorators, what the memory store can be made to do, the callback store's undo, and the door to all stores. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "aon/callback.h"
+#include "store/fault.h"
+#include "store/memory.h"
+#include "store/trace.h"
+#include "world.h"
+
+static const aon_image absent = {0};
+static const aon_collection items = {.store = "main", .name = "items"};
+
+typedef struct subject {
+  world w;
+  aon_memory_database *memory;
+  aon_store *store, *other;
+} subject;
+
+static int set_up(void **state) {
+  subject *s = calloc(1, sizeof *s);
+  world_open(&s->w);
+  *state = s;
+  return 0;
+}
+
+static int tear_down(void **state) {
+  subject *s = *state;
+  aon_store_close(s->store);
+  aon_store_close(s->other);
+  aon_memory_free(s->memory);
+  world_close(&s->w);
+  free(s);
+  return 0;
+}
+
+static void open_memory(subject *s, aon_store_class class) {
+  OK(&s->w, aon_memory_new(&(aon_memory_config){.store_class = class, .tokens = true}, &s->memory, &s->w.error));
+  s->store = world_store(&s->w, &aon_memory_adapter, s->memory, "main", "", true);
+  s->other = world_store(&s->w, &aon_memory_adapter, s->memory, "main", "", true);
+}
+
+static aon_image put(subject *s, const char *id, const char *json) {
+  aon_write write = write_of(&items, id, absent, image(&s->w, json), 0);
+  OK(&s->w, apply_now(&s->w, s->store, &write, 1));
+  return look(&s->w, s->store, &items, id);
+}
+
+static aon_result apply_one(subject *s, aon_write write, aon_write_state *state) {
+  size_t failed;
+  return aon_store_apply(s->store, NULL, &write, 1, state, &failed, &s->w.error);
+}
+
+static aon_branch_state resolved(subject *s, aon_store *store, uint32_t attempt) {
+  aon_branch own = branch(attempt);
+  aon_branch_state found;
+  OK(&s->w, aon_store_resolve(store, &own, &found, &s->w.error));
+  return found;
+}
+
+static aon_transaction *open_with(subject *s, aon_store *store, uint32_t attempt, const char *id) {
+  aon_branch own = branch(attempt);
+  aon_transaction *transaction;
+  aon_write write = write_of(&items, id, absent, image(&s->w, "{\"n\":1}"), 0);
+  size_t failed;
+  OK(&s->w, aon_store_begin(store, &own, AON_MARKER_COMMIT, &transaction, &s->w.error));
+  OK(&s->w, aon_store_apply(store, transaction, &write, 1, NULL, &failed, &s->w.error));
+  return transaction;
+}
+
+/* ---- what the memory store can be made to do ---- */
+
+static void a_lost_reply_was_applied(void **state) {
+  subject *s = *state;
+  aon_write_state became;
+  open_memory(s, AON_CLASS_CONDITIONAL);
+  aon_memory_trouble_at(s->memory, AON_MEMORY_LOSE_REPLY, 1, 1);
+  aon_write write = write_of(&items, "a", absent, image(&s->w, "{\"n\":1}"), 0);
+  FAILS(&s->w, apply_one(s, write, &became), AON_UNKNOWN, "no_reply");
+  assert_int_equal(became, AON_WRITE_UNKNOWN);
+  FAILS(&s->w, apply_one(s, write, &became), AON_PERMANENT, "duplicate"); /* sent again under the same condition */
+  assert_non_null(look(&s->w, s->other, &items, "a").bson);
+}
+
+/* docs/protocol.md, "Resolving, fencing, and late writes": an ETag is a hash, so after a restore a late request still matches. */
+static void a_late_write_matches_what_was_restored(void **state) {
+  subject *s = *state;
+  aon_write_state became;
+  bool done;
+  open_memory(s, AON_CLASS_CONDITIONAL);
+  aon_image before = put(s, "a", "{\"n\":1}");
+  aon_memory_trouble_at(s->memory, AON_MEMORY_DELAY, 1, 1);
+  FAILS(&s->w, apply_one(s, write_of(&items, "a", before, image(&s->w, "{\"n\":2}"), 0), &became), AON_UNKNOWN, "no_reply");
+  aon_image now = look(&s->w, s->store, &items, "a");
+  assert_same(&s->w, &now, &before); /* it was never written: rollback has nothing to do */
+  assert_int_equal(aon_memory_under_way(s->memory), 1);
+  OK(&s->w, aon_memory_deliver(s->memory, &done, &s->w.error));
+  assert_true(done);
+  now = look(&s->w, s->store, &items, "a");
+  assert_string_equal(json_of(&s->w, &now), "{\"n\":2}"); /* a stray */
+}
+
+static void a_late_write_misses_a_voided_stamp(void **state) {
+  subject *s = *state;
+  aon_write_state became;
+  bool done;
+  open_memory(s, AON_CLASS_CONDITIONAL);
+  aon_image before = put(s, "a", "{\"n\":1}");
+  aon_memory_trouble_at(s->memory, AON_MEMORY_DELAY, 1, 1);
+  FAILS(&s->w, apply_one(s, write_of(&items, "a", before, image(&s->w, "{\"n\":2}"), 0), &became), AON_UNKNOWN, NULL);
+  aon_write voided = write_of(&items, "a", before, before, 0);
+  voided.stamp = "id:void";
+  OK(&s->w, apply_one(s, voided, &became));
+  OK(&s->w, aon_memory_deliver(s->memory, &done, &s->w.error));
+  assert_false(done);
+}
+
+static void a_late_commit_is_fenced(void **state) {
+  subject *s = *state;
+  bool done;
+  open_memory(s, AON_CLASS_BATCH);
+  aon_memory_trouble_at(s->memory, AON_MEMORY_DELAY, 1, 1);
+  FAILS(&s->w, aon_store_commit(s->store, open_with(s, s->store, 1, "a"), &s->w.error), AON_UNKNOWN, NULL);
+  assert_int_equal(resolved(s, s->other, 1), AON_BRANCH_ABORTED);
+  OK(&s->w, aon_memory_deliver(s->memory, &done, &s->w.error));
+  assert_false(done);
+  assert_null(look(&s->w, s->other, &items, "a").bson);
+}
+
+static void an_open_commit_keeps_its_secret(void **state) {
+  subject *s = *state;
+  bool done;
+  open_memory(s, AON_CLASS_TRANSACTION);
+  aon_memory_trouble_at(s->memory, AON_MEMORY_DELAY, 1, 2);
+  FAILS(&s->w, aon_store_commit(s->store, open_with(s, s->store, 1, "a"), &s->w.error), AON_UNKNOWN, NULL);
+  assert_int_equal(resolved(s, s->other, 1), AON_BRANCH_OPEN);
+  OK(&s->w, aon_memory_deliver(s->memory, &done, &s->w.error));
+  assert_true(done);
+  assert_int_equal(resolved(s, s->other, 1), AON_BRANCH_COMMITTED);
+  FAILS(&s->w, aon_store_commit(s->store, open_with(s, s->store, 2, "b"), &s->w.error), AON_UNKNOWN, NULL);
+  aon_memory_drop(s->memory);
+  assert_int_equal(resolved(s, s->other, 2), AON_BRANCH_ABORTED);
+}
+
+static void row_locks_keep_others_out(void **state) {
+  subject *s = *state;
+  open_memory(s, AON_CLASS_PREPARED);
+  aon_transaction *transaction = open_with(s, s->store, 1, "a");
+  aon_write write = write_of(&items, "a", absent, image(&s->w, "{\"n\":2}"), 0);
+  FAILS(&s->w, apply_now(&s->w, s->other, &write, 1), AON_TRANSIENT, "locked");
+  bson_t document = BSON_INITIALIZER;
+  FAILS(&s->w, aon_memory_foreign_write(s->memory, "items", "a", &document, &s->w.error), AON_TRANSIENT, "locked");
+  OK(&s->w, aon_store_prepare(s->store, transaction, &s->w.error));
+  aon_branch found;
+  assert_int_equal(aon_memory_prepared(s->memory), 1);
+  assert_true(aon_memory_prepared_at(s->memory, 0, &found));
+  assert_int_equal(found.attempt, 1);
+  FAILS(&s->w, apply_now(&s->w, s->other, &write, 1), AON_TRANSIENT, "locked");
+  aon_memory_prepared_drop(s->memory); /* a person's ROLLBACK PREPARED */
+  aon_branch own = branch(1);
+  FAILS(&s->w, aon_store_commit_prepared(s->other, &own, &s->w.error), AON_PERMANENT, "prepared_lost");
+  bson_destroy(&document);
+}
+
+static void prepare_has_slots(void **state) {
+  subject *s = *state;
+  OK(&s->w, aon_memory_new(&(aon_memory_config){.store_class = AON_CLASS_PREPARED, .prepare_slots = 1}, &s->memory, &s->w.error));
+  s->store = world_store(&s->w, &aon_memory_adapter, s->memory, "main", "", true);
+  OK(&s->w, aon_store_prepare(s->store, open_with(s, s->store, 1, "a"), &s->w.error));
+  FAILS(&s->w, aon_store_prepare(s->store, open_with(s, s->store, 2, "b"), &s->w.error), AON_TRANSIENT, "no_slot");
+  assert_int_equal(resolved(s, s->store, 2), AON_BRANCH_ABORTED);
+}
+
+static void a_version_never_comes_again(void **state) { /* class 3, unlike an ETag */
+  subject *s = *state;
+  open_memory(s, AON_CLASS_BATCH);
+  aon_image before = put(s, "a", "{\"n\":1}");
+  bson_t document;
+  assert_true(aon_image_view(&before, &document));
+  OK(&s->w, aon_memory_foreign_write(s->memory, "items", "a", &document, &s->w.error));
+  aon_write write = write_of(&items, "a", before, image(&s->w, "{\"n\":2}"), 0);
+  FAILS(&s->w, apply_now(&s->w, s->store, &write, 1), AON_PERMANENT, "changed_meanwhile");
+}
+
+static void write_in_between(void *context) {
+  subject *s = context;
+  bson_t document = BSON_INITIALIZER;
+  BSON_APPEND_INT64(&document, "theirs", 1);
+  OK(&s->w, aon_memory_foreign_write(s->memory, "items", "a", &document, &s->w.error));
+  bson_destroy(&document);
+}
+
+static void class_5_can_lose_a_foreign_write(void **state) { /* docs/guarantees.md says so */
+  subject *s = *state;
+  aon_write_state became;
+  open_memory(s, AON_CLASS_PLAIN);
+  aon_image before = put(s, "a", "{\"n\":1}");
+  aon_memory_between(s->memory, write_in_between, s);
+  OK(&s->w, apply_one(s, write_of(&items, "a", before, image(&s->w, "{\"n\":2}"), 0), &became));
+  aon_image now = look(&s->w, s->store, &items, "a");
+  assert_string_equal(json_of(&s->w, &now), "{\"n\":2}");
+}
+
+static void limits_and_types(void **state) {
+  subject *s = *state;
+  OK(&s->w, aon_memory_new(&(aon_memory_config){.store_class = AON_CLASS_BATCH, .batch_operations = 2, .max_exact_integer = 1 << 20, .types = AON_TYPE_TIMESTAMP,
+                                                .drop_empty = true},
+                           &s->memory, &s->w.error));
+  s->store = world_store(&s->w, &aon_memory_adapter, s->memory, "main", "", true);
+  bson_t document = BSON_INITIALIZER;
+  aon_image made;
+  BSON_APPEND_DATE_TIME(&document, "at", 1);
+  BSON_APPEND_NULL(&document, "none");
+  OK(&s->w, aon_store_normalise(s->store, &items, text("a"), &document, &s->w.arena, &made, &s->w.error));
+  bson_t view;
+  assert_true(aon_image_view(&made, &view));
+  assert_int_equal(bson_count_keys(&view), 1);
+  BSON_APPEND_INT64(&document, "n", (1 << 20) + 1);
+  FAILS(&s->w, aon_store_normalise(s->store, &items, text("a"), &document, &s->w.arena, &made, &s->w.error), AON_REJECTED, "out_of_range");
+  bson_reinit(&document);
+  bson_oid_t oid = {{0}};
+  BSON_APPEND_OID(&document, "o", &oid);
+  FAILS(&s->w, aon_store_normalise(s->store, &items, text("a"), &document, &s->w.arena, &made, &s->w.error), AON_REJECTED, "bad_type");
+  bson_destroy(&document);
+  made = image(&s->w, "{\"a\":[1,null,[],{\"b\":{}}],\"c\":{}}");
+  assert_true(aon_image_view(&made, &document));
+  OK(&s->w, aon_store_normalise(s->store, &items, text("a"), &document, &s->w.arena, &made, &s->w.error));
+  assert_string_equal(json_of(&s->w, &made), "{\"a\":[1]}");
+}
+
+/* ---- callbacks ---- */
+
+typedef struct effects {
+  char calls[400];
+  aon_result answer;
+} effects;
+
+static aon_result told(effects *e, const char *what, const aon_callback_operation *operation, aon_error *error) {
+  static const char *const kinds[] = {"?", "create", "update", "delete"};
+  size_t length = strlen(e->calls);
+  snprintf(e->calls + length, sizeof e->calls - length, "%s %s %.*s %s>%s;", what, kinds[operation->kind], (int)operation->id.length, operation->id.data,
+           operation->before ? "b" : "-", operation->after ? "a" : "-");
+  return e->answer ? aon_fail(error, e->answer, "effect", "The effect could not be had.") : AON_OK;
+}
+
+static aon_result perform(void *context, const aon_callback_operation *operation, aon_error *error) { return told(context, "do", operation, error); }
+static aon_result undo(void *context, const aon_callback_operation *operation, aon_error *error) { return told(context, "undo", operation, error); }
+
+static void effects_are_done_and_undone(void **state) {
+  subject *s = *state;
+  effects e = {.calls = ""};
+  aon_callbacks callbacks = {.version = AON_CALLBACKS_VERSION, .context = &e, .perform = perform, .undo = undo};
+  s->store = world_store(&s->w, &aon_callback_adapter, &callbacks, "mail", "", true);
+  assert_true(aon_store_capabilities(s->store)->can_undo);
+  aon_image letter = image(&s->w, "{\"to\":\"x\"}");
+  aon_write_state became;
+  OK(&s->w, apply_one(s, write_of(&items, "m", absent, letter, 0), &became));
+  aon_write back = write_of(&items, "m", letter, absent, 0);
+  back.compensates = true;
+  OK(&s->w, apply_one(s, back, &became));
+  assert_string_equal(e.calls, "do create m ->a;undo create m ->a;");
+  FAILS(&s->w, apply_one(s, write_of(&items, "m", letter, absent, 4), &became), AON_PERMANENT, "not_supported"); /* nothing to compare with */
+  e.answer = AON_UNKNOWN;
+  FAILS(&s->w, apply_one(s, write_of(&items, "n", absent, letter, 0), &became), AON_UNKNOWN, "effect");
+  assert_int_equal(became, AON_WRITE_UNKNOWN);
+}
+
+static void effects_without_undo_wait(void **state) {
+  subject *s = *state;
+  effects e = {.calls = ""};
+  aon_callbacks callbacks = {.version = AON_CALLBACKS_VERSION, .context = &e, .perform = perform};
+  s->store = world_store(&s->w, &aon_callback_adapter, &callbacks, "mail", "", true);
+  assert_false(aon_store_capabilities(s->store)->can_undo);
+  callbacks.version = 99;
+  aon_store_config config = {.name = "mail", .options = &callbacks};
+  FAILS(&s->w, aon_store_open(s->w.env, &aon_callback_adapter, &config, &s->other, &s->w.error), AON_USAGE, "no_options");
+}
+
+/* ---- trace ---- */
+
+static void keep_line(void *context, const char *line) {
+  char *lines = context;
+  strcat(strcat(lines, line), "\n");
+}
+
+static void traces_every_call(void **state) {
+  subject *s = *state;
+  char lines[4000] = "";
+  OK(&s->w, aon_memory_new(&(aon_memory_config){.store_class = AON_CLASS_TRANSACTION}, &s->memory, &s->w.error));
+  aon_trace trace = {.inner = &aon_memory_adapter, .inner_options = s->memory, .line = keep_line, .context = lines};
+  s->store = world_store(&s->w, &aon_trace_adapter, &trace, "main", "", true);
+  OK(&s->w, aon_store_commit(s->store, open_with(s, s->store, 1, "a"), &s->w.error));
+  aon_transaction *transaction = open_with(s, s->store, 2, "b");
+  aon_write bad = write_of(&items, "a", absent, image(&s->w, "{\"secret\":\"hunter2\"}"), 17);
+  size_t failed;
+  FAILS(&s->w, aon_store_apply(s->store, transaction, &bad, 1, NULL, &failed, &s->w.error), AON_PERMANENT, "duplicate");
+  aon_store_abort(s->store, transaction);
+  look(&s->w, s->store, &items, "a");
+  resolved(s, s->store, 1);
+  assert_string_equal(lines, "main: open (memory), class transaction: ok\n"
+                             "main: begin 12345678-1234-4234-8234-123456789abc 1.0, marker commit: ok\n"
+                             "main: apply 1 writes to items: ok\n"
+                             "main: commit: ok\n"
+                             "main: begin 12345678-1234-4234-8234-123456789abc 2.0, marker commit: ok\n"
+                             "main: apply 1 writes to items: ok\n"
+                             "main: apply 1 writes, up to write 0 (operation 17 of items): permanent duplicate\n"
+                             "main: abort: ok\n"
+                             "main: read items, 1 ids, 1 there: ok\n"
+                             "main: resolve 12345678-1234-4234-8234-123456789abc 1.0, committed: ok\n");
+  aon_store_close(s->store); /* lines is on this stack */
+  s->store = NULL;
+}
+
+/* ---- fault ---- */
+
+static void faulty_store(subject *s, aon_fault *fault, aon_store_class class) {
+  OK(&s->w, aon_memory_new(&(aon_memory_config){.store_class = class}, &s->memory, &s->w.error));
+  fault->inner = &aon_memory_adapter;
+  fault->inner_options = s->memory;
+  s->store = world_store(&s->w, &aon_fault_adapter, fault, "main", "", true);
+  s->other = world_store(&s->w, &aon_memory_adapter, s->memory, "main", "", true);
+}
+
+static void close_both(subject *s) {
+  aon_store_close(s->store);
+  aon_store_close(s->other);
+  s->store = s->other = NULL;
+}
+
+static void a_fault_says_the_truth(void **state) {
+  subject *s = *state;
+  for (int after = 0; after < 2; after++) {
+    aon_fault fault = {.call = "commit", .nth = 1, .when = after ? AON_FAULT_AFTER : AON_FAULT_BEFORE, .kind = after ? AON_UNKNOWN : AON_TRANSIENT};
+    faulty_store(s, &fault, AON_CLASS_TRANSACTION);
+    FAILS(&s->w, aon_store_commit(s->store, open_with(s, s->store, 1, "a"), &s->w.error), fault.kind, "injected");
+    assert_int_equal(resolved(s, s->other, 1), after ? AON_BRANCH_COMMITTED : AON_BRANCH_ABORTED);
+    OK(&s->w, aon_store_commit(s->store, open_with(s, s->store, 2, "b"), &s->w.error)); /* once only */
+    assert_int_equal(fault.faults, 1);
+    close_both(s);
+    aon_memory_free(s->memory);
+    s->memory = NULL;
+  }
+}
+
+static void a_failing_begin_leaves_nothing_open(void **state) {
+  subject *s = *state;
+  aon_fault fault = {.call = "begin", .nth = 1, .when = AON_FAULT_AFTER, .kind = AON_TRANSIENT, .for_ever = true};
+  faulty_store(s, &fault, AON_CLASS_TRANSACTION);
+  aon_branch own = branch(1);
+  aon_transaction *transaction;
+  for (int i = 0; i < 3; i++)
+    FAILS(&s->w, aon_store_begin(s->store, &own, AON_MARKER_COMMIT, &transaction, &s->w.error), AON_TRANSIENT, "injected");
+  OK(&s->w, aon_store_commit(s->other, open_with(s, s->other, 1, "a"), &s->w.error));
+  assert_int_equal(fault.faults, 3);
+  close_both(s);
+}
+
+static void faults_until_none_is_left(void **state) { /* how other rooms use it */
+  subject *s = *state;
+  uint64_t nth = 0, faults;
+  do {
+    aon_fault fault = {.nth = ++nth, .kind = AON_UNKNOWN, .when = AON_FAULT_AFTER, .call = "apply"};
+    faulty_store(s, &fault, AON_CLASS_CONDITIONAL);
+    aon_write_state became;
+    for (int i = 0; i < 3; i++) {
+      const char *id = (char[]){(char)('a' + i), 0};
+      aon_result result = apply_one(s, write_of(&items, id, absent, image(&s->w, "{}"), 0), &became);
+      assert_int_equal(result, (uint64_t)i + 1 == nth ? AON_UNKNOWN : AON_OK);
+      assert_non_null(look(&s->w, s->other, &items, id).bson);
+      s->w.error = (aon_error)AON_ERROR_INIT;
+    }
+    faults = fault.faults;
+    close_both(s);
+    aon_memory_free(s->memory);
+    s->memory = NULL;
+  } while (faults);
+  assert_int_equal(nth, 4);
+}
+
+/* ---- assert ---- */
+
+typedef void (*breaking)(subject *s, aon_transaction *open);
+
+static void apply_after_commit(subject *s, aon_transaction *open) {
+  OK(&s->w, aon_store_commit(s->store, open, &s->w.error));
+  aon_write write = write_of(&items, "z", absent, image(&s->w, "{}"), 0);
+  size_t failed;
+  (void)!aon_store_apply(s->store, open, &write, 1, NULL, &failed, NULL);
+}
+
+static void commit_twice(subject *s, aon_transaction *open) {
+  OK(&s->w, aon_store_commit(s->store, open, &s->w.error));
+  (void)!aon_store_commit(s->store, open, NULL);
+}
+
+static void commit_after_failure(subject *s, aon_transaction *open) {
+  aon_write write = write_of(&items, "a", absent, image(&s->w, "{}"), 0);
+  size_t failed;
+  (void)!aon_store_apply(s->store, open, &write, 1, NULL, &failed, NULL);
+  (void)!aon_store_commit(s->store, open, NULL);
+}
+
+static void begin_twice(subject *s, aon_transaction *open) {
+  (void)open;
+  aon_branch own = branch(2);
+  aon_transaction *second;
+  (void)!aon_store_begin(s->store, &own, AON_MARKER_COMMIT, &second, NULL);
+}
+
+static void write_nothing(subject *s, aon_transaction *open) {
+  aon_write write = write_of(&items, "a", absent, absent, 0);
+  size_t failed;
+  (void)!aon_store_apply(s->store, open, &write, 1, NULL, &failed, NULL);
+}
+
+static void resolve_within(subject *s, aon_transaction *open) {
+  (void)open;
+  resolved(s, s->store, 3);
+}
+
+static void close_within(subject *s, aon_transaction *open) {
+  (void)open;
+  aon_store_close(s->store);
+}
+
+static void bad_bulk_id(subject *s, aon_transaction *open) {
+  aon_store_abort(s->store, open);
+  aon_branch own = {.bulk_id = "not a uuid"};
+  (void)!aon_store_begin(s->store, &own, AON_MARKER_COMMIT, &open, NULL);
+}
+
+static void a_batch_in_class_2(subject *s, aon_transaction *open) {
+  aon_store_abort(s->store, open);
+  aon_branch own = branch(1);
+  own.batch = 3;
+  (void)!aon_store_begin(s->store, &own, AON_MARKER_COMMIT, &open, NULL);
+}
+
+static void breaks(subject *s, breaking how, const char *sentence) {
+  int pipes[2];
+  assert_int_equal(pipe(pipes), 0);
+  fflush(NULL);
+  pid_t child = fork();
+  if (!child) {
+    setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+    signal(SIGABRT, SIG_DFL);
+    dup2(pipes[1], 2);
+    how(s, open_with(s, s->store, 1, "a"));
+    _exit(0);
+  }
+  close(pipes[1]);
+  char said[1000] = "";
+  size_t length = 0;
+  ssize_t more;
+  while (length < sizeof said - 1 && (more = read(pipes[0], said + length, sizeof said - 1 - length)) > 0)
+    length += (size_t)more;
+  close(pipes[0]);
+  int status;
+  waitpid(child, &status, 0);
+  if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGABRT || !strstr(said, sentence)) {
+    print_error("wanted “%s”, status %d, got %s\n", sentence, status, said);
+    fail();
+  }
+}
+
+static void breaches_end_the_process(void **state) {
+  subject *s = *state;
+  open_memory(s, AON_CLASS_TRANSACTION);
+  breaks(s, apply_after_commit, "main.apply: it is not in the open transaction");
+  breaks(s, commit_twice, "main.commit: no transaction is open");
+  breaks(s, commit_after_failure, "main.commit: after a failure");
+  breaks(s, begin_twice, "main.begin: a transaction is open already");
+  breaks(s, write_nothing, "neither expects nor wants");
+  breaks(s, resolve_within, "main.resolve: a transaction is open here");
+  breaks(s, close_within, "main.close: a transaction is still open");
+  breaks(s, bad_bulk_id, "no UUID");
+  breaks(s, a_batch_in_class_2, "only class 3 counts batches");
+}
+
+/* ---- the door ---- */
+
+typedef struct steps {
+  aon_env_ops ops;
+  const aon_env_ops *real;
+  char seen[2000];
+} steps;
+
+static steps *counting; /* the environment's own context belongs to the real one */
+
+static void count_step(void *context, const char *what) {
+  (void)context;
+  strcat(strcat(counting->seen, what), " ");
+}
+
+static void announces_every_call(void **state) {
+  subject *s = *state;
+  steps own = {.real = s->w.env->ops};
+  own.ops = *own.real;
+  own.ops.step = count_step;
+  counting = &own;
+  s->w.env->ops = &own.ops;
+  open_memory(s, AON_CLASS_PREPARED);
+  own.seen[0] = 0;
+  const aon_shape *shape;
+  OK(&s->w, aon_store_describe(s->store, &items, &shape, &s->w.error));
+  normal(&s->w, s->store, &items, "a", "{}");
+  look(&s->w, s->store, &items, "a");
+  aon_transaction *transaction = open_with(s, s->store, 1, "a");
+  OK(&s->w, aon_store_flush(s->store, transaction, &s->w.error));
+  OK(&s->w, aon_store_prepare(s->store, transaction, &s->w.error));
+  aon_branch own_branch = branch(1);
+  OK(&s->w, aon_store_commit_prepared(s->store, &own_branch, &s->w.error));
+  OK(&s->w, aon_store_commit(s->store, open_with(s, s->store, 2, "b"), &s->w.error));
+  aon_store_abort(s->store, open_with(s, s->store, 3, "c"));
+  OK(&s->w, aon_store_forget(s->store, 0, &s->w.error));
+  resolved(s, s->store, 1);
+  assert_string_equal(own.seen, "store.main.describe store.main.normalise store.main.read store.main.begin store.main.apply store.main.flush store.main.prepare "
+                                "store.main.commit_prepared store.main.begin store.main.apply store.main.commit store.main.begin store.main.apply "
+                                "store.main.abort store.main.forget store.main.resolve ");
+  s->w.env->ops = own.real;
+}
+
+static void finds_adapters(void **state) {
+  subject *s = *state;
+  assert_ptr_equal(aon_store_adapter_find("sqlite"), &aon_sqlite_adapter);
+  assert_null(aon_store_adapter_find("nosql"));
+  aon_store_adapter old = aon_memory_adapter;
+  old.interface_version = 0;
+  aon_store_config config = {.name = "main"};
+  FAILS(&s->w, aon_store_open(s->w.env, &old, &config, &s->store, &s->w.error), AON_USAGE, "interface_version");
+  FAILS(&s->w, aon_store_open(s->w.env, &aon_memory_adapter, &config, &s->store, &s->w.error), AON_USAGE, "no_options");
+  config.name = "";
+  FAILS(&s->w, aon_store_open(s->w.env, &aon_memory_adapter, &config, &s->store, &s->w.error), AON_USAGE, "bad_name");
+}
+
+static void reads_have_a_limit(void **state) {
+  subject *s = *state;
+  open_memory(s, AON_CLASS_TRANSACTION);
+  size_t count = AON_STORE_READ_LIMIT + 1;
+  aon_text *ids = calloc(count, sizeof *ids);
+  aon_image *images = calloc(count, sizeof *images);
+  FAILS(&s->w, aon_store_read(s->store, &items, ids, count, &s->w.arena, images, &s->w.error), AON_USAGE, "too_many");
+  for (size_t i = 0; i < count; i++)
+    ids[i] = text("a");
+  OK(&s->w, aon_store_read(s->store, &items, ids, count - 1, &s->w.arena, images, &s->w.error));
+  free(ids);
+  free(images);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      TEST(a_lost_reply_was_applied), TEST(a_late_write_matches_what_was_restored), TEST(a_late_write_misses_a_voided_stamp), TEST(a_late_commit_is_fenced),
+      TEST(an_open_commit_keeps_its_secret), TEST(row_locks_keep_others_out), TEST(prepare_has_slots), TEST(a_version_never_comes_again),
+      TEST(class_5_can_lose_a_foreign_write), TEST(limits_and_types), TEST(effects_are_done_and_undone), TEST(effects_without_undo_wait),
+      TEST(traces_every_call), TEST(a_fault_says_the_truth), TEST(a_failing_begin_leaves_nothing_open), TEST(faults_until_none_is_left),
+      TEST(breaches_end_the_process), TEST(announces_every_call), TEST(finds_adapters), TEST(reads_have_a_limit)};
+  return cmocka_run_group_tests_name("stores and decorators", tests, NULL, NULL);
+}
