@@ -44,7 +44,14 @@ local function weekdays_between(weekday, first, last)
   return up_to(last) - up_to(first - 1)
 end
 
+local CYCLE = 146097 -- days of 400 years, after which the calendar repeats itself
+
+
 local function monthly_between(days, first, last)
+  local cycles = (last - first + 1) // CYCLE
+  if cycles > 0 and last - first + 1 > CYCLE then
+    return cycles * monthly_between(days, first, first + CYCLE - 1) + monthly_between(days, first + cycles * CYCLE, last)
+  end
   local count = 0
   local year, month = year_and_month(first)
   while true do
@@ -79,17 +86,16 @@ local function occurrences(schedule, first, last)
   return count
 end
 
--- Ranges of days off as sorted numbers, none overlapping another, cut to first..last.
-local function free_ranges(lists, first, last)
-  local ranges = {}
-  for _, list in ipairs(lists) do
-    for _, entry in ipairs(list) do
-      local from, to = math.max(number_of(entry.startDate), first), math.min(number_of(entry.endDate), last)
-      if from <= to then ranges[#ranges + 1] = {from, to} end
+-- Days off as ranges of numbers, sorted, none overlapping another, cut to first..last. Dates compare as text, so that only those inside
+-- are counted out.
+local function ranges_of(list, first_date, last_date)
+  local first, last, ranges, joined = number_of(first_date), number_of(last_date), {}, {}
+  for _, entry in ipairs(list) do
+    if entry.startDate <= last_date and entry.endDate >= first_date then
+      ranges[#ranges + 1] = {math.max(number_of(entry.startDate), first), math.min(number_of(entry.endDate), last)}
     end
   end
   table.sort(ranges, function(a, b) return a[1] < b[1] end)
-  local joined = {}
   for _, range in ipairs(ranges) do
     local open = joined[#joined]
     if open and range[1] <= open[2] then
@@ -101,16 +107,27 @@ local function free_ranges(lists, first, last)
   return joined
 end
 
+-- Occurrences in first..last on days that are in none of the ranges.
+local function occurrences_beside(schedule, first, last, ranges)
+  local count = occurrences(schedule, first, last)
+  for _, range in ipairs(ranges) do
+    if range[1] <= last and range[2] >= first then
+      count = count - occurrences(schedule, math.max(range[1], first), math.min(range[2], last))
+    end
+  end
+  return count
+end
+
+-- The organization's days off are taken out once for all sites; of a site's own only what is left of them.
 local function total_of(schedule, out)
-  local first = number_of(schedule.startDate)
-  local last = first
-  if schedule.type ~= "once" then last = number_of(schedule.endDate) end
-  local every, total = occurrences(schedule, first, last), 0
-  local everywhere = out.list("firestore:organization-offdays")
+  local first_date, last_date = schedule.startDate, schedule.type == "once" and schedule.startDate or schedule.endDate
+  local everywhere = ranges_of(out.list("firestore:organization-offdays"), first_date, last_date)
+  local of_a_site = occurrences_beside(schedule, number_of(first_date), number_of(last_date), everywhere)
+  local total = 0
   for _, site in ipairs(schedule.siteIDs or {}) do
-    total = total + every
-    for _, range in ipairs(free_ranges({everywhere, out.list("siteoffdays", site)}, first, last)) do
-      total = total - occurrences(schedule, range[1], range[2])
+    total = total + of_a_site
+    for _, range in ipairs(ranges_of(out.list("siteoffdays", site), first_date, last_date)) do
+      total = total - occurrences_beside(schedule, range[1], range[2], everywhere)
     end
   end
   return total

@@ -535,7 +535,7 @@ static aon_result collect_batches(aon_collector *c, aon_error *error) {
     unload(c);
     if (!result && input->tick)
       result = input->tick(input->tick_context, c->job->rows_done += c->row_count, error);
-    if (result || c->row_count < AON_JOB_BATCH)
+    if (result || !c->row_count)
       return result;
     after = c->rows[c->row_count - 1].row.number;
   }

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #define AON_JOB_BATCH 500 /* rows, or documents, read from a store at a time */
+#define AON_JOB_BATCH_BYTES ((size_t)8 << 20) /* of rows as they are staged: a batch of long cells has fewer rows */
 #define AON_JOB_TICK_ROWS 1000
 
 enum { /* flags of a row */
@@ -76,7 +77,7 @@ typedef struct aon_collector aon_collector;
 /* ---- stage.c ---- */
 aon_result aon_stage_open(aon_pack_job *job, aon_error *error) AON_MUST_USE;
 aon_result aon_stage_forget_validation(aon_pack_job *job, aon_error *error) AON_MUST_USE;
-/* Up to AON_JOB_BATCH rows of a sheet after a row number, into the arena. */
+/* The next rows of a sheet after a row number, into the arena: at most AON_JOB_BATCH, none when there are no more. */
 aon_result aon_stage_rows(aon_pack_job *job, const aon_schema_sheet *sheet, uint32_t after, aon_arena *arena, aon_job_row *rows, size_t *ret_count,
                           aon_error *error) AON_MUST_USE;
 /* Runs a statement of the cache with parameters by letters: i int64_t, t aon_text, b bytes (const void *, size_t), n NULL. No rows. */

@@ -174,7 +174,9 @@ static aon_result fault(sheet_reader *r, row_parse *row, const aon_schema_column
 
 static aon_result duplicate(sheet_reader *r, row_parse *row, const aon_schema_column *column, int64_t first, const char *shown, aon_error *error) {
   const char *place = aon_cell_name(r->job, r->sheet, column, aon_key_row(first), &r->job->row_arena);
-  const char *sentence = aon_arena_format(&r->job->row_arena, "“%.200s” stands in %s already. %s", shown ? shown : "", place ? place : "",
+  bool secret = column->field.sensitive || !shown;
+  const char *sentence = aon_arena_format(&r->job->row_arena, "%s%.200s%s stands in %s already. %s", secret ? "The value" : "“", secret ? "" : shown,
+                                          secret ? "" : "”", place ? place : "",
                                           column->id ? "Each id may stand in a sheet once." : "Each value may stand in this column once; change one of the two.");
   if (!place || !sentence)
     return aon_fail_memory(error);

@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#define SHARED_BATCH 100 /* fewer than rows: each may hold thousands of members */
+
 /* The document's id; it is noted at its first touch, which gives it its place. */
 static aon_result touch(aon_pack_job *job, const aon_schema_collection *collection, aon_text own, const aon_schema_sheet *sheet, aon_buffer *id,
                         aon_error *error) {
@@ -227,7 +229,7 @@ static aon_result load(emission *e, int64_t *after, aon_error *error) {
   aon_result result = aon_stage_query(e->job, &statement, error,
                                       "select touched, coll, id, own, sheet, properties from shared where touched > ?1 order by touched", "i", *after);
   e->count = 0;
-  while (!result && e->count < AON_JOB_BATCH && !(result = aon_sqlite_step(e->job->stage, statement, error))) {
+  while (!result && e->count < SHARED_BATCH && !(result = aon_sqlite_step(e->job->stage, statement, error))) {
     *after = sqlite3_column_int64(statement, 0);
     shared_document *d = &e->documents[e->count];
     *d = (shared_document){.collection = of_step(e, sqlite3_column_int64(statement, 1))};
@@ -248,9 +250,9 @@ static aon_result load(emission *e, int64_t *after, aon_error *error) {
 }
 
 static aon_result read_before(emission *e, const aon_schema_collection *collection, aon_error *error) {
-  aon_text ids[AON_JOB_BATCH];
-  aon_image images[AON_JOB_BATCH];
-  size_t at[AON_JOB_BATCH], count = 0;
+  aon_text ids[SHARED_BATCH];
+  aon_image images[SHARED_BATCH];
+  size_t at[SHARED_BATCH], count = 0;
   for (size_t i = 0; i < e->count; i++)
     if (e->documents[i].collection == collection) {
       at[count] = i;
@@ -444,13 +446,13 @@ static aon_result emit_batches(emission *e, aon_error *error) {
       result = read_before(e, e->step->collections[i], error);
     for (size_t i = 0; i < e->count && !result; i++)
       result = emit(e, &e->documents[i], error);
-    if (result || e->count < AON_JOB_BATCH)
+    if (result || e->count < SHARED_BATCH)
       return result;
   }
 }
 
 aon_result aon_shared_emit(aon_pack_job *job, const aon_schema_step *step, const aon_plan_sink *sink, uint64_t *ret_entries, aon_error *error) {
-  emission e = {.job = job, .step = step, .sink = sink, .documents = aon_bson_array(AON_JOB_BATCH, sizeof(shared_document))};
+  emission e = {.job = job, .step = step, .sink = sink, .documents = aon_bson_array(SHARED_BATCH, sizeof(shared_document))};
   if (!e.documents)
     return aon_fail_memory(error);
   aon_result result = emit_batches(&e, error);

@@ -152,7 +152,7 @@ aon_result aon_stage_rows(aon_pack_job *job, const aon_schema_sheet *sheet, uint
                                       " where key > ?1 and key <= ?2 order by key limit ?3",
                                       "iii", aon_row_key(sheet, after), aon_row_key(sheet, UINT32_MAX), (int64_t)AON_JOB_BATCH);
   size_t count = 0;
-  while (!result && !(result = aon_sqlite_step(job->stage, statement, error))) {
+  while (!result && (!count || arena->used_bytes < AON_JOB_BATCH_BYTES) && !(result = aon_sqlite_step(job->stage, statement, error))) {
     result = row_from(statement, sheet, arena, &rows[count], error);
     if (!result)
       count++;

@@ -295,11 +295,7 @@ static aon_result resolve_one(pass *p, const aon_schema_reference *reference, ao
   if (how == FOUND_TWICE)
     return note(&r->twice, name, error);
   r->hidden |= how == FOUND_HIDDEN;
-  bool known = false;
-  for (size_t i = 0; i < r->count && r->count < 64; i++)
-    known |= aon_text_same(r->ids[i], id);
-  if (!known)
-    r->ids[r->count++] = id;
+  r->ids[r->count++] = id;
   return AON_OK;
 }
 
@@ -390,11 +386,12 @@ static aon_result taken(pass *p, aon_job_row *row, const aon_schema_column *colu
     return result;
   aon_buffer sentence AON_BUFFER_CLEANUP = {0};
   const char *value = shown(p, row, column);
-  if (ours)
-    result = aon_buffer_format(&sentence, error, "“%.200s” is taken by the one with the id %.*s. Change it, or put that id into this row to change that one.",
-                               value ? value : "", (int)holder.length, holder.data);
-  else
-    result = aon_buffer_format(&sentence, error, "“%.200s” is taken. Choose another one.", value ? value : "");
+  result = aon_buffer_format(&sentence, error, "%s%.200s%s is taken", value ? "“" : "The value", value ? value : "", value ? "”" : "");
+  if (!result && ours)
+    result = aon_buffer_format(&sentence, error, " by the one with the id %.*s. Change it, or put that id into this row to change that one.",
+                               (int)holder.length, holder.data);
+  else if (!result)
+    result = aon_buffer_format(&sentence, error, ". Choose another one.");
   return result ? result : tell(p, row, column, "duplicate", sentence.data, error);
 }
 
@@ -644,7 +641,7 @@ static aon_result validate_batches(pass *p, aon_error *error) {
       result = validate_row(p, &p->rows[i], error);
     if (!result && p->job->input->tick)
       result = p->job->input->tick(p->job->input->tick_context, p->job->rows_done += p->count, error);
-    if (result || p->count < AON_JOB_BATCH)
+    if (result || !p->count)
       return result;
     after = p->rows[p->count - 1].number;
   }

@@ -172,7 +172,7 @@ static aon_result sink_group(void *context, const char *name, aon_error *error) 
   return AON_OK;
 }
 
-static void forget_results(harness *h) {
+static void forget_operations(harness *h) {
   for (size_t i = 0; i < h->operation_count; i++) {
     noted *o = &h->operations[i];
     free(o->collection);
@@ -187,6 +187,10 @@ static void forget_results(harness *h) {
   for (size_t i = 0; i < h->group_count; i++)
     free(h->groups[i]);
   h->operation_count = h->claim_count = h->group_count = h->reads = h->scans = 0;
+}
+
+static void forget_results(harness *h) {
+  forget_operations(h);
   aon_problems_release(&h->problems);
   aon_counts_release(&h->counts);
   h->problems = (aon_problems){0};
@@ -225,9 +229,15 @@ static aon_result run(harness *h, aon_workbook *workbook, const char *path, cons
   aon_result result = aon_pack_job_open(h->pack, &input, &job, error);
   if (result)
     return result;
-  result = aon_pack_job_validate(job, error);
-  if (!result && !h->problems.error_count)
-    result = aon_pack_job_collect(job, &sink, &h->counts, error);
+  for (int times = h->again ? 2 : 1; times && !result; times--) {
+    result = aon_pack_job_validate(job, error);
+    if (!result && !h->problems.error_count)
+      result = aon_pack_job_collect(job, &sink, &h->counts, error);
+    if (times == 1)
+      break;
+    forget_operations(h);
+    aon_problems_clear(&h->problems);
+  }
   aon_pack_job_close(job);
   return result;
 }

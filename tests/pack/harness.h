@@ -37,6 +37,7 @@ typedef struct harness {
   aon_counts counts;
   char folder[64]; /* of the sheets being written */
   int uploads;
+  bool again; /* validate and collect a second time, as when documents were taken meanwhile; the second outcome counts */
 } harness;
 
 void harness_open(harness *h, const char *pack);

@@ -216,6 +216,8 @@ static void test_totals_follow_the_calendar(void **state) {
   assert_string_equal(total_of(h, "monthly", "\"31,last\"", "2027-01-01", "2027-12-31"), "12");
   assert_string_equal(total_of(h, "monthly", "29", "2000-01-01", "2100-12-31"), "1136");
   assert_at(h, "sitescheduleindexes", "x1", "/days", "[29]");
+  assert_string_equal(total_of(h, "monthly", "\"31,last,1\"", "1900-01-01", "9999-12-31"), "194400");
+  assert_string_equal(total_of(h, "monthly", "31", "2000-01-01", "2399-12-31"), "2800");
   assert_at(h, "schedulestatistics", "x1", "/completed", "0");
 }
 
@@ -233,6 +235,20 @@ static void test_days_off_are_taken_out_once(void **state) {
   assert_counts(h, "schedules", 0, 1, 0);
   assert_counts(h, "nonOpsDays", 1, 0, 1);
   assert_at(h, "siteoffdays", "org1:s1", "/days/0/name", "\"B\"");
+}
+
+static void test_days_off_in_months_and_weeks(void **state) {
+  harness *h = *state;
+  harness_sheet(h, "Sites", "Site ID,Name\ns1,Porto\n");
+  harness_sheet(h, "Schedules",
+                SCHEDULES "m,M,monthly,\"1,15,last\",2027-01-01,2027-03-31,08:00,09:00,Porto,\nw,W,weekly,mon,2027-01-01,2027-01-31,08:00,09:00,Porto,\n"
+                          "o,O,once,,2027-01-15,,08:00,09:00,Porto,\n");
+  harness_sheet(h, "Non-Ops Days", DAYS "organization,,2027-01-14,2027-02-01,A\nsite,Porto,2027-01-10,2027-01-20,B\nsite,Porto,2027-02-28,2027-03-01,C\n"
+                                        "site,Porto,2026-01-01,2026-12-31,D\n");
+  accepted(h, harness_upload(h));
+  assert_at(h, "schedulestatistics", "m", "/total", "4"); /* of 9: without Jan 15, 31, Feb 1, Feb 28, Mar 1 */
+  assert_at(h, "schedulestatistics", "w", "/total", "1"); /* Mondays 4, 11, 18, 25: only the 4th */
+  assert_at(h, "schedulestatistics", "o", "/total", "0");
 }
 
 static void test_completed_and_missed_stay(void **state) {
@@ -342,6 +358,28 @@ static void test_empty_rows_are_skipped_and_text_is_trimmed(void **state) {
   accepted(h, upload(h, "Products", "Name,Category\n , \n\xc2\xa0 Milk \t,\n"));
   assert_counts(h, "products", 1, 0, 0);
   assert_non_null(harness_find(h, "products", "name", "Milk"));
+}
+
+/* More than one batch, by rows and by bytes; lists of many entries. */
+static void test_long_cells(void **state) {
+  harness *h = *state;
+  aon_buffer sites = {0}, users = {0}, list = {0};
+  assert_int_equal(aon_buffer_text(&sites, "Site ID,Name\n", NULL), AON_OK);
+  for (int i = 0; i < 600; i++) {
+    assert_int_equal(aon_buffer_format(&sites, NULL, "s%d,A site with a name that is not short %d\n", i, i), AON_OK);
+    assert_int_equal(aon_buffer_format(&list, NULL, "%sA site with a name that is not short %d", i ? ";" : "", i), AON_OK);
+  }
+  assert_int_equal(aon_buffer_text(&users, USERS, NULL), AON_OK);
+  for (int i = 0; i < 200; i++)
+    assert_int_equal(aon_buffer_format(&users, NULL, "u%d,U,u%d@example.com,,staff,,\"%s\",,,,\n", i, i, list.data), AON_OK);
+  harness_sheet(h, "Sites", sites.data);
+  accepted(h, upload(h, "Users", users.data));
+  assert_int_equal(harness_documents(h, "users"), 200);
+  assert_at(h, "users", "u199", "/siteIDs/599", "\"s599\"");
+  assert_at(h, "siteindexes", "s0", "/userIDs/199", "\"u199\"");
+  aon_buffer_release(&sites);
+  aon_buffer_release(&users);
+  aon_buffer_release(&list);
 }
 
 static void test_counts_name_the_sheets_that_are_there(void **state) {
@@ -564,6 +602,22 @@ static void test_shared_mistakes(void **state) {
       fail_msg("%s %s is missing", places[i][0], places[i][1]);
 }
 
+static void test_shared_again(void **state) {
+  harness *h = *state;
+  char path[4096];
+  h->again = true;
+  shared_file(path, "mistakes.xlsx");
+  assert_int_equal(harness_upload_file(h, path), 17);
+  shared_file(path, "with-ids.xlsx");
+  accepted(h, harness_upload_file(h, path));
+  assert_int_equal(h->operation_count, 236);
+  assert_counts(h, "users", 40, 0, 0);
+  assert_counts(h, "nonOpsDays", 9, 0, 0);
+  accepted(h, harness_upload_file(h, path));
+  assert_int_equal(h->operation_count, 0);
+  assert_true(harness_warning(h, "Users!M2", "ignored"));
+}
+
 static void test_shared_with_ids(void **state) {
   harness *h = *state;
   char path[4096];
@@ -608,6 +662,7 @@ int main(void) {
       CASE(test_questionnaires_and_their_copies),
       CASE(test_totals_follow_the_calendar),
       CASE(test_days_off_are_taken_out_once),
+      CASE(test_days_off_in_months_and_weeks),
       CASE(test_completed_and_missed_stay),
       CASE(test_sku_schedules_come_and_go),
       CASE(test_schedule_rules),
@@ -619,6 +674,7 @@ int main(void) {
       CASE(test_doubled_sheets_and_columns),
       CASE(test_a_missing_column_is_one_error_and_none_for_updates),
       CASE(test_empty_rows_are_skipped_and_text_is_trimmed),
+      CASE(test_long_cells),
       CASE(test_counts_name_the_sheets_that_are_there),
       CASE(test_doubles_in_a_sheet),
       CASE(test_values_of_the_store_are_taken_unless_renamed),
@@ -635,7 +691,7 @@ int main(void) {
       CASE(test_claims),
       CASE(test_reading_is_batched),
   };
-  const struct CMUnitTest shared_tests[] = {CASE(test_shared_mistakes), CASE(test_shared_with_ids), CASE(test_shared_full_twice)};
+  const struct CMUnitTest shared_tests[] = {CASE(test_shared_mistakes), CASE(test_shared_again), CASE(test_shared_with_ids), CASE(test_shared_full_twice)};
   int failed = cmocka_run_group_tests_name("pack job", tests, NULL, NULL);
   shared_file(path, "full.xlsx");
   if (access(path, R_OK)) {
