@@ -87,7 +87,7 @@ aon_result aon_journal_list(aon_journal *, const aon_bulk_filter *, aon_bulk_eac
 
 /* One conditional write: state from -> to. Fields of change that are set are written with it. Arrows into executing and to a
  * terminal state raise the generation of the bulk operation's stores in the same write; a terminal arrow frees its locks and
- * its lease. A lost reply is read back before the function returns. */
+ * its lease, any other arrow renews its worker's lease. A lost reply is read back before the function returns. */
 typedef struct aon_bulk_change {
   const char *stores, *summary, *failure; /* NULL: as it is */
   const int64_t *operations, *hold_until_ms, *images_until_ms, *progress;

@@ -102,8 +102,10 @@ static void scratch_shrink(aon_buffer *buffer) {
 static void after(aon_ledger *ledger, aon_result result) {
   if (result) { /* what a rollback made untrue */
     aon_ledger_names_drop(&ledger->written);
-    ledger->piece.number = 0;
+    if (ledger->chain_noted)
+      aon_ledger_chain_drop(ledger);
   }
+  ledger->chain_noted = false;
   scratch_shrink(&ledger->writer.operations);
   scratch_shrink(&ledger->writer.images);
   scratch_shrink(&ledger->sealed);

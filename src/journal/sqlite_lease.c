@@ -56,6 +56,10 @@ aon_result aon_ledger_generation(void *state, const char *store, int64_t *ret_ge
 
 /* ---- arrows ---- */
 
+static aon_result renew_row(aon_ledger *ledger, int64_t number, int64_t now, aon_error *error) {
+  return aon_ledger_run(ledger, "update bulk set lease_until_ms = ? where number = ? and worker_boot <> ''", error, "ii", now + ledger->lease_ms, number);
+}
+
 static aon_result change_row(aon_ledger *ledger, int64_t number, const move_call *call, aon_error *error) {
   static const aon_bulk_change nothing;
   const aon_bulk_change *change = call->change ? call->change : &nothing;
@@ -68,6 +72,8 @@ static aon_result change_row(aon_ledger *ledger, int64_t number, const move_call
                                      " attempt = coalesce(?, attempt) where number = ?",
                                      error, "itttpppppi", now, change->stores, change->summary, change->failure, change->operations, change->progress,
                                      change->hold_until_ms, change->images_until_ms, change->attempt ? &attempt : NULL, number);
+  if (!result && call->arrow && !ends && !change->free_lease)
+    result = renew_row(ledger, number, now, error);
   if (!result && (ends || change->free_lease))
     result = aon_ledger_run(ledger, "update bulk set lease_until_ms = 0, worker_boot = '', worker_pid = 0, worker_ticks = 0 where number = ?", error,
                             "i", number);
@@ -87,8 +93,8 @@ static aon_result move_work(aon_ledger *ledger, void *arguments, aon_error *erro
   aon_result result = aon_ledger_fence(ledger, call->id, call->epoch, &head, error);
   if (result)
     return result;
-  if (call->arrow && head.state == call->to)
-    return AON_OK; /* its reply was lost, or it came twice */
+  if (call->arrow && head.state == call->to) /* its reply was lost, or it came twice */
+    return aon_state_terminal(call->to) ? AON_OK : renew_row(ledger, head.number, aon_now_ms(ledger->env), error);
   if (call->arrow && head.state != call->from)
     return aon_fail(error, AON_USAGE, "wrong_state", "Bulk operation %s is %s, not %s; it can't become %s.", call->id, aon_state_name(head.state),
                     aon_state_name(call->from), aon_state_name(call->to));
@@ -181,9 +187,9 @@ static aon_result renew_work(aon_ledger *ledger, void *arguments, aon_error *err
   aon_result result = aon_ledger_fence(ledger, call->id, call->epoch, &head, error);
   if (result)
     return result;
-  call->until_ms = aon_now_ms(ledger->env) + ledger->lease_ms;
-  int64_t cancel = 0;
-  result = aon_ledger_run(ledger, "update bulk set lease_until_ms = ? where number = ? and worker_boot <> ''", error, "ii", call->until_ms, head.number);
+  int64_t cancel = 0, now = aon_now_ms(ledger->env);
+  call->until_ms = now + ledger->lease_ms;
+  result = renew_row(ledger, head.number, now, error);
   if (!result && aon_ledger_changes(ledger) == 0)
     return aon_fail(error, AON_FENCED, "lease_free", "Bulk operation %s has no worker any more; there is no lease to renew.", call->id);
   if (!result)

@@ -15,6 +15,7 @@
 #define AON_JOURNAL_SQLITE_LEDGER_H
 
 #include "journal/backend.h"
+#include "journal/chain.h"
 #include "journal/cipher.h"
 #include "journal/filter.h"
 #include "journal/reserve.h"
@@ -30,11 +31,15 @@
 #define AON_LEDGER_LOCK_LEASE_MS 300000 /* of named locks whose holder names none */
 #define AON_LEDGER_WAIT_MS 2000         /* how long a writer that found a named lock taken goes before later readers */
 
-typedef struct aon_piece { /* one segment's operations without images, decoded */
-  int64_t number;          /* of its row; 0: none */
+typedef struct aon_piece { /* one segment, decoded; kept for the next call that wants the same one */
+  unsigned owners;
+  int64_t number; /* of its row */
+  aon_dictionary *dictionary;
   aon_arena arena;
   aon_operation *operations;
+  int64_t first;
   uint32_t count;
+  bool cleared;
 } aon_piece;
 
 typedef struct aon_names { /* the dictionary of one bulk operation, as last read or written */
@@ -54,10 +59,14 @@ typedef struct aon_ledger {
   aon_names written, read;
   aon_segment_writer writer;
   aon_buffer sealed, run;
-  aon_piece piece;
-  aon_filter filter;    /* hashes of all exclusive and shared locks up to … */
-  int64_t filter_last;  /* … this row of lock_runs, always a committed one */
-  char filter_bulk[40]; /* whose own locks are all in it, as long as only this handle logs; "": nobody's */
+  aon_piece *heads, *whole; /* the last ones looked into: without and with images; NULL: none */
+  aon_filter filter;        /* hashes of all exclusive and shared locks up to … */
+  int64_t filter_last;      /* … this row of lock_runs, always a committed one */
+  aon_chain chain;          /* documents of the bulk operation whose chains were last asked for … */
+  int64_t chain_bulk;       /* … number of its row, 0: none … */
+  char chain_id[40];        /* … its id … */
+  int64_t chain_end;        /* … up to this sequence, where the table was full; INT64_MAX: all of them */
+  bool chain_noted;         /* by the transaction that is open */
 } aon_ledger;
 
 /* ---- statements ---- */
@@ -148,6 +157,15 @@ aon_result aon_ledger_run_keep(aon_ledger *ledger, int64_t bulk, int64_t first, 
 /* The operation at an offset of the segment of bulk that begins with first, without images; NULL: there is none. */
 aon_result aon_ledger_peek(aon_ledger *ledger, int64_t bulk, int64_t first, uint32_t offset, const aon_operation **ret_operation,
                            aon_error *error) AON_MUST_USE;
+/* The piece that holds a sequence, borrowed until the next call of the ledger; AON_END: there is none. */
+aon_result aon_ledger_piece(aon_ledger *ledger, int64_t bulk, int64_t sequence, bool images, aon_piece **ret_piece, aon_error *error) AON_MUST_USE;
+aon_piece *aon_piece_share(aon_piece *piece);
+void aon_piece_release(aon_piece *piece); /* one owner less; NULL is fine */
+void aon_ledger_pieces_drop(aon_ledger *ledger);
+/* Notes the locks of a segment that is being written; aon_ledger_chain_drop takes all back. */
+void aon_ledger_chain_note(aon_ledger *ledger, int64_t bulk, int64_t first, const aon_ledger_entry *entries, size_t count, uint32_t from,
+                           uint32_t operations);
+void aon_ledger_chain_drop(aon_ledger *ledger);
 bool aon_ledger_same_document(const aon_operation *operation, const char *store, const char *collection, aon_text document);
 /* The bulk operation in the way of a lock of that kind on a document; *ret_bulk 0: none. */
 aon_result aon_ledger_holder_of(aon_ledger *ledger, const char *store, const char *collection, aon_text document, bool shared,

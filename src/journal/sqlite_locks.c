@@ -1,11 +1,9 @@
-/* Locks of documents in the ledger, kept beside the log as sorted runs of hashes, and what is found through them: who else
- * holds a document, and the last operation on a document in a log (chains).
+/* Locks of documents in the ledger, kept beside the log as sorted runs of hashes, and who else holds one of a call's.
  *
  * Invariants: a hash alone never locks an operation's document: the entry behind it is decoded and compared (a claim has
  * nothing but its hash); the filter holds every hash of every run, so its no is final; runs are only appended, and taken away
  * when their bulk operation holds nothing any more. */
 #include <endian.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "journal/sqlite_ledger.h"
@@ -68,7 +66,6 @@ aon_result aon_ledger_run_keep(aon_ledger *ledger, int64_t bulk, int64_t first, 
     hashes += 8;
     offsets += 4;
   }
-  ledger->filter_bulk[0] = 0;
   return aon_ledger_run(ledger, "insert into lock_runs (bulk, first, shared, count, hashes) values (?, ?, ?, ?, ?)", error, "iiiib", bulk, first,
                         (int64_t)shared, (int64_t)kept, out->data, kept * AON_LEDGER_RUN_ENTRY);
 }
@@ -105,40 +102,6 @@ aon_result aon_ledger_filter(aon_ledger *ledger, aon_error *error) {
       ledger->filter_last = sqlite3_column_int64(statement, 0);
   }
   return result == AON_END ? AON_OK : result;
-}
-
-/* ---- entries behind hashes ---- */
-
-bool aon_ledger_same_document(const aon_operation *operation, const char *store, const char *collection, aon_text document) {
-  return operation->id.length == document.length && !memcmp(operation->id.data, document.data, document.length) &&
-         !strcmp(operation->collection->name, collection) && !strcmp(operation->collection->store, store);
-}
-
-aon_result aon_ledger_peek(aon_ledger *ledger, int64_t bulk, int64_t first, uint32_t offset, const aon_operation **ret_operation,
-                           aon_error *error) {
-  aon_piece *piece = &ledger->piece;
-  aon_ledger_segment segment;
-  *ret_operation = NULL;
-  aon_result result = aon_ledger_segment_find(ledger, bulk, first, &segment, error);
-  if (result)
-    return result == AON_END ? AON_OK : result;
-  if (piece->number != segment.number) {
-    char id[37];
-    aon_names *names = ledger->written.bulk == bulk ? &ledger->written : &ledger->read;
-    piece->number = 0;
-    aon_arena_reset(&piece->arena);
-    result = aon_ledger_names(ledger, names, bulk, error);
-    if (!result)
-      result = aon_ledger_id_of(ledger, bulk, id, error);
-    if (!result)
-      result = aon_ledger_segment_read(ledger, id, names->dictionary, &segment, false, &piece->arena, &piece->operations, NULL, error);
-    if (result)
-      return result;
-    piece->number = segment.number;
-    piece->count = segment.count;
-  }
-  *ret_operation = offset < piece->count ? &piece->operations[offset] : NULL;
-  return AON_OK;
 }
 
 /* ---- collisions ---- */
@@ -316,91 +279,4 @@ aon_result aon_ledger_collide(aon_ledger *ledger, const char *id, const aon_ledg
     return result;
   *ret_hit = (aon_ledger_hit){0};
   return search.found ? describe(&search, id, ret_hit, error) : AON_OK;
-}
-
-/* ---- chains ---- */
-
-typedef struct sought {
-  uint64_t hash;
-  aon_last_query *query;
-} sought;
-
-static int sought_order(const void *a, const void *b) {
-  const sought *left = a, *right = b;
-  return left->hash < right->hash ? -1 : left->hash > right->hash;
-}
-
-/* The last operation of one run on the document. */
-static aon_result last_in(aon_ledger *ledger, int64_t bulk, int64_t first, const aon_ledger_locks_run *from, size_t index, sought *one, aon_error *error) {
-  size_t end = index;
-  while (end < from->count && aon_ledger_run_hash(from, end) == one->hash)
-    end++;
-  while (end-- > index) { /* offsets ascend within a hash */
-    const aon_operation *operation;
-    uint32_t at = aon_ledger_run_at(from, end);
-    if (at == AON_LEDGER_CLAIM)
-      continue;
-    aon_result result = aon_ledger_peek(ledger, bulk, first, at, &operation, error);
-    if (result)
-      return result;
-    const aon_collection *collection = one->query->collection;
-    if (operation && aon_ledger_same_document(operation, collection->store, collection->name, one->query->document)) {
-      one->query->sequence = operation->sequence;
-      return AON_OK;
-    }
-  }
-  return AON_OK;
-}
-
-static aon_result search_run(aon_ledger *ledger, int64_t bulk, sqlite3_stmt *statement, sought *wanted, size_t *count, aon_error *error) {
-  aon_ledger_locks_run found;
-  int64_t first = sqlite3_column_int64(statement, 0);
-  aon_result result = aon_ledger_run_of(statement, 1, &found, error);
-  size_t left = 0, from = 0;
-  for (size_t i = 0; i < *count; i++) {
-    if (!result) {
-      from = aon_ledger_run_seek(&found, from, wanted[i].hash);
-      if (from < found.count && aon_ledger_run_hash(&found, from) == wanted[i].hash)
-        result = last_in(ledger, bulk, first, &found, from, &wanted[i], error);
-    }
-    if (wanted[i].query->sequence == AON_NO_OPERATION)
-      wanted[left++] = wanted[i];
-  }
-  *count = left;
-  return result;
-}
-
-/* Newest run first: a document found there needs no older one. */
-static aon_result search_log(aon_ledger *ledger, const char *id, sought *wanted, size_t count, aon_error *error) {
-  aon_ledger_head head;
-  aon_result result = aon_ledger_head_of(ledger, id, &head, error);
-  AON_SQLITE_DONE sqlite3_stmt *statement = NULL;
-  if (!result)
-    result = aon_ledger_query(ledger, "select first, hashes from lock_runs where bulk = ? and shared = 0 order by first desc, number desc", &statement,
-                              error, "i", head.number);
-  while (!result && count && !(result = aon_sqlite_step(ledger->database, statement, error)))
-    result = search_run(ledger, head.number, statement, wanted, &count, error);
-  return result == AON_END ? AON_OK : result;
-}
-
-aon_result aon_ledger_last_of(void *state, const char *id, aon_last_query *queries, size_t count, aon_error *error) {
-  aon_ledger *ledger = state;
-  aon_result result = AON_OK;
-  if (!ledger->filter.words || strcmp(ledger->filter_bulk, id)) {
-    result = aon_ledger_filter(ledger, error);
-    snprintf(ledger->filter_bulk, sizeof ledger->filter_bulk, "%s", result ? "" : id);
-  }
-  AON_BUFFER_CLEANUP aon_buffer maybe = {0};
-  for (size_t i = 0; !result && i < count; i++) {
-    sought one = {.hash = queries[i].hash, .query = &queries[i]};
-    queries[i].sequence = AON_NO_OPERATION;
-    if (aon_filter_maybe(&ledger->filter, one.hash))
-      result = aon_buffer_append(&maybe, &one, sizeof one, error);
-  }
-  if (result || maybe.length == 0)
-    return result;
-  sought *wanted = (sought *)(void *)maybe.data;
-  size_t wanted_count = maybe.length / sizeof *wanted;
-  qsort(wanted, wanted_count, sizeof *wanted, sought_order);
-  return search_log(ledger, id, wanted, wanted_count, error);
 }

@@ -108,6 +108,8 @@ static aon_result keep_locks(aon_ledger *ledger, const log_call *call, int64_t b
                                           false, error);
   if (!result && claims && call->claim_count)
     result = aon_ledger_run_keep(ledger, bulk, first, call->entries, call->entry_count, 0, 0, true, true, error);
+  if (!result)
+    aon_ledger_chain_note(ledger, bulk, first, call->entries, call->entry_count, (uint32_t)from, (uint32_t)(end - from));
   return result;
 }
 
@@ -244,9 +246,9 @@ aon_result aon_ledger_discard(void *state, const char *id, int64_t epoch, aon_er
   aon_result result = aon_ledger_write(ledger, false, discard_work, &call, error);
   if (!result) {
     aon_ledger_names_drop(&ledger->written);
-    ledger->piece.number = 0;
+    aon_ledger_pieces_drop(ledger);
+    aon_ledger_chain_drop(ledger);
     aon_filter_release(&ledger->filter); /* what was taken out would only make it say maybe */
-    ledger->filter_bulk[0] = 0;
     ledger->filter_last = 0;
   }
   return result;
@@ -260,8 +262,8 @@ typedef struct cursor {
   int64_t bulk, first, last, at; /* at: forward the next sequence, backward the last one still to come */
   bool backward;
   aon_dictionary *dictionary;
-  int64_t names_last;
   aon_arena arena;
+  aon_piece *piece; /* of a single operation: the ledger's, which the next one asked for is often in too */
 } cursor;
 
 /* The cursor shares the dictionary that is in memory; a log that grows meanwhile gives it a newer one. */
@@ -294,6 +296,7 @@ void aon_ledger_entries_close(void *state) {
   cursor *from = state;
   if (!from)
     return;
+  aon_piece_release(from->piece);
   aon_dictionary_release(from->dictionary);
   aon_arena_release(&from->arena);
   free(from);
@@ -314,8 +317,25 @@ static aon_result next_segment(cursor *from, aon_ledger_segment *ret_segment, ao
   return from->at < from->first ? AON_END : aon_ledger_segment_find(from->ledger, from->bulk, from->at, ret_segment, error);
 }
 
+static aon_result next_single(cursor *from, const aon_operation **ret_operations, size_t *ret_count, bool *ret_cleared, aon_error *error) {
+  aon_piece *piece;
+  if (from->piece)
+    return AON_END;
+  aon_result result = aon_ledger_piece(from->ledger, from->bulk, from->first, true, &piece, error);
+  if (result)
+    return result;
+  from->piece = aon_piece_share(piece);
+  *ret_operations = piece->operations + (from->first - piece->first);
+  *ret_count = 1;
+  if (ret_cleared)
+    *ret_cleared = piece->cleared;
+  return AON_OK;
+}
+
 aon_result aon_ledger_entries_next(void *state, const aon_operation **ret_operations, size_t *ret_count, bool *ret_cleared, aon_error *error) {
   cursor *from = state;
+  if (from->first == from->last)
+    return next_single(from, ret_operations, ret_count, ret_cleared, error);
   aon_ledger_segment segment;
   aon_operation *operations;
   bool cleared;
@@ -361,6 +381,7 @@ static aon_result clear_work(aon_ledger *ledger, void *arguments, aon_error *err
 aon_result aon_ledger_clear_images(void *state, const char *id, aon_error *error) {
   bulk_call call = {.id = id};
   aon_result result = aon_ledger_write(state, false, clear_work, &call, error);
+  aon_ledger_pieces_drop(state);
   if (result)
     return result;
   return call.more ? AON_OK : AON_END;

@@ -264,7 +264,8 @@ void aon_ledger_close(void *state) {
   aon_segment_release(&ledger->writer);
   aon_buffer_release(&ledger->sealed);
   aon_buffer_release(&ledger->run);
-  aon_arena_release(&ledger->piece.arena);
+  aon_ledger_pieces_drop(ledger);
+  aon_ledger_chain_drop(ledger);
   aon_filter_release(&ledger->filter);
   aon_reserve_close(&ledger->reserve);
   aon_keys_close(ledger->keys);

@@ -194,7 +194,11 @@ static void arrows_are_conditional(void **state) {
   assert_int_equal(generation(journal, "main"), 0);
   go(journal, id, AON_LOGGED, AON_EXECUTING);
   assert_int_equal(generation(journal, "main"), 1);
-  go(journal, id, AON_LOGGED, AON_EXECUTING); /* doubled: not raised again */
+  int64_t lease = bulk.lease_until_ms;
+  w->skew_ms += 5000;
+  go(journal, id, AON_LOGGED, AON_EXECUTING); /* doubled: not raised again, … */
+  OK(aon_journal_get(journal, id, &arena, &bulk, error));
+  assert_true(bulk.lease_until_ms >= lease + 5000); /* … but an arrow renews the lease */
   assert_int_equal(generation(journal, "realtime"), 1);
   go(journal, id, AON_EXECUTING, AON_COMMITTING);
   assert_int_equal(generation(journal, "main"), 1);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "journal/chain.h"
 #include "journal/cipher.h"
 #include "journal/filter.h"
 #include "journal/segment.h"
@@ -239,11 +240,42 @@ static void the_filter_never_forgets(void **state) {
   aon_filter_release(&filter);
 }
 
+static void the_chain_table_keeps_the_last_place(void **state) {
+  (void)state;
+  aon_chain chain = {.limit_bytes = 200000};
+  int64_t first = -1, segments = 0;
+  assert_false(aon_chain_find(&chain, 5, &first));
+  seed = 5;
+  while (aon_chain_begin(&chain, segments * 10, 10)) {
+    for (int i = 0; i < 10; i++)
+      aon_chain_add(&chain, next());
+    segments++;
+  }
+  assert_true(segments > 500);
+  seed = 5;
+  for (int64_t at = 0; at < segments; at++)
+    for (int i = 0; i < 10; i++) {
+      assert_true(aon_chain_find(&chain, next(), &first));
+      assert_int_equal(first, at * 10);
+    }
+  for (int i = 0; i < 1000; i++)
+    assert_false(aon_chain_find(&chain, next(), &first));
+  aon_chain_release(&chain);
+  assert_true(aon_chain_begin(&chain, 0, 1));
+  aon_chain_add(&chain, UINT64_MAX);
+  assert_true(aon_chain_begin(&chain, 1, 1));
+  aon_chain_add(&chain, UINT64_MAX);
+  assert_true(aon_chain_find(&chain, UINT64_MAX, &first));
+  assert_int_equal(first, 1);
+  aon_chain_release(&chain);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(comes_back_as_it_was),     cmocka_unit_test(damaged_bytes_never_crash),
       cmocka_unit_test(sums_bind_to_their_place), cmocka_unit_test(sealed_bytes_stay_in_their_place),
       cmocka_unit_test(names_have_limits),        cmocka_unit_test(the_filter_never_forgets),
+      cmocka_unit_test(the_chain_table_keeps_the_last_place),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* What is the SQLite journal's own: its files, keys, versions, damage, full and failing disks, reading without writing. */
 #include "harness.h"
 
+#include <endian.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -461,6 +462,79 @@ static void examines_a_healthy_one(void **state) {
   aon_journal_close(journal);
 }
 
+/* ---- locks ---- */
+
+/* Two documents of one hash can't be made, so a hash in the journal is changed into another document's. */
+static void a_hash_alone_locks_nothing(void **state) {
+  world *w = *state;
+  aon_journal *journal = world_open(w);
+  aon_ledger *ledger = aon_journal_state(journal);
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  char a[37], b[37];
+  planned plan = {0};
+  aon_bulk bulk;
+  aon_operation operation;
+  bool held = true;
+  int64_t last;
+  uint64_t theirs = htole64(aon_document_hash("main", "users", AON_TEXT("u2")));
+  unsigned char run[12] = {0};
+  memcpy(run, &theirs, 8);
+  begin_bulk(w, journal, uuid(w, 1, a));
+  begin_bulk(w, journal, uuid(w, 2, b));
+  plan_add(&plan, 0, 'c', &users, "u1");
+  OK(aon_journal_log(journal, a, 1, plan.operations, 1, NULL, 0, NULL, error));
+  plan_clear(&plan);
+  OK(aon_ledger_run(ledger, "update lock_runs set hashes = ?", error, "b", run, sizeof run));
+  OK(aon_journal_holder(journal, &users, AON_TEXT("u2"), &arena, &held, &bulk, &operation, error));
+  assert_false(held);
+  OK(aon_journal_last_of(journal, a, le64toh(theirs), &users, AON_TEXT("u2"), &last, error));
+  assert_int_equal(last, AON_NO_OPERATION);
+  plan_add(&plan, 0, 'c', &users, "u2");
+  OK(aon_journal_log(journal, b, 1, plan.operations, 1, NULL, 0, NULL, error));
+  plan_clear(&plan);
+  aon_journal_close(journal);
+}
+
+/* Chains beyond what the table in memory holds are found all the same. */
+static void chains_outgrow_memory(void **state) {
+  world *w = *state;
+  char id[37], document[20];
+  uuid(w, 1, id);
+  for (int reopened = 0; reopened < 2; reopened++) {
+    aon_journal *journal = world_open(w);
+    aon_ledger *ledger = aon_journal_state(journal);
+    ledger->chain.limit_bytes = 40000; /* some 3,000 documents */
+    int64_t last;
+    if (!reopened)
+      begin_bulk(w, journal, id);
+    for (int64_t first = 0; !reopened && first < 9000; first += 900) {
+      OK(aon_journal_last_of(journal, id, aon_document_hash("main", "users", AON_TEXT("u0")), &users, AON_TEXT("u0"), &last, error));
+      assert_int_equal(last, first ? 0 : AON_NO_OPERATION);
+      planned plan = {0};
+      plan_creates(&plan, first, 900, "u");
+      OK(aon_journal_log(journal, id, 1, plan.operations, plan.count, NULL, 0, NULL, error));
+      plan_clear(&plan);
+    }
+    if (!reopened) { /* in the table first, then beyond it */
+      planned plan = {0};
+      plan_add(&plan, 9000, 'u', &users, "u17");
+      OK(aon_journal_log(journal, id, 1, plan.operations, plan.count, NULL, 0, NULL, error));
+      plan_clear(&plan);
+    }
+    for (int64_t n = 0; n < 9300; n += 100) {
+      snprintf(document, sizeof document, "u%lld", (long long)n);
+      aon_text text = {document, strlen(document)};
+      OK(aon_journal_last_of(journal, id, aon_document_hash("main", "users", text), &users, text, &last, error));
+      assert_int_equal(last, n < 9000 ? n : AON_NO_OPERATION);
+    }
+    OK(aon_journal_last_of(journal, id, aon_document_hash("main", "users", AON_TEXT("u17")), &users, AON_TEXT("u17"), &last, error));
+    assert_int_equal(last, 9000);
+    assert_true(ledger->chain_end < 9000);
+    assert_true(ledger->chain.slot_count * 8 + ledger->chain.segment_capacity * 8 <= 40000);
+    aon_journal_close(journal);
+  }
+}
+
 /* ---- full and failing disks ---- */
 
 static void a_reserve_for_a_full_disk(void **state) {
@@ -581,6 +655,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(damage_is_found, setup, teardown),
       cmocka_unit_test_setup_teardown(a_damaged_file_is_told, setup, teardown),
       cmocka_unit_test_setup_teardown(examines_a_healthy_one, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_hash_alone_locks_nothing, setup, teardown),
+      cmocka_unit_test_setup_teardown(chains_outgrow_memory, setup, teardown),
       cmocka_unit_test_setup_teardown(a_reserve_for_a_full_disk, setup, teardown),
       cmocka_unit_test_setup_teardown(nothing_half_done_on_a_failing_disk, setup, teardown),
       cmocka_unit_test_setup_teardown(syncs_where_it_must, setup, teardown),
