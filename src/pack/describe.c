@@ -45,19 +45,18 @@ static void put_words(writer *w, const char *before, const char *const *words, c
 /* ---- Rules in words ---- */
 
 static const char *kind_words(const aon_field *field) {
-  static const char *const words[AON_FIELD_TYPE_COUNT] = {
-      [AON_FIELD_TEXT] = "text",
-      [AON_FIELD_ID] = "id",
-      [AON_FIELD_EMAIL] = "email address",
-      [AON_FIELD_PHONE] = "phone number such as +351912345678",
-      [AON_FIELD_LANGUAGE] = "language tag such as pt-PT",
-      [AON_FIELD_COUNTRY] = "country code of two letters",
-      [AON_FIELD_TIME_ZONE] = "time zone such as Europe/Lisbon",
-      [AON_FIELD_DATE] = "date (YYYY-MM-DD)",
-      [AON_FIELD_TIME] = "time (HH:MM)",
-      [AON_FIELD_INTEGER] = "whole number",
-      [AON_FIELD_NUMBER] = "number",
-      [AON_FIELD_BOOLEAN] = "TRUE or FALSE"};
+  static const char *const words[AON_FIELD_TYPE_COUNT] = {[AON_FIELD_TEXT] = "text",
+                                                          [AON_FIELD_ID] = "id",
+                                                          [AON_FIELD_EMAIL] = "email address",
+                                                          [AON_FIELD_PHONE] = "phone number such as +351912345678",
+                                                          [AON_FIELD_LANGUAGE] = "language tag such as pt-PT",
+                                                          [AON_FIELD_COUNTRY] = "country code of two letters",
+                                                          [AON_FIELD_TIME_ZONE] = "time zone such as Europe/Lisbon",
+                                                          [AON_FIELD_DATE] = "date (YYYY-MM-DD)",
+                                                          [AON_FIELD_TIME] = "time (HH:MM)",
+                                                          [AON_FIELD_INTEGER] = "whole number",
+                                                          [AON_FIELD_NUMBER] = "number",
+                                                          [AON_FIELD_BOOLEAN] = "TRUE or FALSE"};
   return words[field->type];
 }
 

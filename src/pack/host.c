@@ -19,8 +19,8 @@
 
 #include "pack/host_internal.h"
 
-#define WORK_BYTES 64            /* allocating so many bytes counts as one instruction */
-#define CLOCK_BYTES (4u << 20)   /* after so many allocated bytes the clock is looked at */
+#define WORK_BYTES 64          /* allocating so many bytes counts as one instruction */
+#define CLOCK_BYTES (4u << 20) /* after so many allocated bytes the clock is looked at */
 #define CALL_STACK_SLOTS 8
 
 aon_host *aon_host_of(lua_State *state) {
@@ -91,14 +91,16 @@ static void fail_call(aon_host *host, const char *what) {
 
 static void fail_instructions(aon_host *host) {
   char what[160];
-  snprintf(what, sizeof what, "the pack did more than %" PRIu64 " steps in one call; look for a loop that does not end", host->limits.instructions);
+  snprintf(what, sizeof what, "the pack did more than %" PRIu64 " steps in one call; look for a loop that does not end",
+           host->limits.instructions);
   host->exhausted = true;
   fail_call(host, what);
 }
 
 static void fail_time(aon_host *host) {
   char what[160];
-  snprintf(what, sizeof what, "the pack took longer than %" PRId64 " ms in one call; look for a loop that does not end", host->limits.call_ms);
+  snprintf(what, sizeof what, "the pack took longer than %" PRId64 " ms in one call; look for a loop that does not end",
+           host->limits.call_ms);
   host->exhausted = true;
   fail_call(host, what);
 }
@@ -261,7 +263,8 @@ static int handle(lua_State *state) {
   }
   trace(state, callers, sizeof callers);
   host->failure = (aon_error)AON_ERROR_INIT;
-  (void)aon_fail(&host->failure, AON_ENVIRONMENT, "bad_pack", "%s: %s%s.", host->place, message[0] ? message : "an error without a text", callers);
+  (void)aon_fail(&host->failure, AON_ENVIRONMENT, "bad_pack", "%s: %s%s.", host->place, message[0] ? message : "an error without a text",
+                 callers);
   return 1;
 }
 
@@ -316,7 +319,8 @@ static aon_result take_failure(aon_host *host, int status, aon_error *error) {
       return aon_fail_memory(error); /* the machine's memory, not the pack's */
     memory_failure(host);
   } else if (!host->failed && status == LUA_ERRERR) {
-    (void)aon_fail(&host->failure, AON_ENVIRONMENT, "bad_pack", "%s: an error inside the handling of an error.", host->place[0] ? host->place : "the pack");
+    (void)aon_fail(&host->failure, AON_ENVIRONMENT, "bad_pack", "%s: an error inside the handling of an error.",
+                   host->place[0] ? host->place : "the pack");
   }
   if (error)
     *error = host->failure;
@@ -389,7 +393,8 @@ aon_result aon_host_run(aon_host *host, const char *file, const char *source, si
     c.length -= 3;
   }
   if (c.length > AON_HOST_SOURCE_BYTES)
-    return aon_fail(error, AON_ENVIRONMENT, "bad_pack", "%s:1: the file is longer than the limit of %u bytes.", file, AON_HOST_SOURCE_BYTES);
+    return aon_fail(error, AON_ENVIRONMENT, "bad_pack", "%s:1: the file is longer than the limit of %u bytes.", file,
+                    AON_HOST_SOURCE_BYTES);
   if (c.length && c.source[0] == LUA_SIGNATURE[0])
     return aon_fail(error, AON_ENVIRONMENT, "bad_pack", "%s:1: a pack is Lua source text; this is compiled Lua.", file);
   lua_pushcfunction(host->state, compile);

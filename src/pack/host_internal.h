@@ -9,20 +9,20 @@
 
 #include "pack/host.h"
 
-#define AON_HOST_SOURCE_BYTES (4u << 20)  /* of one pack file */
-#define AON_HOST_STRING_BYTES (1u << 20)  /* of one text: what is linear in it inside a C function stays short */
-#define AON_HOST_HOOK_INSTRUCTIONS 250    /* between two looks at the clock */
-#define AON_HOST_UNPACK_VALUES 10000      /* of one table.unpack */
-#define AON_HOST_PATTERN_DEPTH 200        /* nested matches inside one pattern */
-#define AON_HOST_TRACE_LEVELS 5           /* callers named in an error */
-#define AON_HOST_MESSAGE_BYTES 600        /* of the pack's own message in an error */
+#define AON_HOST_SOURCE_BYTES (4u << 20) /* of one pack file */
+#define AON_HOST_STRING_BYTES (1u << 20) /* of one text: what is linear in it inside a C function stays short */
+#define AON_HOST_HOOK_INSTRUCTIONS 250   /* between two looks at the clock */
+#define AON_HOST_UNPACK_VALUES 10000     /* of one table.unpack */
+#define AON_HOST_PATTERN_DEPTH 200       /* nested matches inside one pattern */
+#define AON_HOST_TRACE_LEVELS 5          /* callers named in an error */
+#define AON_HOST_MESSAGE_BYTES 600       /* of the pack's own message in an error */
 #define AON_HOST_PLACE_BYTES 320
 
 struct aon_host {
   aon_env *env;
   aon_host_limits limits;
   lua_State *state;
-  int depth; /* of aon_host_call under way; the limits hold while it is not 0 */
+  int depth;   /* of aon_host_call under way; the limits hold while it is not 0 */
   bool sealed; /* the chunk has run: globals are read-only */
 
   uint64_t memory_used;

@@ -401,9 +401,7 @@ static int table_sort(lua_State *state) {
 
 /* ---- Read-only tables ---- */
 
-static int refuse_write(lua_State *state) {
-  return luaL_error(state, "%s is read-only", lua_tostring(state, lua_upvalueindex(1)));
-}
+static int refuse_write(lua_State *state) { return luaL_error(state, "%s is read-only", lua_tostring(state, lua_upvalueindex(1))); }
 
 /* Globals may be set while the chunk runs; what it leaves is the pack. */
 static int set_global(lua_State *state) {
@@ -440,18 +438,26 @@ typedef struct library {
   const luaL_Reg *replacements; /* with Lua's own of that name as upvalue */
 } library;
 
-static const char *const base_kept[] = {"assert", "error", "getmetatable", "ipairs", "rawequal", "rawget", "rawlen", "select", "tonumber", "type", "_VERSION", NULL};
-static const luaL_Reg base_replaced[] = {{"next", base_next}, {"pairs", base_pairs}, {"pcall", base_pcall}, {"print", base_print},
-                                         {"rawset", base_rawset}, {"setmetatable", base_setmetatable}, {"tostring", base_tostring},
-                                         {"xpcall", base_xpcall}, {NULL, NULL}};
+static const char *const base_kept[] = {"assert", "error",  "getmetatable", "ipairs", "rawequal", "rawget",
+                                        "rawlen", "select", "tonumber",     "type",   "_VERSION", NULL};
+static const luaL_Reg base_replaced[] = {{"next", base_next},         {"pairs", base_pairs},   {"pcall", base_pcall},
+                                         {"print", base_print},       {"rawset", base_rawset}, {"setmetatable", base_setmetatable},
+                                         {"tostring", base_tostring}, {"xpcall", base_xpcall}, {NULL, NULL}};
 static const char *const string_kept[] = {"byte", "char", "len", "lower", "pack", "packsize", "reverse", "sub", "unpack", "upper", NULL};
-static const luaL_Reg string_replaced[] = {{"find", aon_host_find}, {"format", string_format}, {"gmatch", aon_host_gmatch}, {"gsub", aon_host_gsub},
-                                           {"match", aon_host_match}, {"rep", string_rep}, {NULL, NULL}};
+static const luaL_Reg string_replaced[] = {{"find", aon_host_find},
+                                           {"format", string_format},
+                                           {"gmatch", aon_host_gmatch},
+                                           {"gsub", aon_host_gsub},
+                                           {"match", aon_host_match},
+                                           {"rep", string_rep},
+                                           {NULL, NULL}};
 static const char *const table_kept[] = {"pack", NULL};
-static const luaL_Reg table_replaced[] = {{"concat", table_concat}, {"insert", table_insert}, {"move", table_move}, {"remove", table_remove},
-                                          {"sort", table_sort}, {"unpack", table_unpack}, {NULL, NULL}};
-static const char *const math_kept[] = {"abs", "acos", "asin", "atan", "ceil", "cos", "deg", "exp", "floor", "fmod", "huge", "log", "max", "maxinteger",
-                                        "min", "mininteger", "modf", "pi", "rad", "sin", "sqrt", "tan", "tointeger", "type", "ult", NULL};
+static const luaL_Reg table_replaced[] = {
+    {"concat", table_concat}, {"insert", table_insert}, {"move", table_move}, {"remove", table_remove},
+    {"sort", table_sort},     {"unpack", table_unpack}, {NULL, NULL}};
+static const char *const math_kept[] = {"abs",  "acos", "asin", "atan", "ceil",       "cos",  "deg",        "exp",  "floor",
+                                        "fmod", "huge", "log",  "max",  "maxinteger", "min",  "mininteger", "modf", "pi",
+                                        "rad",  "sin",  "sqrt", "tan",  "tointeger",  "type", "ult",        NULL};
 static const char *const utf8_kept[] = {"char", "charpattern", "codepoint", "codes", "len", "offset", NULL};
 static const luaL_Reg nothing[] = {{NULL, NULL}};
 

@@ -425,7 +425,8 @@ int aon_host_match(lua_State *state) { return search(state, false); }
 /* Upvalues: subject, pattern, where to go on (from 0), end of the last match (-1: none), so that an empty one isn't found twice. */
 static int next_match(lua_State *state) {
   size_t length, pattern_length;
-  const char *subject = lua_tolstring(state, lua_upvalueindex(1), &length), *pattern = lua_tolstring(state, lua_upvalueindex(2), &pattern_length);
+  const char *subject = lua_tolstring(state, lua_upvalueindex(1), &length),
+             *pattern = lua_tolstring(state, lua_upvalueindex(2), &pattern_length);
   match m;
   prepare(&m, state, subject, length, pattern, pattern_length);
   lua_Integer last = lua_tointeger(state, lua_upvalueindex(4));
@@ -511,7 +512,8 @@ int aon_host_gsub(lua_State *state) {
   size_t length, pattern_length;
   const char *subject = luaL_checklstring(state, 1, &length), *pattern = luaL_checklstring(state, 2, &pattern_length);
   int type = lua_type(state, 3);
-  luaL_argexpected(state, type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TFUNCTION || type == LUA_TTABLE, 3, "string/function/table");
+  luaL_argexpected(state, type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TFUNCTION || type == LUA_TTABLE, 3,
+                   "string/function/table");
   lua_Integer most = luaL_optinteger(state, 4, (lua_Integer)length + 1), count = 0;
   bool anchored = pattern_length && pattern[0] == '^';
   match m;

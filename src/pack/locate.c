@@ -14,13 +14,15 @@ static aon_result unknown_collection(const aon_pack *pack, const char *name, aon
   if (result)
     return result;
   if (nearest)
-    return aon_fail(error, AON_USAGE, "unknown_collection", "The pack %s has no collection \"%s\". Did you mean \"%s\"?", pack->schema.name, name, nearest);
-  return aon_fail(error, AON_USAGE, "unknown_collection", "The pack %s has no collection \"%s\". \"aon pack show %s\" lists those that it has.",
+    return aon_fail(error, AON_USAGE, "unknown_collection", "The pack %s has no collection “%s”. Did you mean “%s”?", pack->schema.name,
+                    name, nearest);
+  return aon_fail(error, AON_USAGE, "unknown_collection", "The pack %s has no collection “%s”. “aon pack show %s” lists those that it has.",
                   pack->schema.name, name, pack->schema.name);
 }
 
 /* A simple id is its only part as it stands; a composite one is split and decoded. */
-static aon_result split_id(const aon_schema_collection *collection, const char *id, aon_arena *arena, aon_text parts[AON_SCHEMA_PARTS], aon_error *error) {
+static aon_result split_id(const aon_schema_collection *collection, const char *id, aon_arena *arena, aon_text parts[AON_SCHEMA_PARTS],
+                           aon_error *error) {
   aon_text whole = {id, strlen(id)};
   bool good = whole.length > 0;
   if (collection->part_count == 1)
@@ -37,8 +39,8 @@ static aon_result split_id(const aon_schema_collection *collection, const char *
     if (result)
       return result;
   }
-  return aon_fail(error, AON_USAGE, "bad_format", "\"%s\" is no id of %s. Write it as %s (a : or %% inside a part as %%3A or %%25).", id, collection->base.name,
-                  form.data);
+  return aon_fail(error, AON_USAGE, "bad_format", "“%s” is no id of %s. Write it as %s (a : or %% inside a part as %%3A or %%25).", id,
+                  collection->base.name, form.data);
 }
 
 /* The value of a place holder such as {userID}. */
@@ -49,7 +51,8 @@ static const aon_text *part_named(const aon_schema_collection *collection, const
   return NULL;
 }
 
-static aon_result fill_path(const aon_pack *pack, const aon_schema_collection *collection, const aon_text *parts, aon_buffer *out, aon_error *error) {
+static aon_result fill_path(const aon_pack *pack, const aon_schema_collection *collection, const aon_text *parts, aon_buffer *out,
+                            aon_error *error) {
   aon_result result = AON_OK;
   for (const char *p = collection->base.path; !result && *p;) {
     size_t plain = strcspn(p, "{");
@@ -60,10 +63,11 @@ static aon_result fill_path(const aon_pack *pack, const aon_schema_collection *c
     size_t length = strcspn(p + 1, "}");
     const aon_text *value = p[1 + length] ? part_named(collection, parts, p + 1, length) : NULL;
     if (!value)
-      return aon_fail(error, AON_ENVIRONMENT, "bad_pack", "%s: the path of the collection %s names %.*s, which is no part of its id.", pack->file,
-                      collection->base.name, (int)length, p + 1);
+      return aon_fail(error, AON_ENVIRONMENT, "bad_pack", "%s: the path of the collection %s names %.*s, which is no part of its id.",
+                      pack->file, collection->base.name, (int)length, p + 1);
     if (memchr(value->data, '/', value->length))
-      return aon_fail(error, AON_USAGE, "forbidden_character", "An id of %s can't have a / in it: it is part of a path.", collection->base.name);
+      return aon_fail(error, AON_USAGE, "forbidden_character", "An id of %s can't have a / in it: it is part of a path.",
+                      collection->base.name);
     result = aon_buffer_append(out, value->data, value->length, error);
     p += length + 2;
   }
@@ -86,7 +90,8 @@ static aon_result append_member(aon_buffer *out, const char *before, const char 
 }
 
 /* A document that has a path is found by that; what it holds need not repeat its id. */
-static aon_result append_query(const aon_schema_collection *collection, const char *id, const aon_text *parts, aon_buffer *out, aon_error *error) {
+static aon_result append_query(const aon_schema_collection *collection, const char *id, const aon_text *parts, aon_buffer *out,
+                               aon_error *error) {
   aon_result result = AON_OK;
   if (collection->base.path)
     return aon_buffer_text(out, ",\"query\":null", error);
@@ -102,7 +107,8 @@ static aon_result append_query(const aon_schema_collection *collection, const ch
   return result ? result : aon_buffer_text(out, "}", error);
 }
 
-static aon_result append_path(const aon_pack *pack, const aon_schema_collection *collection, const aon_text *parts, aon_buffer *out, aon_error *error) {
+static aon_result append_path(const aon_pack *pack, const aon_schema_collection *collection, const aon_text *parts, aon_buffer *out,
+                              aon_error *error) {
   aon_buffer path AON_BUFFER_CLEANUP = {0};
   if (!collection->base.path)
     return aon_buffer_text(out, ",\"path\":null", error);

@@ -31,7 +31,9 @@ static aon_result fill_column(const aon_schema_column *column, aon_arena *arena,
   if (!out->heading)
     return aon_fail_memory(error);
   if (column->field.shape == AON_FIELD_ONE)
-    out->choices = column->field.type == AON_FIELD_CHOICE ? column->field.choices : column->field.type == AON_FIELD_BOOLEAN ? booleans : NULL;
+    out->choices = column->field.type == AON_FIELD_CHOICE    ? column->field.choices
+                   : column->field.type == AON_FIELD_BOOLEAN ? booleans
+                                                             : NULL;
   return write_note(column, arena, &out->note, error);
 }
 
@@ -44,7 +46,8 @@ static aon_result fill_sheet(const aon_schema_sheet *sheet, aon_arena *arena, ao
   return result;
 }
 
-aon_result aon_pack_template(const aon_pack *pack, aon_arena *arena, const aon_template_sheet **ret_sheets, size_t *ret_count, aon_error *error) {
+aon_result aon_pack_template(const aon_pack *pack, aon_arena *arena, const aon_template_sheet **ret_sheets, size_t *ret_count,
+                             aon_error *error) {
   aon_template_sheet *sheets = aon_arena_alloc(arena, (pack->schema.sheet_count + 1) * sizeof *sheets);
   aon_result result = sheets ? AON_OK : aon_fail_memory(error);
   for (size_t i = 0; !result && i < pack->schema.sheet_count; i++)

@@ -50,7 +50,8 @@ size_t aon_text_characters(aon_text text) {
 }
 
 /* Digits of the shortest decimal that reads back to the same double, and the power of ten of the first one. A decimal of up to
- * 15 digits survives the way through a double, so 15 digits without their trailing zeros are the shortest if they read back at all. Subnormal numbers have fewer. */
+ * 15 digits survives the way through a double, so 15 digits without their trailing zeros are the shortest if they read back at all.
+ * Subnormal numbers have fewer. */
 static int shortest_digits(double number, char ret_digits[20], int *ret_exponent) {
   char text[40];
   for (int precision = number < DBL_MIN ? 1 : 15; precision <= 17; precision++) {
@@ -148,7 +149,8 @@ bool aon_number_parse(aon_text text, double *ret_number) {
 
 static void duration_text(double seconds, char *ret_text, size_t size) {
   int64_t ms = fabs(seconds) < 1e12 ? llround(fabs(seconds) * 1000) : 0;
-  int written = snprintf(ret_text, size, "%s%" PRId64 ":%02d:%02d", seconds < 0 ? "-" : "", ms / 3600000, (int)(ms / 60000 % 60), (int)(ms / 1000 % 60));
+  int written = snprintf(ret_text, size, "%s%" PRId64 ":%02d:%02d", seconds < 0 ? "-" : "", ms / 3600000, (int)(ms / 60000 % 60),
+                         (int)(ms / 1000 % 60));
   if (ms % 1000)
     snprintf(ret_text + written, size - (size_t)written, ".%03d", (int)(ms % 1000));
 }

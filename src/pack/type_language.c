@@ -21,11 +21,10 @@ typedef struct tag {
 } tag;
 
 /* Irregular tags of RFC 5646 that the grammar for new ones does not derive; the regular ones fit it, or are listed as well. */
-static const char *const grandfathered[] = {
-    "en-GB-oed", "i-ami",    "i-bnn",     "i-default", "i-enochian", "i-hak", "i-klingon",  "i-lux",
-    "i-mingo",   "i-navajo", "i-pwn",     "i-tao",     "i-tay",      "i-tsu", "sgn-BE-FR",  "sgn-BE-NL",
-    "sgn-CH-DE", "art-lojban", "cel-gaulish", "no-bok", "no-nyn",    "zh-guoyu", "zh-hakka", "zh-min",
-    "zh-min-nan", "zh-xiang", NULL};
+static const char *const grandfathered[] = {"en-GB-oed", "i-ami",     "i-bnn",     "i-default",  "i-enochian",  "i-hak",  "i-klingon",
+                                            "i-lux",     "i-mingo",   "i-navajo",  "i-pwn",      "i-tao",       "i-tay",  "i-tsu",
+                                            "sgn-BE-FR", "sgn-BE-NL", "sgn-CH-DE", "art-lojban", "cel-gaulish", "no-bok", "no-nyn",
+                                            "zh-guoyu",  "zh-hakka",  "zh-min",    "zh-min-nan", "zh-xiang",    NULL};
 
 static bool is_alpha(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }

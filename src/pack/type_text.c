@@ -9,17 +9,18 @@
 #include "pack/tables.h"
 #include "pack/types.h"
 
-#define EMAIL_LOCAL_BYTES 64   /* RFC 5321, 4.5.3.1 */
+#define EMAIL_LOCAL_BYTES 64 /* RFC 5321, 4.5.3.1 */
 #define EMAIL_DOMAIN_BYTES 255
 #define DOMAIN_LABEL_BYTES 63
 #define CHOICES_NAMED 12 /* as many allowed words stand in a sentence; of longer lists only the nearest */
 
 /* ISO 3166-1 alpha-2, officially assigned codes, ascending. */
-static const char countries[] = "ADAEAFAGAIALAMAOAQARASATAUAWAXAZBABBBDBEBFBGBHBIBJBLBMBNBOBQBRBSBTBVBWBYBZCACCCDCFCGCHCICKCLCMCNCOCRCUCVCWCXCYCZDEDJDKDM"
-                                "DODZECEEEGEHERESETFIFJFKFMFOFRGAGBGDGEGFGGGHGIGLGMGNGPGQGRGSGTGUGWGYHKHMHNHRHTHUIDIEILIMINIOIQIRISITJEJMJOJPKEKGKHKIKMKNKP"
-                                "KRKWKYKZLALBLCLILKLRLSLTLULVLYMAMCMDMEMFMGMHMKMLMMMNMOMPMQMRMSMTMUMVMWMXMYMZNANCNENFNGNINLNONPNRNUNZOMPAPEPFPGPHPKPLPMPNPR"
-                                "PSPTPWPYQARERORSRURWSASBSCSDSESGSHSISJSKSLSMSNSOSRSSSTSVSXSYSZTCTDTFTGTHTJTKTLTMTNTOTRTTTVTWTZUAUGUMUSUYUZVAVCVEVGVIVNVUWF"
-                                "WSYEYTZAZMZW";
+static const char countries[] =
+    "ADAEAFAGAIALAMAOAQARASATAUAWAXAZBABBBDBEBFBGBHBIBJBLBMBNBOBQBRBSBTBVBWBYBZCACCCDCFCGCHCICKCLCMCNCOCRCUCVCWCXCYCZDEDJDKDM"
+    "DODZECEEEGEHERESETFIFJFKFMFOFRGAGBGDGEGFGGGHGIGLGMGNGPGQGRGSGTGUGWGYHKHMHNHRHTHUIDIEILIMINIOIQIRISITJEJMJOJPKEKGKHKIKMKNKP"
+    "KRKWKYKZLALBLCLILKLRLSLTLULVLYMAMCMDMEMFMGMHMKMLMMMNMOMPMQMRMSMTMUMVMWMXMYMZNANCNENFNGNINLNONPNRNUNZOMPAPEPFPGPHPKPLPMPNPR"
+    "PSPTPWPYQARERORSRURWSASBSCSDSESGSHSISJSKSLSMSNSOSRSSSTSVSXSYSZTCTDTFTGTHTJTKTLTMTNTOTRTTTVTWTZUAUGUMUSUYUZVAVCVEVGVIVNVUWF"
+    "WSYEYTZAZMZW";
 
 static bool is_ascii_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 static bool is_ascii_digit(char c) { return c >= '0' && c <= '9'; }
@@ -189,8 +190,10 @@ void aon_check_date(aon_text text, aon_check *check) {
 
 void aon_check_time(aon_text text, aon_check *check) {
   int hour, minute;
-  if (text.length != 5 || text.data[2] != ':' || !digits_at(text, 0, 2, &hour) || !digits_at(text, 3, 2, &minute) || hour > 23 || minute > 59)
-    aon_check_fail(check, "bad_format", "Write hours and minutes of the 24-hour day, such as 08:30, or use a time cell.", "is not a time of day");
+  if (text.length != 5 || text.data[2] != ':' || !digits_at(text, 0, 2, &hour) || !digits_at(text, 3, 2, &minute) || hour > 23 ||
+      minute > 59)
+    aon_check_fail(check, "bad_format", "Write hours and minutes of the 24-hour day, such as 08:30, or use a time cell.",
+                   "is not a time of day");
 }
 
 /* ---- Allowed words ---- */
@@ -209,7 +212,11 @@ static void name_choices(const char *const *choices, const char *nearest, char *
     return;
   }
   for (size_t i = 0; i < count && used < size; i++)
-    used += (size_t)snprintf(advice + used, size - used, "%s%s%s", i ? ", " : nearest ? "Allowed: " : "Write one of: ", choices[i], i + 1 == count ? "." : "");
+    used += (size_t)snprintf(advice + used, size - used, "%s%s%s",
+                             i         ? ", "
+                             : nearest ? "Allowed: "
+                                       : "Write one of: ",
+                             choices[i], i + 1 == count ? "." : "");
 }
 
 aon_result aon_check_choice(aon_text text, const char *const *choices, aon_text *ret_text, aon_check *check, aon_error *error) {
@@ -243,7 +250,8 @@ void aon_check_key(aon_text text, aon_check *check) {
     if (c < 0x20 || c == 0x7f)
       aon_check_fail(check, "forbidden_character", "Remove line breaks and control characters.", "holds a control character");
     else if (strchr(".$#[]/", c))
-      aon_check_fail(check, "forbidden_character", "Use letters, digits, - and _, such as site-12.", "holds the character %c, which an id can't have", c);
+      aon_check_fail(check, "forbidden_character", "Use letters, digits, - and _, such as site-12.",
+                     "holds the character %c, which an id can't have", c);
     else
       continue;
     return;

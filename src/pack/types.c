@@ -56,7 +56,8 @@ void aon_check_entry(aon_check *list, aon_text entry, const aon_check *one, bool
   if (sensitive)
     snprintf(piece, sizeof piece, "%san entry %s", list->code ? "; " : "", one->problem);
   else
-    snprintf(piece, sizeof piece, "%s\"%.*s%s\" %s", list->code ? "; " : "", (int)shown, entry.data, shown < entry.length ? "…" : "", one->problem);
+    snprintf(piece, sizeof piece, "%s“%.*s%s” %s", list->code ? "; " : "", (int)shown, entry.data, shown < entry.length ? "…" : "",
+             one->problem);
   if (!list->code) {
     list->code = one->code;
     list->list = true;
@@ -80,7 +81,7 @@ aon_result aon_check_sentence(const aon_check *check, const char *sheet, uint32_
   } else if (!result && shown) {
     aon_text value = {shown, strlen(shown)};
     size_t length = shown_length(value);
-    result = aon_buffer_format(out, error, "\"%.*s%s\" %s", (int)length, shown, length < value.length ? "…" : "", check->problem);
+    result = aon_buffer_format(out, error, "“%.*s%s” %s", (int)length, shown, length < value.length ? "…" : "", check->problem);
   } else if (!result) {
     result = aon_buffer_format(out, error, "The value %s", check->problem);
   }
@@ -125,9 +126,9 @@ aon_result aon_nearest(aon_text text, const char *const *candidates, size_t coun
 /* ---- Names of types ---- */
 
 static const char *const type_names[AON_FIELD_TYPE_COUNT] = {
-    [AON_FIELD_TEXT] = "text",         [AON_FIELD_ID] = "id",           [AON_FIELD_EMAIL] = "email",    [AON_FIELD_PHONE] = "phone",
+    [AON_FIELD_TEXT] = "text",         [AON_FIELD_ID] = "id",           [AON_FIELD_EMAIL] = "email",        [AON_FIELD_PHONE] = "phone",
     [AON_FIELD_LANGUAGE] = "language", [AON_FIELD_COUNTRY] = "country", [AON_FIELD_TIME_ZONE] = "timezone", [AON_FIELD_DATE] = "date",
-    [AON_FIELD_TIME] = "time",         [AON_FIELD_CHOICE] = "choice",   [AON_FIELD_INTEGER] = "integer", [AON_FIELD_NUMBER] = "number",
+    [AON_FIELD_TIME] = "time",         [AON_FIELD_CHOICE] = "choice",   [AON_FIELD_INTEGER] = "integer",    [AON_FIELD_NUMBER] = "number",
     [AON_FIELD_BOOLEAN] = "boolean"};
 
 bool aon_field_type_parse(const char *name, aon_field_type *ret_type) {
@@ -243,7 +244,8 @@ static void read_time(const aon_cell *cell, aon_text *text, aon_check *check) {
   } else if (cell->type == AON_CELL_TIME) {
     snprintf(scratch, sizeof scratch, "%.*s", (int)(text->length < sizeof scratch ? text->length : sizeof scratch - 1), text->data);
   } else {
-    aon_check_fail(check, "bad_format", "Write hours and minutes of the 24-hour day, such as 08:30, or use a time cell.", "is not a time of day");
+    aon_check_fail(check, "bad_format", "Write hours and minutes of the 24-hour day, such as 08:30, or use a time cell.",
+                   "is not a time of day");
     return;
   }
   aon_text minutes = {scratch, strlen(scratch) < 5 ? strlen(scratch) : 5};
@@ -269,8 +271,8 @@ static void check_lengths(const aon_field *field, aon_text text, aon_check *chec
   }
 }
 
-static aon_result read_text(const aon_field *field, const aon_cell *cell, aon_text text, aon_arena *arena, aon_text *ret_text, aon_check *check,
-                            aon_error *error) {
+static aon_result read_text(const aon_field *field, const aon_cell *cell, aon_text text, aon_arena *arena, aon_text *ret_text,
+                            aon_check *check, aon_error *error) {
   aon_result result = AON_OK;
   *ret_text = text;
   switch (field->type) {
@@ -311,7 +313,8 @@ static aon_result read_text(const aon_field *field, const aon_cell *cell, aon_te
 }
 
 /* One value, not blank. */
-static aon_result read_one(const aon_field *field, const aon_cell *cell, aon_arena *arena, aon_value *value, aon_check *check, aon_error *error) {
+static aon_result read_one(const aon_field *field, const aon_cell *cell, aon_arena *arena, aon_value *value, aon_check *check,
+                           aon_error *error) {
   aon_text text;
   aon_result result = aon_cell_text(cell, arena, &text, check, error);
   if (result || check->code)
@@ -372,7 +375,8 @@ static aon_result remember(seen *table, aon_text entry, aon_arena *arena, bool *
   return AON_OK;
 }
 
-aon_result aon_list_split(aon_text text, aon_field_shape shape, aon_arena *arena, aon_text **ret_entries, size_t *ret_count, aon_error *error) {
+aon_result aon_list_split(aon_text text, aon_field_shape shape, aon_arena *arena, aon_text **ret_entries, size_t *ret_count,
+                          aon_error *error) {
   size_t most = count_entries(text, shape), count = 0, size = 4;
   while (size < most * 2)
     size *= 2;
@@ -424,7 +428,8 @@ static bool already_in(const aon_value *entries, size_t count, const aon_value *
 
 static bool spelling_varies(aon_field_type type) { return type != AON_FIELD_TEXT && type != AON_FIELD_ID && type != AON_FIELD_EMAIL; }
 
-static aon_result read_list(const aon_field *field, const aon_cell *cell, aon_arena *arena, aon_value *value, aon_check *check, aon_error *error) {
+static aon_result read_list(const aon_field *field, const aon_cell *cell, aon_arena *arena, aon_value *value, aon_check *check,
+                            aon_error *error) {
   aon_text text, *entries;
   size_t count, kept = 0;
   aon_field one = *field;
@@ -454,7 +459,8 @@ static aon_result read_list(const aon_field *field, const aon_cell *cell, aon_ar
 
 /* ---- The whole field ---- */
 
-aon_result aon_field_read(const aon_field *field, const aon_cell *cell, aon_arena *arena, aon_value *ret_value, aon_check *check, aon_error *error) {
+aon_result aon_field_read(const aon_field *field, const aon_cell *cell, aon_arena *arena, aon_value *ret_value, aon_check *check,
+                          aon_error *error) {
   aon_value value = {.kind = AON_VALUE_EMPTY};
   aon_result result = AON_OK;
   *ret_value = value;
@@ -464,13 +470,15 @@ aon_result aon_field_read(const aon_field *field, const aon_cell *cell, aon_aren
     ret_value->kind = AON_VALUE_CLEAR;
     return AON_OK;
   }
-  result = field->shape == AON_FIELD_ONE ? read_one(field, cell, arena, &value, check, error) : read_list(field, cell, arena, &value, check, error);
+  result = field->shape == AON_FIELD_ONE ? read_one(field, cell, arena, &value, check, error)
+                                         : read_list(field, cell, arena, &value, check, error);
   if (!result && !check->code)
     *ret_value = value;
   return result;
 }
 
-aon_result aon_field_read_text(const aon_field *field, aon_text text, aon_arena *arena, aon_value *ret_value, aon_check *check, aon_error *error) {
+aon_result aon_field_read_text(const aon_field *field, aon_text text, aon_arena *arena, aon_value *ret_value, aon_check *check,
+                               aon_error *error) {
   aon_cell cell = {.type = AON_CELL_TEXT, .text = text};
   return aon_field_read(field, &cell, arena, ret_value, check, error);
 }

@@ -15,11 +15,11 @@
 #include "sheet/workbook.h"
 
 /* Limits in characters (Unicode code points). */
-#define AON_TEXT_CHARACTERS 200      /* of a text, or of one entry of a list, unless the field says otherwise */
+#define AON_TEXT_CHARACTERS 200 /* of a text, or of one entry of a list, unless the field says otherwise */
 #define AON_LONG_TEXT_CHARACTERS 1000
 #define AON_ID_CHARACTERS 128
-#define AON_LIST_ENTRIES 10000       /* of one cell */
-#define AON_SHOWN_CHARACTERS 60      /* of a value inside a sentence */
+#define AON_LIST_ENTRIES 10000  /* of one cell */
+#define AON_SHOWN_CHARACTERS 60 /* of a value inside a sentence */
 #define AON_CLEAR_WORD "CLEAR"
 
 /* What is wrong with a value, in two pieces: `problem` has the value as its subject ("is not an email address"), `advice` is a sentence
@@ -35,7 +35,8 @@ typedef struct aon_check {
 /* Fills a check that is still good; the first finding stays. advice may be "". */
 void aon_check_fail(aon_check *check, const char *code, const char *advice, const char *problem, ...) __attribute__((format(printf, 4, 5)));
 
-/* `Users!B7: "bob" is not an email address. Write one such as ann@example.com.`; shown NULL (empty or sensitive): `Users!B7: The value is …`. */
+/* `Users!B7: “bob” is not an email address. Write one such as ann@example.com.`; shown NULL (empty or sensitive): `Users!B7: The value is
+ * …`. */
 aon_result aon_check_sentence(const aon_check *check, const char *sheet, uint32_t column, uint32_t row, const char *shown, aon_buffer *out,
                               aon_error *error) AON_MUST_USE;
 
@@ -46,7 +47,7 @@ aon_result aon_check_sentence(const aon_check *check, const char *sheet, uint32_
 aon_result aon_cell_text(const aon_cell *cell, aon_arena *arena, aon_text *ret_text, aon_check *check, aon_error *error) AON_MUST_USE;
 /* As shown in reports: the same, with the text of an error cell ("#N/A"); NUL-terminated; NULL for an empty one. */
 aon_result aon_cell_shown(const aon_cell *cell, aon_arena *arena, const char **ret_text, aon_error *error) AON_MUST_USE;
-bool aon_cell_blank(const aon_cell *cell); /* empty, or white space only; NULL counts as empty */
+bool aon_cell_blank(const aon_cell *cell);  /* empty, or white space only; NULL counts as empty */
 bool aon_cell_clears(const aon_cell *cell); /* holds the word CLEAR and nothing else */
 
 /* Without Unicode white space and zero-width marks (U+200B, U+2060, U+FEFF) at both ends; points into text. */
@@ -99,7 +100,15 @@ typedef struct aon_field {
   bool sensitive;             /* the check never quotes the value */
 } aon_field;
 
-typedef enum aon_value_kind { AON_VALUE_EMPTY, AON_VALUE_CLEAR, AON_VALUE_TEXT, AON_VALUE_INTEGER, AON_VALUE_NUMBER, AON_VALUE_BOOLEAN, AON_VALUE_LIST } aon_value_kind;
+typedef enum aon_value_kind {
+  AON_VALUE_EMPTY,
+  AON_VALUE_CLEAR,
+  AON_VALUE_TEXT,
+  AON_VALUE_INTEGER,
+  AON_VALUE_NUMBER,
+  AON_VALUE_BOOLEAN,
+  AON_VALUE_LIST
+} aon_value_kind;
 
 typedef struct aon_value {
   aon_value_kind kind;
@@ -136,7 +145,8 @@ void aon_check_organization(aon_text text, aon_check *check);
 
 /* ---- Lists ---- */
 
-/* Splits at , and ; (or at line ends); entries trimmed, empty ones dropped. LIST: entries that fold to the same are one. Points into text. */
+/* Splits at , and ; (or at line ends); entries trimmed, empty ones dropped. LIST: entries that fold to the same are one. Points into text.
+ */
 aon_result aon_list_split(aon_text text, aon_field_shape shape, aon_arena *arena, aon_text **ret_entries, size_t *ret_count,
                           aon_error *error) AON_MUST_USE;
 /* Adds the finding of one entry to that of its list: the code of the first, all bad entries named. */

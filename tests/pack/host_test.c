@@ -3,12 +3,13 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "pack/host.h"
-
 #include <lauxlib.h>
 
 #define FILE_NAME "packs/hostile.lua"
@@ -100,19 +101,24 @@ static const hostile chunks[] = {
     {"gigabytes by concat", "local t = {}\nfor i = 1, 100000 do t[i] = ('x'):rep(1000) end\nreturn table.concat(t)", "", 0},
     {"memory by a table", "local t = {}\nfor i = 1, 1e9 do t[i] = i end", "memory", 2},
     {"memory by texts", "local t = {}\nfor i = 1, 1e9 do t[i] = ('%099d%099d%099d'):format(i, i, i) end", "memory", 2},
-    {"memory in pcall", "local t = {}\nwhile true do pcall(function() while true do t[#t + 1] = ('x'):rep(100000) .. #t end end) end", "", 2},
+    {"memory in pcall", "local t = {}\nwhile true do pcall(function() while true do t[#t + 1] = ('x'):rep(100000) .. #t end end) end", "",
+     2},
     {"memory by closures", "local f = print\nfor i = 1, 1e9 do local g = f f = function() return g end end", "memory", 2},
     {"deep recursion", "local function f() return 1 + f() end\nreturn f()", "", 1},
     {"endless tail call", "local function f() return f() end\nreturn f()", "steps", 1},
     {"recursion by __index", "local t = setmetatable({}, {__index = function(t, k) return t[k] end})\nreturn t.x", "overflow", 1},
-    {"recursion by __tostring", "local t\nt = setmetatable({}, {__tostring = function() return tostring(t) end})\nreturn tostring(t)", "overflow", 0},
+    {"recursion by __tostring", "local t\nt = setmetatable({}, {__tostring = function() return tostring(t) end})\nreturn tostring(t)",
+     "overflow", 0},
     {"recursion by gsub", "local function f() return (('x'):gsub('x', f)) end\nreturn f()", "overflow", 1},
     {"recursion by sort", "local function f() table.sort({1, 2}, f) end\nreturn f()", "overflow", 1},
     {"recursion by pcall", "local function f() return pcall(f) end\nwhile true do f() end", "steps", 0},
-    {"deep nesting of source", "return ((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((("
-                               "((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((1",
+    {"deep nesting of source",
+     "return ((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((("
+     "((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((((1",
      "", 1},
-    {"sort with a bad comparator", "local t = {}\nfor i = 1, 300 do t[i] = i % 7 end\ntable.sort(t, function() return true end)\nerror('sorted ' .. #t)", "sorted 300", 4},
+    {"sort with a bad comparator",
+     "local t = {}\nfor i = 1, 300 do t[i] = i % 7 end\ntable.sort(t, function() return true end)\nerror('sorted ' .. #t)", "sorted 300",
+     4},
     {"sort of a claimed length", "table.sort(setmetatable({}, {__len = function() return 1 << 40 end}))", "too big", 1},
     {"sort of what can't be compared", "table.sort({1, 'a', {}})", "attempt to compare", 1},
     {"sort with an endless comparator", "table.sort({3, 2, 1}, function() while true do end end)", "steps", 1},
@@ -126,9 +132,11 @@ static const hostile chunks[] = {
     {"addresses by format", "return string.format('%-20p', {})", "not available", 1},
     {"addresses behind a NUL", "return string.format('\\0%p', {})", "not available", 1},
     {"finalizer", "setmetatable({}, {__gc = function() while true do end end})", "__gc", 1},
-    {"closing that loops", "local x <close> = setmetatable({}, {__close = function() while true do end end})\nwhile true do end", "steps", 0},
+    {"closing that loops", "local x <close> = setmetatable({}, {__close = function() while true do end end})\nwhile true do end", "steps",
+     0},
     {"closing that swallows",
-     "while true do pcall(function()\nlocal x <close> = setmetatable({}, {__close = function() pcall(function() while true do end end) end})\nwhile true do end end) end",
+     "while true do pcall(function()\nlocal x <close> = setmetatable({}, {__close = function() pcall(function() while true do end end) "
+     "end})\nwhile true do end end) end",
      "steps", 0},
     {"text metatable", "getmetatable('').__index = nil", "attempt to index a boolean", 1},
     {"text metatable by set", "setmetatable('', {})", "table expected", 1},
@@ -162,7 +170,8 @@ static const hostile chunks[] = {
     {"long error", "error(('é'):rep(100000))", "éé", 1},
     {"syntax", "local x =\n\n= 3", "unexpected symbol", 3},
     {"unfinished text", "local x = 'abc\nlocal y", "unfinished string", 1},
-    {"arithmetic on nil", "local function f(a)\n return a + 1\nend\nlocal function g() local r = f(nil) return r end\ng()", "called from packs/hostile.lua:4", 2},
+    {"arithmetic on nil", "local function f(a)\n return a + 1\nend\nlocal function g() local r = f(nil) return r end\ng()",
+     "called from packs/hostile.lua:4", 2},
     {"bad argument", "('x'):rep({})", "number expected", 1},
     {"nan key", "local t = {}\nt[0/0] = 1", "NaN", 2},
     {"integer division", "return 1 // 0 == 1 // 0", "divide by zero", 1},
@@ -218,44 +227,58 @@ static void hostile_calls_leave_a_working_host(void **state) {
 /* Each line is a chunk that raises if Lua's manual is not kept. */
 static const char *const ordinary[] = {
     "local a, b, c = ('hello world'):find('o (w)') assert(a == 5 and b == 7 and c == 'w')",
-    "assert(('a.b'):find('.', 1, true) == 2) assert(('abc'):find('', 10) == nil) local a, b = ('abc'):find('', 4) assert(a == 4 and b == 3)",
+    "assert(('a.b'):find('.', 1, true) == 2) assert(('abc'):find('', 10) == nil) local a, b = ('abc'):find('', 4) assert(a == 4 and b == "
+    "3)",
     "assert(('abc'):find('b', -2) == 2) assert(('abc'):find('a', -2) == nil) assert(('abc'):find('a', -10) == 1)",
     "assert(('key = value'):match('^(%w+)%s*=%s*(%w+)$') == 'key')",
     "local y, m, d = ('2027-01-06'):match('^(%d%d%d%d)-(%d%d)-(%d%d)$') assert(y == '2027' and m == '01' and d == '06')",
-    "assert(('abc'):match('()b()') == 2) assert(('x'):match('y') == nil) assert(('aXb'):match('%u') == 'X') assert(('aXb'):match('%U+') == 'a')",
+    "assert(('abc'):match('()b()') == 2) assert(('x'):match('y') == nil) assert(('aXb'):match('%u') == 'X') assert(('aXb'):match('%U+') == "
+    "'a')",
     "assert(('THE (quick) fox'):find('%((%a+)%)') == 5) assert(('f(a(b)c)d'):match('%b()') == '(a(b)c)')",
     "assert(('THE (quick) fox'):gsub('%f[%a]%a+', string.lower) == 'the (quick) fox')",
-    "assert(('abab'):match('(ab)%1') == 'ab') assert(('a]b'):match('[]]') == ']') assert(('a^b'):match('[%^]') == '^') assert(('a-b'):match('[a-]+') == 'a-')",
+    "assert(('abab'):match('(ab)%1') == 'ab') assert(('a]b'):match('[]]') == ']') assert(('a^b'):match('[%^]') == '^') "
+    "assert(('a-b'):match('[a-]+') == 'a-')",
     "assert(('x=1,y=2'):gsub('(%w)=(%w)', '%2=%1') == '1=x,2=y') assert(('abc'):gsub('', '-') == '-a-b-c-')",
     "local s, n = ('aaa'):gsub('a', 'b', 2) assert(s == 'bba' and n == 2) assert(('abc'):gsub('%w', '%0%0') == 'aabbcc')",
     "assert(('$a $b'):gsub('%$(%w)', {a = 'x'}) == 'x $b') assert(('ab'):gsub('.', function(c) if c == 'a' then return 1 end end) == '1b')",
     "assert(('hello'):gsub('^h', 'j') == 'jello') assert(('hh'):gsub('^h', 'j') == 'jh') assert(('a b'):gsub(' ', '%%') == 'a%b')",
     "local t = {} for w in ('one two  three'):gmatch('%a+') do t[#t + 1] = w end assert(table.concat(t, ',') == 'one,two,three')",
     "local t = {} for k, v in ('a=1, b=2'):gmatch('(%w+)=(%w+)') do t[k] = v end assert(t.a == '1' and t.b == '2')",
-    "local n = 0 for _ in ('abc'):gmatch('') do n = n + 1 end assert(n == 4) for p in ('abc'):gmatch('()', 3) do n = n + p end assert(n == 11)",
+    "local n = 0 for _ in ('abc'):gmatch('') do n = n + 1 end assert(n == 4) for p in ('abc'):gmatch('()', 3) do n = n + p end assert(n == "
+    "11)",
     "assert(('  x '):match('^%s*(.-)%s*$') == 'x') assert(('a.b-c'):gsub('[.-]', '') == 'abc') assert((' \\t'):match('%S') == nil)",
-    "assert(('aaa'):match('a-') == '' and ('aaa'):match('a-$') == 'aaa' and ('aaa'):match('a?a?a?a?$') == 'aaa' and ('b'):match('a*b+') == 'b')",
+    "assert(('aaa'):match('a-') == '' and ('aaa'):match('a-$') == 'aaa' and ('aaa'):match('a?a?a?a?$') == 'aaa' and ('b'):match('a*b+') == "
+    "'b')",
     "assert(('a\\0b'):find('%z') == nil and ('a\\0b'):find('\\0') == 2 and #('a\\0b'):match('a.b') == 3)",
-    "assert(('ab12'):match('%a%a%d%d') and ('0xFf'):match('^0x%x+$') and ('\\1'):match('%c') and ('!'):match('%p') and ('a '):match('%g') == 'a')",
-    "local t = {5, 3, 1, 4, 2} table.sort(t) assert(table.concat(t) == '12345') table.sort(t, function(a, b) return a > b end) assert(table.concat(t) == '54321')",
+    "assert(('ab12'):match('%a%a%d%d') and ('0xFf'):match('^0x%x+$') and ('\\1'):match('%c') and ('!'):match('%p') and ('a '):match('%g') "
+    "== 'a')",
+    "local t = {5, 3, 1, 4, 2} table.sort(t) assert(table.concat(t) == '12345') table.sort(t, function(a, b) return a > b end) "
+    "assert(table.concat(t) == '54321')",
     "local t = {} for i = 1, 1000 do t[i] = {k = i % 3, i = i} end table.sort(t, function(a, b) return a.k < b.k end)"
     " for i = 2, 1000 do assert(t[i - 1].k < t[i].k or t[i - 1].i < t[i].i) end",
-    "local s = '' for k, v in pairs({b = 1, a = 2, 'x', 'y', [true] = 3, [1.5] = 4}) do s = s .. tostring(k) .. ' ' end assert(s == '1 1.5 2 a b true ', s)",
-    "local t = {a = 1, b = 2, c = 3} local n = 0 for k in pairs(t) do t.c = nil n = n + 1 end assert(n == 2) assert(next({}) == nil and next({b = 1, a = 2}) == 'a')",
-    "local t = setmetatable({}, {__pairs = function(t) return function(_, k) if not k then return 1, 2 end end, t end}) for k, v in pairs(t) do assert(v == 2) end",
+    "local s = '' for k, v in pairs({b = 1, a = 2, 'x', 'y', [true] = 3, [1.5] = 4}) do s = s .. tostring(k) .. ' ' end assert(s == '1 1.5 "
+    "2 a b true ', s)",
+    "local t = {a = 1, b = 2, c = 3} local n = 0 for k in pairs(t) do t.c = nil n = n + 1 end assert(n == 2) assert(next({}) == nil and "
+    "next({b = 1, a = 2}) == 'a')",
+    "local t = setmetatable({}, {__pairs = function(t) return function(_, k) if not k then return 1, 2 end end, t end}) for k, v in "
+    "pairs(t) do assert(v == 2) end",
     "local ok, e = pcall(error, {x = 1}) assert(not ok and e.x == 1) assert(select('#', pcall(function() return 1, nil, nil end)) == 4)",
     "local ok, e = xpcall(function(a, b) error(a + b, 0) end, function(e) return 'h' .. e end, 1, 2) assert(not ok and e == 'h3', e)",
     "assert(select(3, xpcall(function(...) return ... end, print, 'a', 'b')) == 'b') assert(pcall(string.rep, 'x', -1))",
     "assert(not pcall(string.rep, 'x', 1 << 40)) assert(not pcall(function() local t = nil; t.x = 1 end))",
     "assert(tostring({}) == 'table' and tostring(print) == 'function' and tostring(nil) == 'nil' and tostring(1.0) == '1.0')",
-    "assert(tostring(setmetatable({}, {__tostring = function() return 'me' end})) == 'me') assert(('%s %5.2f %q %d'):format({}, 1.5, 'a', 3) == 'table  1.50 \"a\" 3')",
+    "assert(tostring(setmetatable({}, {__tostring = function() return 'me' end})) == 'me') assert(('%s %5.2f %q %d'):format({}, 1.5, 'a', "
+    "3) == 'table  1.50 \"a\" 3')",
     "assert(string.format('%s', setmetatable({}, {__tostring = function() return 'me' end})) == 'me') assert(('%%p'):format() == '%p')",
     "assert(('ab'):rep(3, '-') == 'ab-ab-ab' and ('x'):rep(0) == '' and #('x'):rep(1000000) == 1000000)",
-    "local t = {1, 2, 3} table.insert(t, 1, 0) table.insert(t, 4) assert(table.concat(t, ',') == '0,1,2,3,4') assert(table.remove(t, 1) == 0 and table.remove(t) == 4)",
+    "local t = {1, 2, 3} table.insert(t, 1, 0) table.insert(t, 4) assert(table.concat(t, ',') == '0,1,2,3,4') assert(table.remove(t, 1) == "
+    "0 and table.remove(t) == 4)",
     "local a, b = table.unpack({1, 2}) assert(a + b == 3) assert(#table.pack(1, 2) == 2) assert(#table.move({1, 2, 3}, 2, 3, 1) == 3)",
     "x = 1 assert(_G.x == 1 and rawget(_G, 'x') == nil) y = x + 1 assert(y == 2) assert(_G._G == _G) assert(getmetatable('') == false)",
-    "local t = setmetatable({}, {__index = {a = 1}}) assert(t.a == 1) setmetatable(t, nil) assert(t.a == nil) rawset(t, 'a', 2) assert(rawequal(t.a, 2))",
-    "assert(utf8.len('żółw') == 4) for p, c in utf8.codes('é') do assert(c == 233) end assert(math.floor(2.5) == 2 and math.type(1) == 'integer')",
+    "local t = setmetatable({}, {__index = {a = 1}}) assert(t.a == 1) setmetatable(t, nil) assert(t.a == nil) rawset(t, 'a', 2) "
+    "assert(rawequal(t.a, 2))",
+    "assert(utf8.len('żółw') == 4) for p, c in utf8.codes('é') do assert(c == 233) end assert(math.floor(2.5) == 2 and math.type(1) == "
+    "'integer')",
     "assert('10' + 1 == 11 and 10 .. '' == '10' and #'abc' == 3 and 'a' < 'b')",
     "local log = {} do local x <close> = setmetatable({}, {__close = function() log[1] = 'closed' end}) end assert(log[1] == 'closed')",
     "print('a', {}, nil) assert(select('#', 1, 2, 3) == 3) assert(tonumber('0x10') == 16) assert(string.pack('<i4', 1) == '\\1\\0\\0\\0')",
@@ -298,9 +321,14 @@ static void give(fixture *f) {
 
 static void our_failures_pass_unchanged(void **state) {
   fixture *f = *state;
-  static const char *const sources[] = {"busy()", "pcall(busy)", "xpcall(busy, print) return 1", "pcall(pcall, busy) while true do end",
+  static const char *const sources[] = {"busy()",
+                                        "pcall(busy)",
+                                        "xpcall(busy, print) return 1",
+                                        "pcall(pcall, busy) while true do end",
                                         "local x <close> = setmetatable({}, {__close = function() error('other') end}) busy()",
-                                        "table.sort({1, 2}, busy)", "('x'):gsub('x', busy)", "return setmetatable({}, {__index = busy}).x"};
+                                        "table.sort({1, 2}, busy)",
+                                        "('x'):gsub('x', busy)",
+                                        "return setmetatable({}, {__index = busy}).x"};
   for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
     aon_error error = AON_ERROR_INIT;
     open_host(f, &limits);
@@ -370,7 +398,8 @@ static int64_t tick(void *context) { return ((late_clock *)context)->now += 1; }
 /* A clock that runs by one millisecond per look: time ends before instructions do. */
 static void time_is_limited(void **state) {
   static const char *const sources[] = {"\nwhile true do end", "\nwhile true do pcall(string.rep, 'x', 1000000) end",
-                                        "\nreturn string.find(('a'):rep(300), '.-.-.-.-.-b')", "\nlocal t = {} for i = 1, 200000 do t[i] = -i end table.sort(t)"};
+                                        "\nreturn string.find(('a'):rep(300), '.-.-.-.-.-b')",
+                                        "\nlocal t = {} for i = 1, 200000 do t[i] = -i end table.sort(t)"};
   fixture *f = *state;
   late_clock clock = {.ops = *f->env->ops};
   clock.env = *f->env;
@@ -396,7 +425,9 @@ static void instructions_that_take_long_end_in_time(void **state) {
   of.call_ms = 200;
   of.instructions = 1ull << 60;
   open_host(f, &of);
-  assert_int_equal(run(f, "local t = {}\nfor i = 1, 9000 do t[i] = i end\nlocal function f(...) return f(1, ...) end\nf(table.unpack(t))", &error), AON_ENVIRONMENT);
+  assert_int_equal(
+      run(f, "local t = {}\nfor i = 1, 9000 do t[i] = i end\nlocal function f(...) return f(1, ...) end\nf(table.unpack(t))", &error),
+      AON_ENVIRONMENT);
   assert_non_null(strstr(error.sentence, FILE_NAME ":3: the pack took longer than 200 ms"));
   assert_works(f);
   aon_host_close(f->host);
@@ -491,13 +522,19 @@ static void too_little_memory_to_open(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(hostile_chunks_end_with_a_sentence), cmocka_unit_test(hostile_calls_leave_a_working_host),
-      cmocka_unit_test(ordinary_lua_works),                 cmocka_unit_test(our_failures_pass_unchanged),
-      cmocka_unit_test(mistakes_of_the_pack_get_a_place),   cmocka_unit_test(calls_may_be_nested),
-      cmocka_unit_test(time_is_limited),                    cmocka_unit_test(instructions_that_take_long_end_in_time),
+      cmocka_unit_test(hostile_chunks_end_with_a_sentence),
+      cmocka_unit_test(hostile_calls_leave_a_working_host),
+      cmocka_unit_test(ordinary_lua_works),
+      cmocka_unit_test(our_failures_pass_unchanged),
+      cmocka_unit_test(mistakes_of_the_pack_get_a_place),
+      cmocka_unit_test(calls_may_be_nested),
+      cmocka_unit_test(time_is_limited),
+      cmocka_unit_test(instructions_that_take_long_end_in_time),
       cmocka_unit_test(budgets_are_fresh_in_every_call),
-      cmocka_unit_test(pushing_between_calls_is_not_refused), cmocka_unit_test(globals_are_read_only_after_loading),
-      cmocka_unit_test(compiled_lua_is_refused),            cmocka_unit_test(long_file_names_stay_whole),
+      cmocka_unit_test(pushing_between_calls_is_not_refused),
+      cmocka_unit_test(globals_are_read_only_after_loading),
+      cmocka_unit_test(compiled_lua_is_refused),
+      cmocka_unit_test(long_file_names_stay_whole),
       cmocka_unit_test(too_little_memory_to_open),
   };
   return cmocka_run_group_tests(tests, open_env, close_env);

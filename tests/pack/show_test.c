@@ -2,7 +2,9 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
+
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +19,8 @@ typedef struct fixture {
 static int load(void **state) {
   fixture *f = calloc(1, sizeof *f);
   aon_error error = AON_ERROR_INIT;
-  if (!f || aon_env_open(AON_LOG_ERROR, 0, 0, &f->env, &error) || aon_pack_load(f->env, SOURCE_ROOT "/packs/workforce.lua", NULL, NULL, &f->pack, &error)) {
+  if (!f || aon_env_open(AON_LOG_ERROR, 0, 0, &f->env, &error) ||
+      aon_pack_load(f->env, SOURCE_ROOT "/packs/workforce.lua", NULL, NULL, &f->pack, &error)) {
     print_error("%s\n", error.sentence);
     return -1;
   }
@@ -37,21 +40,29 @@ static void documents_are_located(void **state) {
   static const struct {
     const char *collection, *id, *expected;
   } cases[] = {
-      {"users", "usr1", "{\"store\":\"main\",\"collection\":\"users\",\"documentId\":\"usr1\",\"query\":{\"userID\":\"usr1\"},\"path\":null}"},
+      {"users", "usr1",
+       "{\"store\":\"main\",\"collection\":\"users\",\"documentId\":\"usr1\",\"query\":{\"userID\":\"usr1\"},\"path\":null}"},
       {"departmentindexes", "dept1:org1",
        "{\"store\":\"main\",\"collection\":\"departmentindexes\",\"documentId\":\"dept1:org1\","
        "\"query\":{\"departmentID\":\"dept1\",\"organizationID\":\"org1\"},\"path\":null}"},
-      {"roles", "org%3A1:a%25b", "{\"store\":\"main\",\"collection\":\"roles\",\"documentId\":\"org%3A1:a%25b\",\"query\":{\"organizationID\":\"org:1\",\"role\":\"a%b\"},"
-                                 "\"path\":null}"},
-      {"sitegroups", "g:1", "{\"store\":\"main\",\"collection\":\"sitegroups\",\"documentId\":\"g:1\",\"query\":{\"_id\":\"g:1\"},\"path\":null}"},
-      {"firebase:user", "user123", "{\"store\":\"realtime\",\"collection\":\"firebase:user\",\"documentId\":\"user123\",\"query\":null,\"path\":\"/user/user123\"}"},
+      {"roles", "org%3A1:a%25b",
+       "{\"store\":\"main\",\"collection\":\"roles\",\"documentId\":\"org%3A1:a%25b\",\"query\":{\"organizationID\":\"org:1\",\"role\":\"a%"
+       "b\"},"
+       "\"path\":null}"},
+      {"sitegroups", "g:1",
+       "{\"store\":\"main\",\"collection\":\"sitegroups\",\"documentId\":\"g:1\",\"query\":{\"_id\":\"g:1\"},\"path\":null}"},
+      {"firebase:user", "user123",
+       "{\"store\":\"realtime\",\"collection\":\"firebase:user\",\"documentId\":\"user123\",\"query\":null,\"path\":\"/user/user123\"}"},
       {"firebase:questionnaire", "org1:q\"1",
-       "{\"store\":\"realtime\",\"collection\":\"firebase:questionnaire\",\"documentId\":\"org1:q\\\"1\",\"query\":null,\"path\":\"/questionnaire/org1/q\\\"1\"}"},
+       "{\"store\":\"realtime\",\"collection\":\"firebase:questionnaire\",\"documentId\":\"org1:q\\\"1\",\"query\":null,\"path\":\"/"
+       "questionnaire/org1/q\\\"1\"}"},
       {"firestore:organization-offdays", "org123",
        "{\"store\":\"settings\",\"collection\":\"firestore:organization-offdays\",\"documentId\":\"org123\",\"query\":null,"
        "\"path\":\"organizations/org123/settings/offDays\"}"},
-      {"accounts", "usr1", "{\"store\":\"identity\",\"collection\":\"accounts\",\"documentId\":\"usr1\",\"query\":{\"uid\":\"usr1\"},\"path\":null}"},
-      {"firebase:user", NULL, "{\"store\":\"realtime\",\"collection\":\"firebase:user\",\"documentId\":null,\"query\":null,\"path\":\"/user/{userID}\"}"},
+      {"accounts", "usr1",
+       "{\"store\":\"identity\",\"collection\":\"accounts\",\"documentId\":\"usr1\",\"query\":{\"uid\":\"usr1\"},\"path\":null}"},
+      {"firebase:user", NULL,
+       "{\"store\":\"realtime\",\"collection\":\"firebase:user\",\"documentId\":null,\"query\":null,\"path\":\"/user/{userID}\"}"},
       {"users", NULL, "{\"store\":\"main\",\"collection\":\"users\",\"documentId\":null,\"query\":null,\"path\":null}"},
   };
   fixture *f = *state;
@@ -67,7 +78,7 @@ static void documents_are_located(void **state) {
 static void wrong_ids_and_collections_are_named(void **state) {
   static const struct {
     const char *collection, *id, *code, *hint;
-  } cases[] = {{"user", "x", "unknown_collection", "Did you mean \"users\"?"},
+  } cases[] = {{"user", "x", "unknown_collection", "Did you mean “users”?"},
                {"nothing like it", "x", "unknown_collection", "aon pack show workforce"},
                {"departmentindexes", "dept1", "bad_format", "departmentID:organizationID"},
                {"departmentindexes", "a:b:c", "bad_format", "departmentID:organizationID"},
@@ -121,11 +132,19 @@ static void the_description_is_json(void **state) {
 }
 
 static void the_description_is_readable(void **state) {
-  static const char *const lines[] = {"\nStore main\n", "  departmentindexes     departmentID:organizationID\n", "/user/{userID}\n", "\nSheet Users -> users, user_extension\n",
-                                      "one of admin, manager, supervisor, staff, required\n", "email address, required, unique\n", "number, from -90 to 90\n",
-                                      "list separated by commas: name of a site", "one of active, inactive, active if left empty\n",
-                                      "name of a site (where Scope is site) or email of a user (where Scope is user)\n", "text, at least 8 characters, only for new rows\n",
-                                      "one per line: text, at most 1000 characters, required\n", "id, made if left empty\n"};
+  static const char *const lines[] = {"\nStore main\n",
+                                      "  departmentindexes     departmentID:organizationID\n",
+                                      "/user/{userID}\n",
+                                      "\nSheet Users -> users, user_extension\n",
+                                      "one of admin, manager, supervisor, staff, required\n",
+                                      "email address, required, unique\n",
+                                      "number, from -90 to 90\n",
+                                      "list separated by commas: name of a site",
+                                      "one of active, inactive, active if left empty\n",
+                                      "name of a site (where Scope is site) or email of a user (where Scope is user)\n",
+                                      "text, at least 8 characters, only for new rows\n",
+                                      "one per line: text, at most 1000 characters, required\n",
+                                      "id, made if left empty\n"};
   fixture *f = *state;
   aon_error error = AON_ERROR_INIT;
   aon_buffer out AON_BUFFER_CLEANUP = {0};
@@ -144,7 +163,8 @@ static const aon_template_column *column_of(const aon_template_sheet *sheet, con
 }
 
 static void the_template_has_every_column(void **state) {
-  static const char *const names[] = {"Users", "Departments", "Sites", "Products", "SKUs", "Questionnaires", "Schedules", "Issues", "Non-Ops Days"};
+  static const char *const names[] = {"Users",          "Departments", "Sites",  "Products",    "SKUs",
+                                      "Questionnaires", "Schedules",   "Issues", "Non-Ops Days"};
   fixture *f = *state;
   aon_error error = AON_ERROR_INIT;
   aon_arena arena AON_ARENA_CLEANUP = {0};

@@ -2,7 +2,9 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
+
 #include <locale.h>
 #include <math.h>
 #include <stdlib.h>
@@ -285,7 +287,8 @@ static void numbers_come_from_cells_and_text(void **state) {
     const char *text;
     double number;
   } good[] = {{"12", 12}, {" -12.5 ", -12.5}, {"+.5", .5}, {"5.", 5}, {"1e3", 1000}, {"1E-2", .01}, {"007", 7}};
-  static const char *const bad[] = {"1,5", "1 000", "1.000.0", "0x10", "12a", "e5", "1e", "-", ".", "inf", "NaN", "1e999", "١٢", "12%", "--1"};
+  static const char *const bad[] = {"1,5", "1 000", "1.000.0", "0x10",  "12a", "e5",  "1e", "-",
+                                    ".",   "inf",   "NaN",     "1e999", "١٢",  "12%", "--1"};
   aon_field field = {.type = AON_FIELD_NUMBER, .has_minimum = true, .minimum = -90, .has_maximum = true, .maximum = 1000};
   aon_check check;
   for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
@@ -299,8 +302,10 @@ static void numbers_come_from_cells_and_text(void **state) {
     read_cell(state, &field, &cell, &check);
     assert_string_equal(check.code, "bad_type");
   }
-  static const aon_cell others[] = {{.type = AON_CELL_BOOLEAN, .number = 1}, {.type = AON_CELL_DATE, .text = {"2027-01-06", 10}},
-                                    {.type = AON_CELL_TIME, .text = {"08:00:00", 8}}, {.type = AON_CELL_DURATION, .number = 5}};
+  static const aon_cell others[] = {{.type = AON_CELL_BOOLEAN, .number = 1},
+                                    {.type = AON_CELL_DATE, .text = {"2027-01-06", 10}},
+                                    {.type = AON_CELL_TIME, .text = {"08:00:00", 8}},
+                                    {.type = AON_CELL_DURATION, .number = 5}};
   for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
     read_cell(state, &field, &others[i], &check);
     assert_string_equal(check.code, "bad_type");
@@ -341,7 +346,13 @@ static void integers_are_whole(void **state) {
 }
 
 static void integers_beside_words(void **state) {
-  aon_field field = {.type = AON_FIELD_INTEGER, .shape = AON_FIELD_LIST, .choices = days, .has_minimum = true, .minimum = 1, .has_maximum = true, .maximum = 31};
+  aon_field field = {.type = AON_FIELD_INTEGER,
+                     .shape = AON_FIELD_LIST,
+                     .choices = days,
+                     .has_minimum = true,
+                     .minimum = 1,
+                     .has_maximum = true,
+                     .maximum = 31};
   aon_check check;
   aon_cell cell = text_cell("1; 15, LAST,01,1");
   aon_value value = read_cell(state, &field, &cell, &check);
@@ -353,7 +364,7 @@ static void integers_beside_words(void **state) {
   cell = text_cell("32, first");
   read_cell(state, &field, &cell, &check);
   assert_string_equal(check.code, "out_of_range");
-  assert_non_null(strstr(check.problem, "\"32\" is more than 31; \"first\" is not one of the allowed words"));
+  assert_non_null(strstr(check.problem, "“32” is more than 31; “first” is not one of the allowed words"));
   cell = (aon_cell){.type = AON_CELL_NUMBER, .number = 7};
   assert_int_equal(read_cell(state, &field, &cell, &check).entries[0].integer, 7);
 }
@@ -363,8 +374,9 @@ static void booleans(void **state) {
   static const struct {
     aon_cell cell;
     int value; /* -1: bad_type */
-  } cases[] = {{{.type = AON_CELL_BOOLEAN, .number = 1}, 1}, {{.type = AON_CELL_BOOLEAN, .number = 0}, 0}, {{.type = AON_CELL_NUMBER, .number = 1}, 1},
-               {{.type = AON_CELL_NUMBER, .number = 2}, -1}, {{.type = AON_CELL_TEXT, .text = {"true", 4}}, 1}, {{.type = AON_CELL_TEXT, .text = {"No", 2}}, 0},
+  } cases[] = {{{.type = AON_CELL_BOOLEAN, .number = 1}, 1},         {{.type = AON_CELL_BOOLEAN, .number = 0}, 0},
+               {{.type = AON_CELL_NUMBER, .number = 1}, 1},          {{.type = AON_CELL_NUMBER, .number = 2}, -1},
+               {{.type = AON_CELL_TEXT, .text = {"true", 4}}, 1},    {{.type = AON_CELL_TEXT, .text = {"No", 2}}, 0},
                {{.type = AON_CELL_TEXT, .text = {"perhaps", 7}}, -1}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     aon_check check;
@@ -463,8 +475,9 @@ static void all_bad_entries_are_named(void **state) {
   aon_cell cell = text_cell("mon, funday, TUE, moonlight");
   read_cell(state, &field, &cell, &check);
   assert_int_equal(aon_check_sentence(&check, "Schedules", 5, 4, "mon, funday, TUE, moonlight", &out, &error), AON_OK);
-  assert_string_equal(out.data, "Schedules!E4: In this list \"funday\" is not one of the allowed words; \"moonlight\" is not one of the allowed words. "
-                                "Write one of: mon, tue, wed.");
+  assert_string_equal(out.data,
+                      "Schedules!E4: In this list “funday” is not one of the allowed words; “moonlight” is not one of the allowed words. "
+                      "Write one of: mon, tue, wed.");
   char many[8000];
   size_t length = 0;
   for (int i = 0; i < 300; i++)
@@ -482,11 +495,19 @@ static void sentences_say_what_to_do(void **state) {
     aon_field field;
     const char *cell, *sentence;
   } cases[] = {
-      {{.type = AON_FIELD_EMAIL}, "bob", "Users!B7: \"bob\" is not an email address. Write one such as ann@example.com."},
-      {{.type = AON_FIELD_CHOICE, .choices = words}, "weakly", "Users!B7: \"weakly\" is not one of the allowed words. Did you mean weekly? Allowed: once, daily, weekly, monthly."},
-      {{.type = AON_FIELD_TIME_ZONE}, "America/New York", "Users!B7: \"America/New York\" is not a time zone of the IANA database. Did you mean America/New_York?"},
-      {{.type = AON_FIELD_COUNTRY}, "UK", "Users!B7: \"UK\" is not the code of any country (ISO 3166). The code of the United Kingdom is GB."},
-      {{.type = AON_FIELD_ID, .key = true}, "a/b", "Users!B7: \"a/b\" holds the character /, which an id can't have. Use letters, digits, - and _, such as site-12."},
+      {{.type = AON_FIELD_EMAIL}, "bob", "Users!B7: “bob” is not an email address. Write one such as ann@example.com."},
+      {{.type = AON_FIELD_CHOICE, .choices = words},
+       "weakly",
+       "Users!B7: “weakly” is not one of the allowed words. Did you mean weekly? Allowed: once, daily, weekly, monthly."},
+      {{.type = AON_FIELD_TIME_ZONE},
+       "America/New York",
+       "Users!B7: “America/New York” is not a time zone of the IANA database. Did you mean America/New_York?"},
+      {{.type = AON_FIELD_COUNTRY},
+       "UK",
+       "Users!B7: “UK” is not the code of any country (ISO 3166). The code of the United Kingdom is GB."},
+      {{.type = AON_FIELD_ID, .key = true},
+       "a/b",
+       "Users!B7: “a/b” holds the character /, which an id can't have. Use letters, digits, - and _, such as site-12."},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     aon_check check;
@@ -524,7 +545,7 @@ static void long_values_are_cut_in_sentences(void **state) {
     strcat(shown, "é");
   aon_check_fail(&check, "not_found", "", "is nowhere");
   assert_int_equal(aon_check_sentence(&check, "S", 1, 1, shown, &out, &error), AON_OK);
-  assert_int_equal(out.length, strlen("S!A1: \"") + 2 * AON_SHOWN_CHARACTERS + strlen("…\" is nowhere."));
+  assert_int_equal(out.length, strlen("S!A1: “") + 2 * AON_SHOWN_CHARACTERS + strlen("…” is nowhere."));
 }
 
 static void clear_and_empty(void **state) {
@@ -554,8 +575,17 @@ static void organizations(void **state) {
   (void)state;
   static const struct {
     const char *name, *code;
-  } cases[] = {{"org1", NULL}, {"ACME GmbH & Co", NULL}, {"", "required"}, {".", "forbidden_character"}, {"..", "forbidden_character"}, {"a/b", "forbidden_character"},
-               {"__x__", "not_allowed"}, {"____", "not_allowed"}, {"__x", NULL}, {"a\nb", "forbidden_character"}, {"a$b", "forbidden_character"}};
+  } cases[] = {{"org1", NULL},
+               {"ACME GmbH & Co", NULL},
+               {"", "required"},
+               {".", "forbidden_character"},
+               {"..", "forbidden_character"},
+               {"a/b", "forbidden_character"},
+               {"__x__", "not_allowed"},
+               {"____", "not_allowed"},
+               {"__x", NULL},
+               {"a\nb", "forbidden_character"},
+               {"a$b", "forbidden_character"}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     aon_check check = {0};
     aon_check_organization(text_of(cases[i].name), &check);
@@ -578,13 +608,27 @@ static void names_of_types(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(texts_have_one_form_or_one_code), cmocka_unit_test(lengths_count_characters), cmocka_unit_test(cells_become_text),
-      cmocka_unit_test(numbers_do_not_depend_on_the_locale), cmocka_unit_test(error_cells_are_of_the_wrong_type),
-      cmocka_unit_test(numbers_come_from_cells_and_text), cmocka_unit_test(integers_are_whole), cmocka_unit_test(integers_beside_words),
-      cmocka_unit_test(booleans), cmocka_unit_test(date_and_time_cells), cmocka_unit_test(lists_keep_order_and_drop_doubles),
-      cmocka_unit_test(lines_are_kept), cmocka_unit_test(lists_have_a_limit), cmocka_unit_test(all_bad_entries_are_named),
-      cmocka_unit_test(sentences_say_what_to_do), cmocka_unit_test(sensitive_values_are_never_quoted), cmocka_unit_test(long_values_are_cut_in_sentences),
-      cmocka_unit_test(clear_and_empty), cmocka_unit_test(a_nul_is_forbidden), cmocka_unit_test(organizations), cmocka_unit_test(names_of_types),
+      cmocka_unit_test(texts_have_one_form_or_one_code),
+      cmocka_unit_test(lengths_count_characters),
+      cmocka_unit_test(cells_become_text),
+      cmocka_unit_test(numbers_do_not_depend_on_the_locale),
+      cmocka_unit_test(error_cells_are_of_the_wrong_type),
+      cmocka_unit_test(numbers_come_from_cells_and_text),
+      cmocka_unit_test(integers_are_whole),
+      cmocka_unit_test(integers_beside_words),
+      cmocka_unit_test(booleans),
+      cmocka_unit_test(date_and_time_cells),
+      cmocka_unit_test(lists_keep_order_and_drop_doubles),
+      cmocka_unit_test(lines_are_kept),
+      cmocka_unit_test(lists_have_a_limit),
+      cmocka_unit_test(all_bad_entries_are_named),
+      cmocka_unit_test(sentences_say_what_to_do),
+      cmocka_unit_test(sensitive_values_are_never_quoted),
+      cmocka_unit_test(long_values_are_cut_in_sentences),
+      cmocka_unit_test(clear_and_empty),
+      cmocka_unit_test(a_nul_is_forbidden),
+      cmocka_unit_test(organizations),
+      cmocka_unit_test(names_of_types),
   };
   return cmocka_run_group_tests(tests, open_arena, close_arena);
 }
