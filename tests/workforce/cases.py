@@ -600,9 +600,9 @@ def parts_of_composite_ids_are_encoded(world):
     world.upload(
         {
             'Departments': [department('a:b%')],
-            'Users': [user('u:1', Departments='Department a:b%')],
+            'Users': [user('u:1', email='u1@example.com', Departments='Department a:b%')],
             'Questionnaires': [{'Questionnaire ID': 'q%1', 'Title': 'Q', 'Questions': 'A?'}],
-            'Non-Ops Days': [offday('user', '2027-01-04', Reference='u:1@example.com')],
+            'Non-Ops Days': [offday('user', '2027-01-04', Reference='u1@example.com')],
         }
     )
     world.has('main/departmentindexes', 'a%3Ab%25:org1', _id='a%3Ab%25:org1', departmentID='a:b%', userIDs=['u:1'])
