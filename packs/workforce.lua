@@ -46,7 +46,6 @@ end
 
 local CYCLE = 146097 -- days of 400 years, after which the calendar repeats itself
 
-
 local function monthly_between(days, first, last)
   local cycles = (last - first + 1) // CYCLE
   if cycles > 0 and last - first + 1 > CYCLE then
@@ -173,7 +172,8 @@ local function check_days(row)
     if not day_of(schedule.type, text) then bad[#bad + 1] = "“" .. tostring(text) .. "”" end
   end
   if #bad > 0 then
-    return "days", "not_allowed", table.concat(bad, ", ") .. (#bad == 1 and " is" or " are") .. " not among the days of a " .. schedule.type ..
+    return "days", "not_allowed", table.concat(bad,
+      ", ") .. (#bad == 1 and " is" or " are") .. " not among the days of a " .. schedule.type ..
       " schedule. Allowed: " .. allowed .. "."
   end
 end
@@ -188,14 +188,16 @@ end
 local function check_order_of_dates(row)
   local first, last = row.document.startDate, row.document.endDate
   if first and last and last < first then
-    return "endDate", "inconsistent", "The end date " .. last .. " is before the start date " .. first .. " in {startDate}. Correct one of the two."
+    return "endDate", "inconsistent",
+      "The end date " .. last .. " is before the start date " .. first .. " in {startDate}. Correct one of the two."
   end
 end
 
 local function check_order_of_times(row)
   local first, last = row.document.startTime, row.document.endTime
   if first and last and last <= first then
-    return "endTime", "inconsistent", "The end time " .. last .. " is not after the start time " .. first .. " in {startTime}. Correct one of the two."
+    return "endTime", "inconsistent",
+      "The end time " .. last .. " is not after the start time " .. first .. " in {startTime}. Correct one of the two."
   end
 end
 
@@ -241,7 +243,8 @@ end
 local function check_reference(row)
   local day = row.document
   if day.scope == "organization" and (row.filled.reference or row.cleared.reference) then
-    return "reference", "inconsistent", "A day off of the organization ({scope}) has no reference. Empty this cell, or change the scope to site or user."
+    return "reference", "inconsistent",
+      "A day off of the organization ({scope}) has no reference. Empty this cell, or change the scope to site or user."
   end
   if (day.scope == "site" or day.scope == "user") and not day.reference then
     return "reference", "required", day.scope == "site" and "A day off of a site needs its name. Write the name of one site."
@@ -266,10 +269,12 @@ local collections = {
   main("user_extension", "userID"),
   main("departments", "departmentID"),
   main("departmentindexes", "_id", {
-    parts = {"departmentID", "organizationID"}, shared = true, sets = {"userIDs", "siteIDs"}, copy = {from = "departments", properties = {"name"}}
+    parts = {"departmentID", "organizationID"}, shared = true, sets = {"userIDs", "siteIDs"}, copy = {from = "departments",
+      properties = {"name"}}
   }),
   main("sites", "siteID"),
-  main("siteindexes", "siteID", {shared = true, sets = {"userIDs", "departmentIDs", "scheduleIDs"}, copy = {from = "sites", properties = {"name"}}}),
+  main("siteindexes", "siteID", {shared = true, sets = {"userIDs", "departmentIDs", "scheduleIDs"}, copy = {from = "sites",
+    properties = {"name"}}}),
   main("sitegroups", "_id", {shared = true, sets = {"siteIDs"}}),
   main("sitescheduleindexes", "scheduleID"),
   main("schedulestatistics", "_id", {parts = {"scheduleID"}}),
@@ -278,8 +283,10 @@ local collections = {
   main("skus", "skuID"),
   main("issues", "issueID"),
   main("roles", "_id", {parts = {"organizationID", "role"}, shared = true, sets = {"userIDs"}}),
-  main("siteoffdays", "_id", {parts = {"organizationID", "siteID"}, shared = true, list = {property = "days", keys = {"startDate", "endDate", "name"}}}),
-  main("useroffdays", "_id", {parts = {"organizationID", "userID"}, shared = true, list = {property = "days", keys = {"startDate", "endDate", "name"}}}),
+  main("siteoffdays", "_id", {parts = {"organizationID", "siteID"}, shared = true, list = {property = "days", keys = {"startDate",
+    "endDate", "name"}}}),
+  main("useroffdays", "_id", {parts = {"organizationID", "userID"}, shared = true, list = {property = "days", keys = {"startDate",
+    "endDate", "name"}}}),
   main("questionnaires", "questionnaireID"),
   main("questionnaireindexes", "questionnaireIndexID"),
   {name = "firebase:user", store = "realtime", parts = {"userID"}, path = "/user/{userID}", keys = "realtime", drops_empty = true,
@@ -288,7 +295,8 @@ local collections = {
     path = "/questionnaire/{organizationID}/{questionnaireID}", keys = "realtime", drops_empty = true},
   {name = "firebase:questionnaireIndex", store = "realtime", parts = {"organizationID", "questionnaireIndexID"},
     path = "/questionnaireIndex/{organizationID}/{questionnaireIndexID}", keys = "realtime", drops_empty = true},
-  {name = "firestore:organization-offdays", store = "settings", id = "organizationID", path = "organizations/{organizationID}/settings/offDays",
+  {name = "firestore:organization-offdays", store = "settings", id = "organizationID",
+    path = "organizations/{organizationID}/settings/offDays",
     keys = "firestore", stamped = true, shared = true, list = {property = "days", keys = {"startDate", "endDate", "name"}}},
   {name = "accounts", store = "identity", id = "uid", sensitive = {"password"}},
 }
@@ -302,21 +310,28 @@ local sheets = {
     columns = {
       {heading = "User ID", property = "userID", type = "id", id = true, key = true, note = "Leave it empty for a new user."},
       {heading = "Name", property = "name", type = "text", required = true, example = "Ann Example"},
-      {heading = "Email", property = "email", type = "email", required = true, unique = true, unique_in = {collection = "accounts", property = "email"},
+      {heading = "Email", property = "email", type = "email", required = true, unique = true, unique_in = {collection = "accounts",
+        property = "email"},
         note = "Unique in the organization.", example = "ann@example.com"},
       {heading = "Phone", property = "phone", type = "phone", note = "International form: + and country code.", example = "+351912345678"},
       {heading = "Title", property = "title", type = "text", example = "Technician"},
-      {heading = "Role", property = "role", type = "choice", choices = {"admin", "manager", "supervisor", "staff"}, required = true, example = "staff",
+      {heading = "Role", property = "role", type = "choice", choices = {"admin", "manager", "supervisor", "staff"}, required = true,
+        example = "staff",
         members = {{collection = "roles", property = "userIDs"}}},
-      {heading = "Departments", property = "departmentIDs", type = "text", list = true, references = {collection = "departments", by = "name"},
-        note = "Names of departments, separated by commas.", members = {{collection = "departmentindexes", property = "userIDs"}}, example = "Operations"},
+      {heading = "Departments", property = "departmentIDs", type = "text", list = true, references = {collection = "departments",
+        by = "name"},
+        note = "Names of departments, separated by commas.", members = {{collection = "departmentindexes", property = "userIDs"}},
+          example = "Operations"},
       {heading = "Sites", property = "siteIDs", type = "text", list = true, references = {collection = "sites", by = "name"},
-        note = "Names of sites, separated by commas.", members = {{collection = "siteindexes", property = "userIDs"}}, example = "Lisbon 1"},
-      {heading = "Language", property = "language", type = "language", default = "en", note = "A language tag; en if left empty.", example = "pt-PT"},
+        note = "Names of sites, separated by commas.", members = {{collection = "siteindexes", property = "userIDs"}},
+          example = "Lisbon 1"},
+      {heading = "Language", property = "language", type = "language", default = "en", note = "A language tag; en if left empty.",
+        example = "pt-PT"},
       {heading = "Status", property = "status", type = "choice", choices = STATUS, default = "active", example = "active"},
       {heading = "Employee Number", property = "employeeNumber", collection = "user_extension", type = "text", example = "E10001"},
       {heading = "Hire Date", property = "hireDate", collection = "user_extension", type = "date", example = "2026-09-01"},
-      {heading = "Password", property = "password", collection = false, type = "text", min_characters = 8, sensitive = true, create_only = true,
+      {heading = "Password", property = "password", collection = false, type = "text", min_characters = 8, sensitive = true,
+        create_only = true,
         note = "At least 8 characters; only for new users."},
     },
     collect = collect_user,
@@ -344,11 +359,15 @@ local sheets = {
       {heading = "Latitude", property = "location.latitude", type = "number", min = -90, max = 90, example = "38.7223"},
       {heading = "Longitude", property = "location.longitude", type = "number", min = -180, max = 180, example = "-9.1393"},
       {heading = "Time Zone", property = "timeZone", type = "timezone", note = "As IANA spells it.", example = "Europe/Lisbon"},
-      {heading = "Site Group", property = "siteGroupID", type = "text", references = {collection = "sitegroups", by = "name", make = true, noun = "site group"},
-        note = "One name; the group is made if it is new.", members = {{collection = "sitegroups", property = "siteIDs"}}, example = "North"},
-      {heading = "Departments", property = "departmentIDs", type = "text", list = true, references = {collection = "departments", by = "name"},
+      {heading = "Site Group", property = "siteGroupID", type = "text", references = {collection = "sitegroups", by = "name", make = true,
+        noun = "site group"},
+        note = "One name; the group is made if it is new.", members = {{collection = "sitegroups", property = "siteIDs"}},
+          example = "North"},
+      {heading = "Departments", property = "departmentIDs", type = "text", list = true, references = {collection = "departments",
+        by = "name"},
         note = "Names of departments, separated by commas.",
-        members = {{collection = "departmentindexes", property = "siteIDs"}, {collection = "siteindexes", property = "departmentIDs", inverse = true}},
+        members = {{collection = "departmentindexes", property = "siteIDs"}, {collection = "siteindexes", property = "departmentIDs",
+          inverse = true}},
         example = "Operations"},
       {heading = "Status", property = "status", type = "choice", choices = STATUS, default = "active", example = "active"},
     },
@@ -370,16 +389,19 @@ local sheets = {
       {heading = "SKU ID", property = "skuID", type = "id", id = true, note = "Leave it empty for a new one."},
       {heading = "Name", property = "name", type = "text", required = true, example = "Milk, pack of 6"},
       {heading = "Code", property = "code", type = "text", required = true, unique = true, example = "MILK-6"},
-      {heading = "Product", property = "productID", type = "text", required = true, references = {collection = "products", by = "name"}, example = "Milk"},
+      {heading = "Product", property = "productID", type = "text", required = true, references = {collection = "products", by = "name"},
+        example = "Milk"},
     },
   },
   {
     name = "Questionnaires", entity = "questionnaires", collection = "questionnaires", note = "One row for each questionnaire.",
     documents = {"questionnaireindexes"},
     columns = {
-      {heading = "Questionnaire ID", property = "questionnaireID", type = "id", id = true, key = true, note = "Leave it empty for a new one."},
+      {heading = "Questionnaire ID", property = "questionnaireID", type = "id", id = true, key = true,
+        note = "Leave it empty for a new one."},
       {heading = "Title", property = "title", type = "text", required = true, unique = true, example = "Opening checklist"},
-      {heading = "Type", property = "type", type = "choice", choices = {"audit", "checklist", "survey"}, default = "checklist", example = "checklist"},
+      {heading = "Type", property = "type", type = "choice", choices = {"audit", "checklist", "survey"}, default = "checklist",
+        example = "checklist"},
       {heading = "Questions", property = "questions", type = "text", lines = true, wrap = "text", max_characters = 1000, required = true,
         note = "One question per line in the cell.", example = "Is the door locked?"},
     },
@@ -393,17 +415,22 @@ local sheets = {
       {heading = "Title", property = "title", type = "text", required = true, example = "Morning round"},
       {heading = "Questionnaire", property = "questionnaireID", type = "text", references = {collection = "questionnaires", by = "title"},
         note = "The title of a questionnaire.", example = "Opening checklist"},
-      {heading = "Type", property = "type", type = "choice", choices = {"once", "daily", "weekly", "monthly"}, required = true, example = "weekly"},
-      {heading = "Days", property = "days", type = "text", list = true, note = "weekly: mon, tue, …; monthly: 1 to 31 or last.", example = "mon, wed, fri"},
+      {heading = "Type", property = "type", type = "choice", choices = {"once", "daily", "weekly", "monthly"}, required = true,
+        example = "weekly"},
+      {heading = "Days", property = "days", type = "text", list = true, note = "weekly: mon, tue, …; monthly: 1 to 31 or last.",
+        example = "mon, wed, fri"},
       {heading = "Start Date", property = "startDate", type = "date", required = true, example = "2027-01-04"},
       {heading = "End Date", property = "endDate", type = "date", note = "Needed unless the type is once.", example = "2027-03-31"},
       {heading = "Start Time", property = "startTime", type = "time", required = true, example = "08:00"},
       {heading = "End Time", property = "endTime", type = "time", required = true, example = "17:30"},
-      {heading = "Sites", property = "siteIDs", type = "text", list = true, required = true, references = {collection = "sites", by = "name"},
-        members = {{collection = "siteindexes", property = "scheduleIDs"}}, note = "Names of sites, separated by commas.", example = "Lisbon 1"},
+      {heading = "Sites", property = "siteIDs", type = "text", list = true, required = true, references = {collection = "sites",
+        by = "name"},
+        members = {{collection = "siteindexes", property = "scheduleIDs"}}, note = "Names of sites, separated by commas.",
+          example = "Lisbon 1"},
       {heading = "Users", property = "userIDs", type = "text", list = true, references = {collection = "users", by = "email"},
         note = "Emails, separated by commas.", example = "ann@example.com"},
-      {heading = "Departments", property = "departmentIDs", type = "text", list = true, references = {collection = "departments", by = "name"},
+      {heading = "Departments", property = "departmentIDs", type = "text", list = true, references = {collection = "departments",
+        by = "name"},
         note = "Names of departments, separated by commas.", example = "Operations"},
       {heading = "SKUs", property = "skuIDs", type = "text", list = true, references = {collection = "skus", by = "code", noun = "SKU"},
         note = "Codes, separated by commas.", example = "MILK-6"},
@@ -423,10 +450,13 @@ local sheets = {
     columns = {
       {heading = "Issue ID", property = "issueID", type = "id", id = true, note = "Leave it empty for a new issue."},
       {heading = "Title", property = "title", type = "text", required = true, example = "The door does not lock"},
-      {heading = "Site", property = "siteID", type = "text", required = true, references = {collection = "sites", by = "name"}, example = "Lisbon 1"},
-      {heading = "Assignee", property = "assigneeID", type = "text", references = {collection = "users", by = "email"}, note = "Email of a user.",
+      {heading = "Site", property = "siteID", type = "text", required = true, references = {collection = "sites", by = "name"},
+        example = "Lisbon 1"},
+      {heading = "Assignee", property = "assigneeID", type = "text", references = {collection = "users", by = "email"},
+        note = "Email of a user.",
         example = "ann@example.com"},
-      {heading = "Priority", property = "priority", type = "choice", choices = {"low", "medium", "high"}, default = "medium", example = "high"},
+      {heading = "Priority", property = "priority", type = "choice", choices = {"low", "medium", "high"}, default = "medium",
+        example = "high"},
       {heading = "Status", property = "status", type = "choice", choices = {"open", "resolved"}, default = "open", example = "open"},
       {heading = "Due Date", property = "dueDate", type = "date", example = "2027-01-31"},
     },
@@ -434,9 +464,12 @@ local sheets = {
   {
     name = "Non-Ops Days", entity = "nonOpsDays", note = "One row for each range of days off.",
     columns = {
-      {heading = "Scope", property = "scope", type = "choice", choices = {"organization", "site", "user"}, required = true, example = "site"},
-      {heading = "Reference", property = "reference", type = "text", note = "The name of a site or the email of a user; empty for the organization.",
-        references = {when = "scope", {value = "site", collection = "sites", by = "name"}, {value = "user", collection = "users", by = "email"}},
+      {heading = "Scope", property = "scope", type = "choice", choices = {"organization", "site", "user"}, required = true,
+        example = "site"},
+      {heading = "Reference", property = "reference", type = "text",
+        note = "The name of a site or the email of a user; empty for the organization.",
+        references = {when = "scope", {value = "site", collection = "sites", by = "name"}, {value = "user", collection = "users",
+          by = "email"}},
         example = "Lisbon 1"},
       {heading = "Start Date", property = "startDate", type = "date", required = true, example = "2027-12-24"},
       {heading = "End Date", property = "endDate", type = "date", note = "The start date if left empty.", example = "2027-12-26"},
@@ -459,7 +492,8 @@ return {
   collections = collections,
   sheets = sheets,
   order = {
-    {group = "user/dept/site", "products", "skus", "sitegroups", "departments", "sites", "users", {"departmentindexes", "roles"}, "questionnaires"},
+    {group = "user/dept/site", "products", "skus", "sitegroups", "departments", "sites", "users", {"departmentindexes", "roles"},
+      "questionnaires"},
     {group = "schedule", "schedules", "siteindexes", "issues"},
     {group = "non-ops", {"firestore:organization-offdays", "siteoffdays", "useroffdays"}},
   },

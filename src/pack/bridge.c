@@ -74,7 +74,9 @@ static const char *append_value(lua_State *state, const char *name, aon_arena *a
   switch (lua_type(state, -1)) {
   case LUA_TSTRING:
     text = lua_tolstring(state, -1, &length);
-    return bson_utf8_validate(text, length, false) && bson_append_utf8(document, name, -1, text, (int)length) ? NULL : "holds a text that is not UTF-8";
+    return bson_utf8_validate(text, length, false) && bson_append_utf8(document, name, -1, text, (int)length)
+               ? NULL
+               : "holds a text that is not UTF-8";
   case LUA_TBOOLEAN:
     bson_append_bool(document, name, -1, lua_toboolean(state, -1));
     return NULL;
@@ -407,7 +409,8 @@ static int check_protected(lua_State *state) {
   lua_call(state, 1, 3);
   if (lua_isnil(state, -3))
     return 0;
-  call->verdict = (aon_verdict){.property = result_text(state, -3, call->arena, "the property"), .code = result_text(state, -2, call->arena, "the code"),
+  call->verdict = (aon_verdict){.property = result_text(state, -3, call->arena, "the property"),
+                                .code = result_text(state, -2, call->arena, "the code"),
                                 .sentence = result_text(state, -1, call->arena, "the sentence")};
   return 0;
 }

@@ -94,18 +94,23 @@ static bool sensitive(const aon_schema_collection *collection, const aon_image *
          (before->bson && aon_image_view(before, &view) && aon_document_holds(&view, collection->base.sensitive));
 }
 
-static aon_result hand_over(const aon_plan_sink *sink, const aon_schema_collection *collection, aon_text id, const aon_image *before, const bson_t *after,
-                            const aon_origin *origin, aon_error *error) {
-  aon_operation operation = {.collection = &collection->base, .id = id, .before = *before, .origin = *origin,
-                             .kind = !after ? AON_DELETE : before->bson ? AON_UPDATE : AON_CREATE,
+static aon_result hand_over(const aon_plan_sink *sink, const aon_schema_collection *collection, aon_text id, const aon_image *before,
+                            const bson_t *after, const aon_origin *origin, aon_error *error) {
+  aon_operation operation = {.collection = &collection->base,
+                             .id = id,
+                             .before = *before,
+                             .origin = *origin,
+                             .kind = !after         ? AON_DELETE
+                                     : before->bson ? AON_UPDATE
+                                                    : AON_CREATE,
                              .flags = sensitive(collection, before, after) ? AON_OPERATION_SENSITIVE : 0};
   if (after)
     operation.after = (aon_image){.bson = bson_get_data(after), .bson_length = after->len};
   return sink->operation(sink->context, &operation, error);
 }
 
-aon_result aon_job_emit(aon_pack_job *job, const aon_plan_sink *sink, const aon_schema_collection *collection, aon_text id, const aon_image *before,
-                        const bson_t *after, const aon_origin *origin, bool *ret_emitted, aon_error *error) {
+aon_result aon_job_emit(aon_pack_job *job, const aon_plan_sink *sink, const aon_schema_collection *collection, aon_text id,
+                        const aon_image *before, const bson_t *after, const aon_origin *origin, bool *ret_emitted, aon_error *error) {
   bson_t reduced, stamped;
   if (ret_emitted)
     *ret_emitted = false;
@@ -184,11 +189,12 @@ static aon_result join(aon_collector *c, const bson_t **into, const bson_t *more
   return *into ? AON_OK : aon_fail_memory(error);
 }
 
-aon_result aon_collector_merge(aon_collector *c, const aon_schema_collection *collection, aon_text own, const bson_t *properties, const bson_t *defaults,
-                               aon_error *error) {
+aon_result aon_collector_merge(aon_collector *c, const aon_schema_collection *collection, aon_text own, const bson_t *properties,
+                               const bson_t *defaults, aon_error *error) {
   intent *there = find_intent(c, collection, own);
   if (!there)
-    return add_intent(c, &(intent){.kind = INTENT_MERGE, .collection = collection, .own = own, .properties = properties, .defaults = defaults}, error);
+    return add_intent(
+        c, &(intent){.kind = INTENT_MERGE, .collection = collection, .own = own, .properties = properties, .defaults = defaults}, error);
   aon_result result = there->kind == INTENT_DELETE ? AON_OK : join(c, &there->properties, properties, error);
   if (there->kind == INTENT_DELETE)
     there->properties = properties;
@@ -222,9 +228,11 @@ static aon_result add_extensions(aon_collector *c, work *w, aon_error *error) {
     aon_row_patch(&w->row, collection, &patch);
     result = keep(c, &patch, &view, error);
     if (!result)
-      result = add_intent(c, &(intent){.kind = INTENT_BOUND, .collection = collection, .own = w->row.id, .properties = view,
-                                       .filled = (bound & w->row.filled) != 0},
-                          error);
+      result = add_intent(
+          c,
+          &(intent){
+              .kind = INTENT_BOUND, .collection = collection, .own = w->row.id, .properties = view, .filled = (bound & w->row.filled) != 0},
+          error);
   }
   return result;
 }
@@ -243,7 +251,8 @@ static aon_result add_indexes(aon_collector *c, work *w, aon_error *error) {
     }
     result = keep(c, &properties, &view, error);
     if (!result)
-      result = add_intent(c, &(intent){.kind = INTENT_INDEX, .collection = c->sheet->indexes[i].collection, .own = w->row.id, .properties = view}, error);
+      result = add_intent(
+          c, &(intent){.kind = INTENT_INDEX, .collection = c->sheet->indexes[i].collection, .own = w->row.id, .properties = view}, error);
   }
   return result;
 }
@@ -382,7 +391,8 @@ static aon_result emit_merge(aon_collector *c, const intent *it, const aon_origi
   if (!there)
     aon_document_begin(c->job, it->collection, it->id, it->own, &start);
   else if (!aon_image_view(&it->before, &start))
-    return aon_fail(error, AON_CORRUPT, "corrupt", "The document %s/%.*s can't be read.", it->collection->base.name, (int)it->id.length, it->id.data);
+    return aon_fail(error, AON_CORRUPT, "corrupt", "The document %s/%.*s can't be read.", it->collection->base.name, (int)it->id.length,
+                    it->id.data);
   if (!there && it->defaults) {
     bson_t more;
     aon_document_put(&start, it->defaults, &more);
@@ -421,7 +431,8 @@ static aon_result emit_intent(aon_collector *c, const intent *it, const aon_orig
 
 /* ---- Claims ---- */
 
-static aon_result claim(aon_collector *c, aon_claim kind, const aon_schema_collection *collection, const char *property, aon_text value, aon_error *error) {
+static aon_result claim(aon_collector *c, aon_claim kind, const aon_schema_collection *collection, const char *property, aon_text value,
+                        aon_error *error) {
   return c->sink->claim ? c->sink->claim(c->sink->context, kind, &collection->base, property, value, error) : AON_OK;
 }
 
@@ -452,10 +463,11 @@ static aon_result claim_unique(aon_collector *c, const work *w, const aon_schema
 /* Documents that this upload makes itself need no claim: nobody else knows them. */
 static aon_result is_there(aon_collector *c, const aon_schema_reference *reference, aon_text id, bool *ret_there, aon_error *error) {
   sqlite3_stmt *statement AON_SQLITE_DONE = NULL;
-  aon_result result = aon_stage_query(c->job, &statement, error,
-                                      "select 1 from stored where coll = ?1 and id = ?2 union all"
-                                      " select 1 from id join row on row.key = id.key where id.sheet = ?3 and id.id = ?2 and row.flags & 2",
-                                      "iti", (int64_t)reference->collection->index, id, reference->sheet ? (int64_t)reference->sheet->index : (int64_t)-1);
+  aon_result result =
+      aon_stage_query(c->job, &statement, error,
+                      "select 1 from stored where coll = ?1 and id = ?2 union all"
+                      " select 1 from id join row on row.key = id.key where id.sheet = ?3 and id.id = ?2 and row.flags & 2",
+                      "iti", (int64_t)reference->collection->index, id, reference->sheet ? (int64_t)reference->sheet->index : (int64_t)-1);
   if (!result)
     result = aon_sqlite_step(c->job->stage, statement, error);
   *ret_there = !result;
@@ -507,7 +519,8 @@ static aon_result emit_row(aon_collector *c, work *w, aon_error *error) {
   aon_buffer id AON_BUFFER_CLEANUP = {0};
   aon_result result = aon_schema_id(c->sheet->main, c->job->organization, w->row.id, &id, error);
   if (!result)
-    result = aon_job_emit(c->job, c->sink, c->sheet->main, (aon_text){id.data, id.length}, &w->row.before, &w->after, &origin, &changed, error);
+    result =
+        aon_job_emit(c->job, c->sink, c->sheet->main, (aon_text){id.data, id.length}, &w->row.before, &w->after, &origin, &changed, error);
   for (size_t i = 0; i < w->count && !result; i++) {
     result = emit_intent(c, &c->intents[w->first + i], &origin, &emitted, error);
     changed |= emitted;
@@ -541,10 +554,15 @@ static aon_result collect_batches(aon_collector *c, aon_error *error) {
   }
 }
 
-static aon_result collect_sheet(aon_pack_job *job, const aon_schema_sheet *sheet, const aon_plan_sink *sink, aon_counts *counts, aon_error *error) {
+static aon_result collect_sheet(aon_pack_job *job, const aon_schema_sheet *sheet, const aon_plan_sink *sink, aon_counts *counts,
+                                aon_error *error) {
   if (!job->sheets[sheet->index].rows)
     return AON_OK;
-  aon_collector c = {.job = job, .sheet = sheet, .sink = sink, .counts = counts, .rows = aon_bson_array(AON_JOB_BATCH, sizeof(work)),
+  aon_collector c = {.job = job,
+                     .sheet = sheet,
+                     .sink = sink,
+                     .counts = counts,
+                     .rows = aon_bson_array(AON_JOB_BATCH, sizeof(work)),
                      .loaded = aon_bson_array(AON_JOB_BATCH, sizeof(aon_job_row))};
   aon_result result = c.rows && c.loaded ? aon_counts_entity(counts, sheet->entity, &c.count, error) : aon_fail_memory(error);
   if (!result)
@@ -590,7 +608,8 @@ static aon_result begin_counts(aon_pack_job *job, aon_counts *counts, aon_error 
   return AON_OK;
 }
 
-static aon_result run_step(aon_pack_job *job, const aon_schema_step *step, const aon_plan_sink *sink, aon_counts *counts, aon_error *error) {
+static aon_result run_step(aon_pack_job *job, const aon_schema_step *step, const aon_plan_sink *sink, aon_counts *counts,
+                           aon_error *error) {
   if (step->sheet)
     return collect_sheet(job, step->sheet, sink, counts, error);
   uint64_t added = 0;

@@ -10,11 +10,13 @@ aon_result aon_finding_add(aon_pack_job *job, const aon_finding *f, aon_error *e
   return aon_stage_run(job, error,
                        "insert or ignore into finding(place, row, col, severity, sub, phase, sheet, heading, value, code, sentence)"
                        " values(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-                       "iiiiiittttt", (int64_t)f->place, (int64_t)f->row, (int64_t)f->column, (int64_t)f->severity, (int64_t)f->sub, (int64_t)f->phase,
-                       text_of(f->sheet), text_of(f->heading), text_of(f->value), text_of(f->code), text_of(f->sentence));
+                       "iiiiiittttt", (int64_t)f->place, (int64_t)f->row, (int64_t)f->column, (int64_t)f->severity, (int64_t)f->sub,
+                       (int64_t)f->phase, text_of(f->sheet), text_of(f->heading), text_of(f->value), text_of(f->code),
+                       text_of(f->sentence));
 }
 
-const char *aon_cell_name(aon_pack_job *job, const aon_schema_sheet *sheet, const aon_schema_column *column, uint32_t row, aon_arena *arena) {
+const char *aon_cell_name(aon_pack_job *job, const aon_schema_sheet *sheet, const aon_schema_column *column, uint32_t row,
+                          aon_arena *arena) {
   const aon_job_sheet *in_file = &job->sheets[sheet->index];
   uint32_t number = in_file->columns[column->index];
   if (!number)
@@ -24,8 +26,9 @@ const char *aon_cell_name(aon_pack_job *job, const aon_schema_sheet *sheet, cons
   return aon_arena_format(arena, "%s!%s%u", in_file->name, letters, row);
 }
 
-aon_result aon_finding_cell(aon_pack_job *job, int phase, aon_severity severity, const aon_schema_sheet *sheet, const aon_schema_column *column,
-                            uint32_t row, const char *value, const char *code, const char *sentence, aon_error *error) {
+aon_result aon_finding_cell(aon_pack_job *job, int phase, aon_severity severity, const aon_schema_sheet *sheet,
+                            const aon_schema_column *column, uint32_t row, const char *value, const char *code, const char *sentence,
+                            aon_error *error) {
   const aon_job_sheet *in_file = &job->sheets[sheet->index];
   uint32_t number = in_file->columns[column->index];
   char letters[8];
@@ -34,18 +37,27 @@ aon_result aon_finding_cell(aon_pack_job *job, int phase, aon_severity severity,
   aon_result result = aon_buffer_format(&text, error, "%s!%s%u: %s", in_file->name, letters, row, sentence);
   if (result)
     return result;
-  aon_finding finding = {.phase = phase, .severity = severity, .place = in_file->place, .sub = phase == AON_FOUND_IF_CREATED, .sheet = in_file->name, .row = row, .column = number ? number : 1,
-                         .heading = number ? in_file->headings[column->index] : column->heading, .value = column->field.sensitive ? NULL : value,
-                         .code = code, .sentence = text.data};
+  aon_finding finding = {.phase = phase,
+                         .severity = severity,
+                         .place = in_file->place,
+                         .sub = phase == AON_FOUND_IF_CREATED,
+                         .sheet = in_file->name,
+                         .row = row,
+                         .column = number ? number : 1,
+                         .heading = number ? in_file->headings[column->index] : column->heading,
+                         .value = column->field.sensitive ? NULL : value,
+                         .code = code,
+                         .sentence = text.data};
   return aon_finding_add(job, &finding, error);
 }
 
 aon_result aon_finding_settle(aon_pack_job *job, const aon_schema_sheet *sheet, uint32_t row, bool created, aon_error *error) {
   if (created)
-    return aon_stage_run(job, error,
-                         "insert or ignore into finding select place, row, col, severity, 0, 1, sheet, heading, value, code, sentence from finding"
-                         " where place = ?1 and row = ?2 and phase = 2",
-                         "ii", (int64_t)job->sheets[sheet->index].place, (int64_t)row);
+    return aon_stage_run(
+        job, error,
+        "insert or ignore into finding select place, row, col, severity, 0, 1, sheet, heading, value, code, sentence from finding"
+        " where place = ?1 and row = ?2 and phase = 2",
+        "ii", (int64_t)job->sheets[sheet->index].place, (int64_t)row);
   return AON_OK;
 }
 
@@ -53,9 +65,14 @@ static aon_result report(aon_pack_job *job, sqlite3_stmt *statement, aon_error *
   const char *texts[5];
   for (int i = 0; i < 5; i++)
     texts[i] = (const char *)sqlite3_column_text(statement, 3 + i);
-  aon_problem problem = {.severity = (aon_severity)sqlite3_column_int(statement, 2), .row = (uint32_t)sqlite3_column_int64(statement, 0),
-                         .column = (uint32_t)sqlite3_column_int64(statement, 1), .sheet = texts[0], .heading = texts[1], .value = texts[2],
-                         .code = texts[3], .sentence = texts[4]};
+  aon_problem problem = {.severity = (aon_severity)sqlite3_column_int(statement, 2),
+                         .row = (uint32_t)sqlite3_column_int64(statement, 0),
+                         .column = (uint32_t)sqlite3_column_int64(statement, 1),
+                         .sheet = texts[0],
+                         .heading = texts[1],
+                         .value = texts[2],
+                         .code = texts[3],
+                         .sentence = texts[4]};
   return aon_problems_add(job->input->problems, &problem, error);
 }
 
@@ -74,10 +91,11 @@ static int first_phase(aon_pack_job *job) {
 
 aon_result aon_findings_report(aon_pack_job *job, aon_error *error) {
   sqlite3_stmt *statement AON_SQLITE_DONE = NULL;
-  aon_result result = aon_stage_query(job, &statement, error,
-                                      "select row, col, severity, sheet, heading, value, code, sentence from finding where phase between ?1 and 1"
-                                      " order by place, row, col, severity, sub",
-                                      "i", (int64_t)first_phase(job));
+  aon_result result =
+      aon_stage_query(job, &statement, error,
+                      "select row, col, severity, sheet, heading, value, code, sentence from finding where phase between ?1 and 1"
+                      " order by place, row, col, severity, sub",
+                      "i", (int64_t)first_phase(job));
   while (!result && !(result = aon_sqlite_step(job->stage, statement, error)))
     result = report(job, statement, error);
   job->reported = all_problems(job->input->problems);

@@ -18,24 +18,24 @@
 
 #include <string.h>
 
-#define AON_JOB_BATCH 500 /* rows, or documents, read from a store at a time */
+#define AON_JOB_BATCH 500                     /* rows, or documents, read from a store at a time */
 #define AON_JOB_BATCH_BYTES ((size_t)8 << 20) /* of rows as they are staged: a batch of long cells has fewer rows */
 #define AON_JOB_TICK_ROWS 1000
 
-enum { /* flags of a row */
-  AON_ROW_GIVEN = 1,  /* its id stands in the sheet */
-  AON_ROW_EXISTS = 2, /* … and in the store: an update */
-  AON_ROW_FOREIGN = 4 /* … but it is another organization's */
+enum {                     /* flags of a row */
+       AON_ROW_GIVEN = 1,  /* its id stands in the sheet */
+       AON_ROW_EXISTS = 2, /* … and in the store: an update */
+       AON_ROW_FOREIGN = 4 /* … but it is another organization's */
 };
 
 typedef struct aon_job_sheet { /* a known sheet as the workbook has it */
-  bool present;            /* there, perhaps without rows */
-  bool headed;             /* has a heading row */
-  size_t place;            /* in the workbook, from 1 */
-  char *name;              /* as the workbook spells it */
+  bool present;                /* there, perhaps without rows */
+  bool headed;                 /* has a heading row */
+  size_t place;                /* in the workbook, from 1 */
+  char *name;                  /* as the workbook spells it */
   uint32_t heading_row;
-  uint32_t *columns;       /* of each column of the schema, its number in the file, from 1; 0: missing */
-  char **headings;         /* as the file has them */
+  uint32_t *columns; /* of each column of the schema, its number in the file, from 1; 0: missing */
+  char **headings;   /* as the file has them */
   uint64_t rows;
 } aon_job_sheet;
 
@@ -43,8 +43,8 @@ struct aon_pack_job {
   aon_pack *pack;
   const aon_pack_input *input;
   aon_sqlite *stage;
-  aon_arena arena;      /* of the job: names, headings */
-  aon_arena row_arena;  /* of one row */
+  aon_arena arena;       /* of the job: names, headings */
+  aon_arena row_arena;   /* of one row */
   aon_job_sheet *sheets; /* by index of the schema's sheet */
   aon_text organization;
   char instant[AON_INSTANT_LENGTH + 1]; /* the instant of the bulk operation as text */
@@ -65,9 +65,9 @@ typedef struct aon_job_row {
   aon_text id;
   int flags;
   uint64_t filled, cleared, faults; /* bits of columns */
-  bson_t data;    /* canonical values by property */
-  bson_t shown;   /* by index of column, where it differs from the canonical value */
-  bson_t refs;    /* ids by property; empty before validation */
+  bson_t data;                      /* canonical values by property */
+  bson_t shown;                     /* by index of column, where it differs from the canonical value */
+  bson_t refs;                      /* ids by property; empty before validation */
   aon_image before;
   bson_t before_view; /* where before isn't absent */
 } aon_job_row;
@@ -78,12 +78,13 @@ typedef struct aon_collector aon_collector;
 aon_result aon_stage_open(aon_pack_job *job, aon_error *error) AON_MUST_USE;
 aon_result aon_stage_forget_validation(aon_pack_job *job, aon_error *error) AON_MUST_USE;
 /* The next rows of a sheet after a row number, into the arena: at most AON_JOB_BATCH, none when there are no more. */
-aon_result aon_stage_rows(aon_pack_job *job, const aon_schema_sheet *sheet, uint32_t after, aon_arena *arena, aon_job_row *rows, size_t *ret_count,
-                          aon_error *error) AON_MUST_USE;
+aon_result aon_stage_rows(aon_pack_job *job, const aon_schema_sheet *sheet, uint32_t after, aon_arena *arena, aon_job_row *rows,
+                          size_t *ret_count, aon_error *error) AON_MUST_USE;
 /* Runs a statement of the cache with parameters by letters: i int64_t, t aon_text, b bytes (const void *, size_t), n NULL. No rows. */
 aon_result aon_stage_run(aon_pack_job *job, aon_error *error, const char *sql, const char *types, ...) AON_MUST_USE;
 /* Likewise ready to step; give it back with aon_sqlite_done. */
-aon_result aon_stage_query(aon_pack_job *job, sqlite3_stmt **ret_statement, aon_error *error, const char *sql, const char *types, ...) AON_MUST_USE;
+aon_result aon_stage_query(aon_pack_job *job, sqlite3_stmt **ret_statement, aon_error *error, const char *sql, const char *types,
+                           ...) AON_MUST_USE;
 aon_text aon_stage_text(sqlite3_stmt *statement, int column); /* lives until the next step */
 static inline int64_t aon_row_key(const aon_schema_sheet *sheet, uint32_t row) { return (int64_t)sheet->index << 32 | row; }
 static inline uint32_t aon_key_row(int64_t key) { return (uint32_t)(key & 0xffffffff); }
@@ -93,24 +94,26 @@ enum { AON_FOUND_PARSING = 0, AON_FOUND_VALIDATING = 1, AON_FOUND_IF_CREATED = 2
 typedef struct aon_finding {
   int phase;
   aon_severity severity;
-  size_t place;           /* of the sheet in the workbook, from 1; 0: the file as a whole */
-  const char *sheet;      /* NULL: the file as a whole */
-  uint32_t row, column;   /* from 1; 0: none */
-  uint32_t sub;           /* tells several findings of one cell apart (missing columns); 0 for cells */
+  size_t place;         /* of the sheet in the workbook, from 1; 0: the file as a whole */
+  const char *sheet;    /* NULL: the file as a whole */
+  uint32_t row, column; /* from 1; 0: none */
+  uint32_t sub;         /* tells several findings of one cell apart (missing columns); 0 for cells */
   const char *heading, *value, *code, *sentence;
 } aon_finding;
 /* The first finding of a cell stays. *ret_added (may be NULL): whether this one was it. */
 aon_result aon_finding_add(aon_pack_job *job, const aon_finding *finding, aon_error *error) AON_MUST_USE;
 /* A cell of a known sheet: sentence without the place, which is put before it. value NULL: empty or sensitive. */
-aon_result aon_finding_cell(aon_pack_job *job, int phase, aon_severity severity, const aon_schema_sheet *sheet, const aon_schema_column *column,
-                            uint32_t row, const char *value, const char *code, const char *sentence, aon_error *error) AON_MUST_USE;
+aon_result aon_finding_cell(aon_pack_job *job, int phase, aon_severity severity, const aon_schema_sheet *sheet,
+                            const aon_schema_column *column, uint32_t row, const char *value, const char *code, const char *sentence,
+                            aon_error *error) AON_MUST_USE;
 /* Takes back and settles what was found in a value that counts only on create. */
 aon_result aon_finding_settle(aon_pack_job *job, const aon_schema_sheet *sheet, uint32_t row, bool created, aon_error *error) AON_MUST_USE;
 /* Hands all that count to the input's problems, in the order of sheets, rows, columns; what it handed over before is first taken out,
  * unless somebody else has put something in between. */
 aon_result aon_findings_report(aon_pack_job *job, aon_error *error) AON_MUST_USE;
 /* "Users!B7"; a column that the file lacks: its heading. */
-const char *aon_cell_name(aon_pack_job *job, const aon_schema_sheet *sheet, const aon_schema_column *column, uint32_t row, aon_arena *arena);
+const char *aon_cell_name(aon_pack_job *job, const aon_schema_sheet *sheet, const aon_schema_column *column, uint32_t row,
+                          aon_arena *arena);
 
 /* ---- values.c: rows as documents ---- */
 /* Appends a canonical value; wrap: each entry of a list as {wrap: entry}. */
@@ -137,7 +140,9 @@ bool aon_document_text(const bson_t *document, const char *property, aon_text *r
 /* Texts of a property that is one text or a list of them, in the arena; none where it isn't there. */
 aon_result aon_document_texts(const bson_t *document, const char *property, aon_arena *arena, aon_text **ret_texts, size_t *ret_count,
                               aon_error *error) AON_MUST_USE;
-static inline bool aon_text_same(aon_text a, aon_text b) { return a.length == b.length && (!a.length || !memcmp(a.data, b.data, a.length)); }
+static inline bool aon_text_same(aon_text a, aon_text b) {
+  return a.length == b.length && (!a.length || !memcmp(a.data, b.data, a.length));
+}
 
 /* ---- bridge.c: documents in Lua; calls into the pack ---- */
 aon_result aon_bridge_open(aon_pack_job *job, aon_error *error) AON_MUST_USE;
@@ -154,17 +159,19 @@ aon_result aon_bridge_collect(aon_pack_job *job, int function, aon_collector *co
 
 /* ---- shared.c: documents that many rows feed ---- */
 /* All: own is the free part of the id. sheet: of the row that touches it. */
-aon_result aon_shared_member(aon_pack_job *job, const aon_schema_collection *collection, aon_text own, const char *property, aon_text value, bool joins,
-                             const aon_schema_sheet *sheet, aon_error *error) AON_MUST_USE;
+aon_result aon_shared_member(aon_pack_job *job, const aon_schema_collection *collection, aon_text own, const char *property, aon_text value,
+                             bool joins, const aon_schema_sheet *sheet, aon_error *error) AON_MUST_USE;
 aon_result aon_shared_properties(aon_pack_job *job, const aon_schema_collection *collection, aon_text own, const bson_t *properties,
                                  const aon_schema_sheet *sheet, aon_error *error) AON_MUST_USE;
-aon_result aon_shared_entry(aon_pack_job *job, const aon_schema_collection *collection, aon_text own, const bson_t *entry, const aon_schema_sheet *sheet,
-                            aon_error *error) AON_MUST_USE;
-/* The list of such a document with the entries of this upload, in order; ret_list is initialised (an array). *ret_added: how many are new. */
-aon_result aon_shared_list(aon_pack_job *job, const aon_schema_collection *collection, aon_text id, const aon_image *before, aon_arena *arena,
-                           bson_t *ret_list, uint64_t *ret_added, aon_error *error) AON_MUST_USE;
+aon_result aon_shared_entry(aon_pack_job *job, const aon_schema_collection *collection, aon_text own, const bson_t *entry,
+                            const aon_schema_sheet *sheet, aon_error *error) AON_MUST_USE;
+/* The list of such a document with the entries of this upload, in order; ret_list is initialised (an array). *ret_added: how many are new.
+ */
+aon_result aon_shared_list(aon_pack_job *job, const aon_schema_collection *collection, aon_text id, const aon_image *before,
+                           aon_arena *arena, bson_t *ret_list, uint64_t *ret_added, aon_error *error) AON_MUST_USE;
 /* Emits a step's documents. *ret_entries: entries added to lists. */
-aon_result aon_shared_emit(aon_pack_job *job, const aon_schema_step *step, const aon_plan_sink *sink, uint64_t *ret_entries, aon_error *error) AON_MUST_USE;
+aon_result aon_shared_emit(aon_pack_job *job, const aon_schema_step *step, const aon_plan_sink *sink, uint64_t *ret_entries,
+                           aon_error *error) AON_MUST_USE;
 
 /* ---- lookup.c: what the stores know ---- */
 /* A document of the organization with that value, as it will be after the upload: documents that the upload renames are left out.
@@ -174,17 +181,21 @@ aon_result aon_lookup(aon_pack_job *job, const aon_schema_collection *collection
 /* The image of a list document through the stage, so that a document is read once. */
 aon_result aon_lookup_image(aon_pack_job *job, const aon_schema_collection *collection, aon_text id, aon_arena *arena, aon_image *ret_image,
                             aon_error *error) AON_MUST_USE;
-aon_result aon_lookup_prefetch(aon_pack_job *job, const aon_schema_collection *collection, const aon_text *ids, size_t count, aon_error *error) AON_MUST_USE;
+aon_result aon_lookup_prefetch(aon_pack_job *job, const aon_schema_collection *collection, const aon_text *ids, size_t count,
+                               aon_error *error) AON_MUST_USE;
 
 /* ---- collect.c ---- */
-/* One operation, or none where nothing changes: before as the source gave it, after without stamps (NULL: delete). *ret_emitted may be NULL. */
-aon_result aon_job_emit(aon_pack_job *job, const aon_plan_sink *sink, const aon_schema_collection *collection, aon_text id, const aon_image *before,
-                        const bson_t *after, const aon_origin *origin, bool *ret_emitted, aon_error *error) AON_MUST_USE;
+/* One operation, or none where nothing changes: before as the source gave it, after without stamps (NULL: delete). *ret_emitted may be
+ * NULL. */
+aon_result aon_job_emit(aon_pack_job *job, const aon_plan_sink *sink, const aon_schema_collection *collection, aon_text id,
+                        const aon_image *before, const bson_t *after, const aon_origin *origin, bool *ret_emitted,
+                        aon_error *error) AON_MUST_USE;
 aon_result aon_source_read(aon_pack_job *job, const aon_schema_collection *collection, const aon_text *ids, size_t count, aon_arena *arena,
                            aon_image *images, aon_error *error) AON_MUST_USE;
 /* What the functions of `out` do; texts and documents are in the collector's arena. */
 aon_arena *aon_collector_arena(aon_collector *collector);
 aon_result aon_collector_merge(aon_collector *collector, const aon_schema_collection *collection, aon_text own, const bson_t *properties,
                                const bson_t *defaults, aon_error *error) AON_MUST_USE;
-aon_result aon_collector_delete(aon_collector *collector, const aon_schema_collection *collection, aon_text own, aon_error *error) AON_MUST_USE;
+aon_result aon_collector_delete(aon_collector *collector, const aon_schema_collection *collection, aon_text own,
+                                aon_error *error) AON_MUST_USE;
 #endif

@@ -18,9 +18,10 @@ static aon_result renamed(const scan *s, aon_text id, bool *ret_renamed, aon_err
   if (!s->sheet)
     return AON_OK;
   sqlite3_stmt *statement AON_SQLITE_DONE = NULL;
-  aon_result result = aon_stage_query(s->job, &statement, error,
-                                      "select row.filled & ~row.faults | row.cleared from id join row on row.key = id.key where id.sheet = ?1 and id.id = ?2",
-                                      "it", (int64_t)s->sheet->index, id);
+  aon_result result = aon_stage_query(
+      s->job, &statement, error,
+      "select row.filled & ~row.faults | row.cleared from id join row on row.key = id.key where id.sheet = ?1 and id.id = ?2", "it",
+      (int64_t)s->sheet->index, id);
   if (!result)
     result = aon_sqlite_step(s->job->stage, statement, error);
   if (!result)
@@ -72,8 +73,8 @@ static aon_result read_all(aon_pack_job *job, const aon_schema_collection *colle
 }
 
 static aon_result need(aon_pack_job *job, const aon_schema_collection *collection, const char *property, aon_error *error) {
-  aon_result result = aon_stage_run(job, error, "insert or ignore into scanned(coll, property) values(?1, ?2)", "it", (int64_t)collection->index,
-                                    (aon_text){property, strlen(property)});
+  aon_result result = aon_stage_run(job, error, "insert or ignore into scanned(coll, property) values(?1, ?2)", "it",
+                                    (int64_t)collection->index, (aon_text){property, strlen(property)});
   if (result || !sqlite3_changes(aon_sqlite_handle(job->stage)))
     return result;
   return read_all(job, collection, property, error);
@@ -87,8 +88,9 @@ aon_result aon_lookup(aon_pack_job *job, const aon_schema_collection *collection
   if (result)
     return result;
   sqlite3_stmt *statement AON_SQLITE_DONE = NULL;
-  result = aon_stage_query(job, &statement, error, "select id from known where coll = ?1 and property = ?2 and folded = ?3 and id <> ?4 limit 2", "ittt",
-                           (int64_t)collection->index, (aon_text){property, strlen(property)}, folded, except);
+  result =
+      aon_stage_query(job, &statement, error, "select id from known where coll = ?1 and property = ?2 and folded = ?3 and id <> ?4 limit 2",
+                      "ittt", (int64_t)collection->index, (aon_text){property, strlen(property)}, folded, except);
   while (!result && !(result = aon_sqlite_step(job->stage, statement, error)))
     if (++*ret_count == 1) {
       aon_text id = aon_stage_text(statement, 0);
@@ -101,16 +103,19 @@ aon_result aon_lookup(aon_pack_job *job, const aon_schema_collection *collection
 
 /* ---- Documents with lists ---- */
 
-static aon_result keep_image(aon_pack_job *job, const aon_schema_collection *collection, aon_text id, const aon_image *image, aon_error *error) {
-  return aon_stage_run(job, error, "insert or ignore into image(coll, id, bson, token) values(?1, ?2, ?3, ?4)", "itbb", (int64_t)collection->index, id,
-                       (const void *)image->bson, (size_t)image->bson_length, (const void *)image->token, (size_t)image->token_length);
+static aon_result keep_image(aon_pack_job *job, const aon_schema_collection *collection, aon_text id, const aon_image *image,
+                             aon_error *error) {
+  return aon_stage_run(job, error, "insert or ignore into image(coll, id, bson, token) values(?1, ?2, ?3, ?4)", "itbb",
+                       (int64_t)collection->index, id, (const void *)image->bson, (size_t)image->bson_length, (const void *)image->token,
+                       (size_t)image->token_length);
 }
 
-static aon_result stored_image(aon_pack_job *job, const aon_schema_collection *collection, aon_text id, aon_arena *arena, aon_image *ret_image,
-                               bool *ret_there, aon_error *error) {
+static aon_result stored_image(aon_pack_job *job, const aon_schema_collection *collection, aon_text id, aon_arena *arena,
+                               aon_image *ret_image, bool *ret_there, aon_error *error) {
   sqlite3_stmt *statement AON_SQLITE_DONE = NULL;
   *ret_image = (aon_image){0};
-  aon_result result = aon_stage_query(job, &statement, error, "select bson from image where coll = ?1 and id = ?2", "it", (int64_t)collection->index, id);
+  aon_result result =
+      aon_stage_query(job, &statement, error, "select bson from image where coll = ?1 and id = ?2", "it", (int64_t)collection->index, id);
   if (!result)
     result = aon_sqlite_step(job->stage, statement, error);
   *ret_there = !result;
@@ -134,7 +139,8 @@ aon_result aon_lookup_image(aon_pack_job *job, const aon_schema_collection *coll
   return result ? result : keep_image(job, collection, id, ret_image, error);
 }
 
-aon_result aon_lookup_prefetch(aon_pack_job *job, const aon_schema_collection *collection, const aon_text *ids, size_t count, aon_error *error) {
+aon_result aon_lookup_prefetch(aon_pack_job *job, const aon_schema_collection *collection, const aon_text *ids, size_t count,
+                               aon_error *error) {
   AON_ARENA_CLEANUP aon_arena arena = {0};
   aon_text wanted[AON_JOB_BATCH];
   aon_image images[AON_JOB_BATCH];

@@ -80,7 +80,8 @@ static aon_result run(aon_pack *pack, const char *path, aon_error *error) {
     return result;
   if (!(pack->file = aon_arena_text(&pack->arena, path, strlen(path))))
     return aon_fail_memory(error);
-  aon_host_limits limits = {.memory_bytes = pack->limits.memory_bytes, .instructions = pack->limits.instructions, .call_ms = pack->limits.call_ms};
+  aon_host_limits limits = {
+      .memory_bytes = pack->limits.memory_bytes, .instructions = pack->limits.instructions, .call_ms = pack->limits.call_ms};
   result = aon_host_open(pack->env, &limits, &pack->host, error);
   if (!result)
     result = aon_host_run(pack->host, pack->file, source.data ? source.data : "", source.length, error);
@@ -89,7 +90,8 @@ static aon_result run(aon_pack *pack, const char *path, aon_error *error) {
   return result;
 }
 
-aon_result aon_pack_load(aon_env *env, const char *name, const char *const *folders, const aon_pack_limits *limits, aon_pack **ret_pack, aon_error *error) {
+aon_result aon_pack_load(aon_env *env, const char *name, const char *const *folders, const aon_pack_limits *limits, aon_pack **ret_pack,
+                         aon_error *error) {
   char path[PATH_BYTES_LIMIT];
   aon_result result = find(env, name, folders, path, error);
   if (result)

@@ -35,14 +35,16 @@ static aon_result unknown_sheet(aon_pack_job *job, size_t place, const char *nam
     result = nearest_name(name, names, schema->sheet_count, &sentence, error);
   if (result)
     return result;
-  aon_finding finding = {.severity = AON_PROBLEM_WARNING, .place = place, .sheet = name, .code = "unknown_sheet", .sentence = sentence.data};
+  aon_finding finding = {
+      .severity = AON_PROBLEM_WARNING, .place = place, .sheet = name, .code = "unknown_sheet", .sentence = sentence.data};
   return aon_finding_add(job, &finding, error);
 }
 
 static aon_result second_sheet(aon_pack_job *job, const aon_schema_sheet *sheet, size_t place, const char *name, aon_error *error) {
   aon_buffer sentence AON_BUFFER_CLEANUP = {0};
-  aon_result result = aon_buffer_format(&sentence, error, "%s!A1: The sheet “%s” is there already as “%s”. Put all rows into one of the two and delete the other.",
-                                        name, sheet->name, job->sheets[sheet->index].name);
+  aon_result result = aon_buffer_format(
+      &sentence, error, "%s!A1: The sheet “%s” is there already as “%s”. Put all rows into one of the two and delete the other.", name,
+      sheet->name, job->sheets[sheet->index].name);
   if (result)
     return result;
   aon_finding finding = {.place = place, .sheet = name, .row = 1, .column = 1, .code = "duplicate", .sentence = sentence.data};
@@ -57,7 +59,8 @@ static aon_result no_sheet(aon_pack_job *job, aon_error *error) {
   for (size_t i = 0; i < schema->sheet_count && !result; i++)
     result = aon_buffer_format(&sentence, error, "%s%s", i ? ", " : "", schema->sheets[i].name);
   if (!result)
-    result = aon_buffer_format(&sentence, error, ". Name its sheets so, or start from the template (“aon pack template %s”).", schema->name);
+    result =
+        aon_buffer_format(&sentence, error, ". Name its sheets so, or start from the template (“aon pack template %s”).", schema->name);
   if (result)
     return result;
   aon_finding finding = {.code = "bad_file", .sentence = sentence.data};
@@ -73,16 +76,23 @@ typedef struct sheet_reader {
   uint8_t map[COLUMNS_LIMIT + 1]; /* number in the file -> index of the column + 1 */
 } sheet_reader;
 
-static aon_result heading_finding(sheet_reader *r, aon_severity severity, const aon_cell *cell, const char *heading, const char *code, const char *sentence,
-                                  aon_error *error) {
+static aon_result heading_finding(sheet_reader *r, aon_severity severity, const aon_cell *cell, const char *heading, const char *code,
+                                  const char *sentence, aon_error *error) {
   char letters[8];
   aon_column_name(cell->column, letters);
   aon_buffer text AON_BUFFER_CLEANUP = {0};
   aon_result result = aon_buffer_format(&text, error, "%s!%s%u: %s", r->in_file->name, letters, r->in_file->heading_row, sentence);
   if (result)
     return result;
-  aon_finding finding = {.severity = severity, .place = r->in_file->place, .sheet = r->in_file->name, .row = r->in_file->heading_row, .column = cell->column,
-                         .heading = heading, .value = heading, .code = code, .sentence = text.data};
+  aon_finding finding = {.severity = severity,
+                         .place = r->in_file->place,
+                         .sheet = r->in_file->name,
+                         .row = r->in_file->heading_row,
+                         .column = cell->column,
+                         .heading = heading,
+                         .value = heading,
+                         .code = code,
+                         .sentence = text.data};
   return aon_finding_add(r->job, &finding, error);
 }
 
@@ -97,12 +107,13 @@ static aon_result unknown_heading(sheet_reader *r, const aon_cell *cell, const c
   return result ? result : heading_finding(r, AON_PROBLEM_WARNING, cell, heading, "unknown_column", sentence.data, error);
 }
 
-static aon_result second_heading(sheet_reader *r, const aon_cell *cell, const aon_schema_column *column, const char *heading, aon_error *error) {
+static aon_result second_heading(sheet_reader *r, const aon_cell *cell, const aon_schema_column *column, const char *heading,
+                                 aon_error *error) {
   char letters[8];
   aon_column_name(r->in_file->columns[column->index], letters);
   aon_buffer sentence AON_BUFFER_CLEANUP = {0};
-  aon_result result = aon_buffer_format(&sentence, error, "The column “%s” is there already at %s!%s%u. Keep one of the two.", column->heading,
-                                        r->in_file->name, letters, r->in_file->heading_row);
+  aon_result result = aon_buffer_format(&sentence, error, "The column “%s” is there already at %s!%s%u. Keep one of the two.",
+                                        column->heading, r->in_file->name, letters, r->in_file->heading_row);
   return result ? result : heading_finding(r, AON_PROBLEM_ERROR, cell, heading, "duplicate", sentence.data, error);
 }
 
@@ -157,27 +168,37 @@ typedef struct row_parse {
   bson_t data, shown;
 } row_parse;
 
-static aon_result fault(sheet_reader *r, row_parse *row, const aon_schema_column *column, const aon_check *check, const char *shown, aon_error *error) {
+static aon_result fault(sheet_reader *r, row_parse *row, const aon_schema_column *column, const aon_check *check, const char *shown,
+                        aon_error *error) {
   aon_buffer sentence AON_BUFFER_CLEANUP = {0};
   const char *visible = column->field.sensitive ? NULL : shown;
-  aon_result result = aon_check_sentence(check, r->in_file->name, r->in_file->columns[column->index], row->number, visible, &sentence, error);
+  aon_result result =
+      aon_check_sentence(check, r->in_file->name, r->in_file->columns[column->index], row->number, visible, &sentence, error);
   if (result)
     return result;
   /* The id stands first in most sheets, but need not: whether the row is surely a create is known when the row is read. */
   aon_finding finding = {.phase = column->create_only && (row->flags & AON_ROW_GIVEN) ? AON_FOUND_IF_CREATED : AON_FOUND_PARSING,
-                         .place = r->in_file->place, .sheet = r->in_file->name, .row = row->number, .column = r->in_file->columns[column->index],
-                         .heading = r->in_file->headings[column->index], .value = visible, .code = check->code, .sentence = sentence.data};
+                         .place = r->in_file->place,
+                         .sheet = r->in_file->name,
+                         .row = row->number,
+                         .column = r->in_file->columns[column->index],
+                         .heading = r->in_file->headings[column->index],
+                         .value = visible,
+                         .code = check->code,
+                         .sentence = sentence.data};
   finding.sub = finding.phase == AON_FOUND_IF_CREATED;
   row->faults |= (uint64_t)1 << column->index;
   return aon_finding_add(r->job, &finding, error);
 }
 
-static aon_result duplicate(sheet_reader *r, row_parse *row, const aon_schema_column *column, int64_t first, const char *shown, aon_error *error) {
+static aon_result duplicate(sheet_reader *r, row_parse *row, const aon_schema_column *column, int64_t first, const char *shown,
+                            aon_error *error) {
   const char *place = aon_cell_name(r->job, r->sheet, column, aon_key_row(first), &r->job->row_arena);
   bool secret = column->field.sensitive || !shown;
-  const char *sentence = aon_arena_format(&r->job->row_arena, "%s%.200s%s stands in %s already. %s", secret ? "The value" : "“", secret ? "" : shown,
-                                          secret ? "" : "”", place ? place : "",
-                                          column->id ? "Each id may stand in a sheet once." : "Each value may stand in this column once; change one of the two.");
+  const char *sentence = aon_arena_format(&r->job->row_arena, "%s%.200s%s stands in %s already. %s", secret ? "The value" : "“",
+                                          secret ? "" : shown, secret ? "" : "”", place ? place : "",
+                                          column->id ? "Each id may stand in a sheet once."
+                                                     : "Each value may stand in this column once; change one of the two.");
   if (!place || !sentence)
     return aon_fail_memory(error);
   row->faults |= (uint64_t)1 << column->index;
@@ -185,19 +206,21 @@ static aon_result duplicate(sheet_reader *r, row_parse *row, const aon_schema_co
 }
 
 static aon_result remember_id(sheet_reader *r, row_parse *row, const aon_schema_column *column, const char *shown, aon_error *error) {
-  aon_result result = aon_stage_run(r->job, error, "insert or ignore into id(sheet, id, key) values(?1, ?2, ?3)", "iti", (int64_t)r->sheet->index, row->id,
-                                    row->key);
+  aon_result result = aon_stage_run(r->job, error, "insert or ignore into id(sheet, id, key) values(?1, ?2, ?3)", "iti",
+                                    (int64_t)r->sheet->index, row->id, row->key);
   if (result || sqlite3_changes(aon_sqlite_handle(r->job->stage)))
     return result;
   sqlite3_stmt *statement AON_SQLITE_DONE = NULL;
-  result = aon_stage_query(r->job, &statement, error, "select key from id where sheet = ?1 and id = ?2", "it", (int64_t)r->sheet->index, row->id);
+  result = aon_stage_query(r->job, &statement, error, "select key from id where sheet = ?1 and id = ?2", "it", (int64_t)r->sheet->index,
+                           row->id);
   if (!result)
     result = aon_sqlite_step(r->job->stage, statement, error);
   return result ? result : duplicate(r, row, column, sqlite3_column_int64(statement, 0), shown, error);
 }
 
 /* good: the value passed its own checks. A bad one is kept too, so that who refers to it isn't told a second time. */
-static aon_result remember_name(sheet_reader *r, row_parse *row, const aon_schema_column *column, aon_text text, bool good, const char *shown, aon_error *error) {
+static aon_result remember_name(sheet_reader *r, row_parse *row, const aon_schema_column *column, aon_text text, bool good,
+                                const char *shown, aon_error *error) {
   aon_buffer folded AON_BUFFER_CLEANUP = {0};
   aon_error bad = AON_ERROR_INIT;
   aon_result result = aon_text_fold(text.data, text.length, &folded, &bad);
@@ -207,24 +230,24 @@ static aon_result remember_name(sheet_reader *r, row_parse *row, const aon_schem
     return AON_OK;
   aon_text key = {folded.data, folded.length};
   int64_t sheet = (int64_t)r->sheet->index, index = (int64_t)column->index;
-  result = aon_stage_run(r->job, error, "insert or ignore into name(sheet, col, folded, key, good) values(?1, ?2, ?3, ?4, ?5)", "iitii", sheet, index, key,
-                         row->key, (int64_t)good);
+  result = aon_stage_run(r->job, error, "insert or ignore into name(sheet, col, folded, key, good) values(?1, ?2, ?3, ?4, ?5)", "iitii",
+                         sheet, index, key, row->key, (int64_t)good);
   if (result || sqlite3_changes(aon_sqlite_handle(r->job->stage)) || !good)
     return result;
   if (!column->unique)
     return aon_stage_run(r->job, error, "update name set more = 1 where sheet = ?1 and col = ?2 and folded = ?3", "iit", sheet, index, key);
   sqlite3_stmt *statement AON_SQLITE_DONE = NULL;
-  result = aon_stage_query(r->job, &statement, error, "select key from name where sheet = ?1 and col = ?2 and folded = ?3", "iit", sheet, index, key);
+  result = aon_stage_query(r->job, &statement, error, "select key from name where sheet = ?1 and col = ?2 and folded = ?3", "iit", sheet,
+                           index, key);
   if (!result)
     result = aon_sqlite_step(r->job->stage, statement, error);
   return result ? result : duplicate(r, row, column, sqlite3_column_int64(statement, 0), shown, error);
 }
 
-static bool is_named(const sheet_reader *r, const aon_schema_column *column) {
-  return r->job->named[r->sheet->index] >> column->index & 1;
-}
+static bool is_named(const sheet_reader *r, const aon_schema_column *column) { return r->job->named[r->sheet->index] >> column->index & 1; }
 
-static aon_result keep_value(sheet_reader *r, row_parse *row, const aon_schema_column *column, const aon_value *value, const char *shown, aon_error *error) {
+static aon_result keep_value(sheet_reader *r, row_parse *row, const aon_schema_column *column, const aon_value *value, const char *shown,
+                             aon_error *error) {
   row->filled |= (uint64_t)1 << column->index;
   if (column->field.sensitive && !column->collection) {
     bson_append_bool(&row->data, column->property, -1, true);
@@ -279,10 +302,10 @@ static aon_result store_row(sheet_reader *r, row_parse *row, aon_error *error) {
   }
   bool shown = !bson_empty(&row->shown);
   return aon_stage_run(r->job, error,
-                       "insert into row(key, id, flags, filled, cleared, faults, data, shown) values(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)", "itiiiibb", row->key,
-                       row->id, (int64_t)row->flags, (int64_t)row->filled, (int64_t)row->cleared, (int64_t)row->faults,
-                       (const void *)bson_get_data(&row->data), (size_t)row->data.len, shown ? (const void *)bson_get_data(&row->shown) : NULL,
-                       (size_t)row->shown.len);
+                       "insert into row(key, id, flags, filled, cleared, faults, data, shown) values(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                       "itiiiibb", row->key, row->id, (int64_t)row->flags, (int64_t)row->filled, (int64_t)row->cleared,
+                       (int64_t)row->faults, (const void *)bson_get_data(&row->data), (size_t)row->data.len,
+                       shown ? (const void *)bson_get_data(&row->shown) : NULL, (size_t)row->shown.len);
 }
 
 static aon_result read_cells(sheet_reader *r, row_parse *row, const aon_row *cells, aon_error *error) {

@@ -234,8 +234,8 @@ static void read_parts(reader *r, aon_schema_collection *c) {
 }
 
 static void read_collection(reader *r, aon_schema_collection *c, const char *const *stamps) {
-  only(r, (const char *const[]){"name", "store", "id", "parts", "path", "keys", "stamps", "sets", "volatile", "sensitive", "stamped", "drops_empty", "shared",
-                                "organization", "copy", "list", "merge_none", NULL});
+  only(r, (const char *const[]){"name", "store", "id", "parts", "path", "keys", "stamps", "sets", "volatile", "sensitive", "stamped",
+                                "drops_empty", "shared", "organization", "copy", "list", "merge_none", NULL});
   c->base.name = text_field(r, "name", true);
   c->base.store = text_field(r, "store", true);
   c->base.id_property = text_field(r, "id", false);
@@ -433,8 +433,8 @@ static void read_memberships(reader *r, aon_schema_column *column) {
   for (size_t i = 0; i < count; i++) {
     entry(r, i, LUA_TTABLE, "members");
     only(r, (const char *const[]){"collection", "property", "inverse", NULL});
-    members[i] = (aon_schema_membership){.collection = collection_field(r, "collection"), .property = text_field(r, "property", true),
-                                         .inverse = bool_field(r, "inverse")};
+    members[i] = (aon_schema_membership){
+        .collection = collection_field(r, "collection"), .property = text_field(r, "property", true), .inverse = bool_field(r, "inverse")};
     if (!members[i].collection->shared || !has_set(members[i].collection, members[i].property))
       refuse(r, "members need a shared collection and one of its sets");
     lua_pop(r->state, 1);
@@ -456,9 +456,10 @@ static void read_unique(reader *r, aon_schema_column *column) {
 }
 
 static void read_column(reader *r, const aon_schema_sheet *sheet, aon_schema_column *column) {
-  only(r, (const char *const[]){"heading", "property", "collection", "type", "id", "required", "unique", "unique_in", "default", "list", "lines", "wrap",
-                                "max_characters", "min_characters", "min", "max", "choices", "key", "sensitive", "create_only", "references", "members",
-                                "note", "example", "text_format", NULL});
+  only(r, (const char *const[]){"heading",   "property", "collection", "type",        "id",        "required",       "unique",
+                                "unique_in", "default",  "list",       "lines",       "wrap",      "max_characters", "min_characters",
+                                "min",       "max",      "choices",    "key",         "sensitive", "create_only",    "references",
+                                "members",   "note",     "example",    "text_format", NULL});
   column->heading = text_field(r, "heading", true);
   column->folded = folded_name(r, column->heading);
   read_property(r, column);
@@ -532,7 +533,9 @@ static const char *noun_of(reader *r, const char *collection) {
 
 static aon_schema_reference read_reference(reader *r, bool with_value) {
   only(r, (const char *const[]){"value", "collection", "by", "make", "noun", "when", NULL});
-  aon_schema_reference reference = {.collection = collection_field(r, "collection"), .by = text_field(r, "by", true), .make = bool_field(r, "make"),
+  aon_schema_reference reference = {.collection = collection_field(r, "collection"),
+                                    .by = text_field(r, "by", true),
+                                    .make = bool_field(r, "make"),
                                     .noun = text_field(r, "noun", false)};
   if (with_value)
     reference.when = text_field(r, "value", true);
@@ -681,8 +684,8 @@ static void read_documents(reader *r, aon_schema_sheet *sheet) {
 }
 
 static void read_sheet(reader *r, aon_schema_sheet *sheet) {
-  only(r, (const char *const[]){"name", "entity", "note", "collection", "extensions", "documents", "columns", "rules", "entries", "indexes", "reads", "adjust", "collect",
-                                NULL});
+  only(r, (const char *const[]){"name", "entity", "note", "collection", "extensions", "documents", "columns", "rules", "entries", "indexes",
+                                "reads", "adjust", "collect", NULL});
   sheet->name = text_field(r, "name", true);
   sheet->folded = folded_name(r, sheet->name);
   sheet->note = text_field(r, "note", false);

@@ -22,8 +22,8 @@ typedef struct aon_schema_sheet aon_schema_sheet;
 typedef struct aon_schema_column aon_schema_column;
 
 typedef struct aon_schema_collection {
-  aon_collection base; /* first: a pointer to one is a pointer to the other */
-  size_t index;        /* in schema->collections */
+  aon_collection base;      /* first: a pointer to one is a pointer to the other */
+  size_t index;             /* in schema->collections */
   const char *const *parts; /* names of the parts of the id, in order; never NULL; one for a simple id */
   size_t part_count;
   int organization_part; /* which of them is the organization; -1: none */
@@ -32,7 +32,7 @@ typedef struct aon_schema_collection {
   bool keyed;            /* ids are keys of a realtime database or of Firestore, so the organization must be one that they can hold */
   bool drops_empty;      /* its store can't hold empty lists and maps */
   bool shared;           /* fed by many rows, written once: gathered, emitted at its own step */
-  const char *organization_property; /* the property that names the organization; NULL: its documents don't say */
+  const char *organization_property;             /* the property that names the organization; NULL: its documents don't say */
   const struct aon_schema_collection *copy_from; /* shared: where a document that is missing takes copy_properties, by its own part; NULL */
   const char *const *copy_properties;
   const char *list;             /* shared: the property that is a list of entries; NULL */
@@ -64,20 +64,20 @@ typedef struct aon_schema_entry {
 } aon_schema_entry;
 
 struct aon_schema_column {
-  size_t index; /* in sheet->columns */
-  const char *heading; /* without the * */
-  const char *folded;  /* heading as it is compared: folded, without spaces, _ - and trailing * */
-  const char *property; /* of the document; "location.latitude": inside an object */
-  const char *parent, *child; /* the two halves of such a property; parent NULL: a plain one */
+  size_t index;                            /* in sheet->columns */
+  const char *heading;                     /* without the * */
+  const char *folded;                      /* heading as it is compared: folded, without spaces, _ - and trailing * */
+  const char *property;                    /* of the document; "location.latitude": inside an object */
+  const char *parent, *child;              /* the two halves of such a property; parent NULL: a plain one */
   const aon_schema_collection *collection; /* whose document holds it: the sheet's main one, or an extension; NULL: none does, the pack only
                                               learns that it was filled (passwords) */
   aon_field field;
   bool id, required, unique, create_only, text_format;
-  const char *wrap;        /* each entry of the list becomes {wrap: entry}; NULL */
+  const char *wrap;         /* each entry of the list becomes {wrap: entry}; NULL */
   const char *default_text; /* NULL: none */
   aon_value default_value;
-  const char *note, *example; /* NULL: none */
-  char example_type;          /* as aon_template_column */
+  const char *note, *example;             /* NULL: none */
+  char example_type;                      /* as aon_template_column */
   const aon_schema_collection *unique_in; /* the value is unique over all organizations in this collection too; NULL */
   const char *unique_in_property;
   const aon_schema_reference *references;
@@ -101,13 +101,15 @@ typedef struct aon_schema_index {
 struct aon_schema_sheet {
   size_t index;
   const char *name, *folded, *entity, *note; /* note NULL: none */
-  const aon_schema_collection *main; /* NULL: rows are entries of lists (days off) */
+  const aon_schema_collection *main;         /* NULL: rows are entries of lists (days off) */
   const aon_schema_column *columns;
   size_t column_count;
   const aon_schema_column *id_column; /* NULL: none */
-  const aon_schema_collection *const *extensions; /* documents beside the main one that columns are bound to; stand only where one is filled */
+  const aon_schema_collection *const
+      *extensions; /* documents beside the main one that columns are bound to; stand only where one is filled */
   size_t extension_count;
-  const aon_schema_collection *const *documents; /* all collections with a document under the row's id, main one included: none may be another organization's */
+  const aon_schema_collection *const
+      *documents; /* all collections with a document under the row's id, main one included: none may be another organization's */
   size_t document_count;
   const aon_schema_index *indexes;
   size_t index_count;
@@ -123,8 +125,8 @@ struct aon_schema_sheet {
   int adjust, collect; /* references in the registry, LUA_NOREF: none */
 };
 
-typedef struct aon_schema_step { /* one entry of the order of the plan */
-  const aon_schema_sheet *sheet; /* its rows, or … */
+typedef struct aon_schema_step {                   /* one entry of the order of the plan */
+  const aon_schema_sheet *sheet;                   /* its rows, or … */
   const aon_schema_collection *const *collections; /* … these shared collections, in the order in which rows touched them */
   size_t collection_count;
   const char *group;  /* name of the group it belongs to; NULL: none */
@@ -159,5 +161,6 @@ const aon_schema_collection *aon_schema_collection_find(const aon_schema *schema
 /* As headings and names of sheets are compared: folded, without spaces, _ - and a trailing *. */
 aon_result aon_schema_name(aon_text name, aon_buffer *out, aon_error *error) AON_MUST_USE;
 /* The id of a document: own is the free part (empty where there is none). */
-aon_result aon_schema_id(const aon_schema_collection *collection, aon_text organization, aon_text own, aon_buffer *out, aon_error *error) AON_MUST_USE;
+aon_result aon_schema_id(const aon_schema_collection *collection, aon_text organization, aon_text own, aon_buffer *out,
+                         aon_error *error) AON_MUST_USE;
 #endif

@@ -7,8 +7,8 @@
 #define SHARED_BATCH 100 /* fewer than rows: each may hold thousands of members */
 
 /* The document's id; it is noted at its first touch, which gives it its place. */
-static aon_result touch(aon_pack_job *job, const aon_schema_collection *collection, aon_text own, const aon_schema_sheet *sheet, aon_buffer *id,
-                        aon_error *error) {
+static aon_result touch(aon_pack_job *job, const aon_schema_collection *collection, aon_text own, const aon_schema_sheet *sheet,
+                        aon_buffer *id, aon_error *error) {
   aon_result result = aon_schema_id(collection, job->organization, own, id, error);
   if (result)
     return result;
@@ -17,21 +17,24 @@ static aon_result touch(aon_pack_job *job, const aon_schema_collection *collecti
                        (int64_t)collection->index, (aon_text){id->data, id->length}, own, job->touched, (int64_t)sheet->index);
 }
 
-aon_result aon_shared_member(aon_pack_job *job, const aon_schema_collection *collection, aon_text own, const char *property, aon_text value, bool joins,
-                             const aon_schema_sheet *sheet, aon_error *error) {
+aon_result aon_shared_member(aon_pack_job *job, const aon_schema_collection *collection, aon_text own, const char *property, aon_text value,
+                             bool joins, const aon_schema_sheet *sheet, aon_error *error) {
   aon_buffer id AON_BUFFER_CLEANUP = {0};
   aon_result result = touch(job, collection, own, sheet, &id, error);
   if (result)
     return result;
-  return aon_stage_run(job, error, "insert or replace into member(coll, id, property, value, joins, touched) values(?1, ?2, ?3, ?4, ?5, ?6)", "itttii",
-                       (int64_t)collection->index, (aon_text){id.data, id.length}, (aon_text){property, strlen(property)}, value, (int64_t)joins,
-                       job->touched);
+  return aon_stage_run(job, error,
+                       "insert or replace into member(coll, id, property, value, joins, touched) values(?1, ?2, ?3, ?4, ?5, ?6)", "itttii",
+                       (int64_t)collection->index, (aon_text){id.data, id.length}, (aon_text){property, strlen(property)}, value,
+                       (int64_t)joins, job->touched);
 }
 
-static aon_result properties_of(aon_pack_job *job, const aon_schema_collection *collection, aon_text id, bson_t *ret_properties, aon_error *error) {
+static aon_result properties_of(aon_pack_job *job, const aon_schema_collection *collection, aon_text id, bson_t *ret_properties,
+                                aon_error *error) {
   sqlite3_stmt *statement AON_SQLITE_DONE = NULL;
   bson_init(ret_properties);
-  aon_result result = aon_stage_query(job, &statement, error, "select properties from shared where coll = ?1 and id = ?2", "it", (int64_t)collection->index, id);
+  aon_result result = aon_stage_query(job, &statement, error, "select properties from shared where coll = ?1 and id = ?2", "it",
+                                      (int64_t)collection->index, id);
   if (!result)
     result = aon_sqlite_step(job->stage, statement, error);
   bson_t view;
@@ -73,16 +76,17 @@ static aon_result sort_key(const aon_schema_collection *collection, const bson_t
   return result;
 }
 
-aon_result aon_shared_entry(aon_pack_job *job, const aon_schema_collection *collection, aon_text own, const bson_t *entry, const aon_schema_sheet *sheet,
-                            aon_error *error) {
+aon_result aon_shared_entry(aon_pack_job *job, const aon_schema_collection *collection, aon_text own, const bson_t *entry,
+                            const aon_schema_sheet *sheet, aon_error *error) {
   aon_buffer id AON_BUFFER_CLEANUP = {0}, sort AON_BUFFER_CLEANUP = {0};
   aon_result result = touch(job, collection, own, sheet, &id, error);
   if (!result)
     result = sort_key(collection, entry, &sort, error);
   if (result)
     return result;
-  return aon_stage_run(job, error, "insert or ignore into entry(coll, id, sort, value) values(?1, ?2, ?3, ?4)", "ittb", (int64_t)collection->index,
-                       (aon_text){id.data, id.length}, (aon_text){sort.data, sort.length}, (const void *)bson_get_data(entry), (size_t)entry->len);
+  return aon_stage_run(job, error, "insert or ignore into entry(coll, id, sort, value) values(?1, ?2, ?3, ?4)", "ittb",
+                       (int64_t)collection->index, (aon_text){id.data, id.length}, (aon_text){sort.data, sort.length},
+                       (const void *)bson_get_data(entry), (size_t)entry->len);
 }
 
 typedef struct listed {
@@ -110,7 +114,9 @@ static aon_result list_add(list *l, const char *sort, size_t length, const uint8
     l->capacity = capacity;
   }
   listed *entry = &l->entries[l->count];
-  *entry = (listed){.sort = aon_arena_text(l->arena, sort, length), .position = l->count, .bytes = aon_arena_copy(l->arena, bytes, bytes_length),
+  *entry = (listed){.sort = aon_arena_text(l->arena, sort, length),
+                    .position = l->count,
+                    .bytes = aon_arena_copy(l->arena, bytes, bytes_length),
                     .length = (uint32_t)bytes_length};
   if (!entry->bytes || !entry->sort)
     return aon_fail_memory(error);
@@ -121,8 +127,8 @@ static aon_result list_add(list *l, const char *sort, size_t length, const uint8
 static aon_result list_stored(const aon_schema_collection *collection, const aon_image *before, list *l, aon_error *error) {
   bson_t view;
   bson_iter_t value, item;
-  if (!before->bson || !aon_image_view(before, &view) || !bson_iter_init_find(&value, &view, collection->list) || !BSON_ITER_HOLDS_ARRAY(&value) ||
-      !bson_iter_recurse(&value, &item))
+  if (!before->bson || !aon_image_view(before, &view) || !bson_iter_init_find(&value, &view, collection->list) ||
+      !BSON_ITER_HOLDS_ARRAY(&value) || !bson_iter_recurse(&value, &item))
     return AON_OK;
   aon_result result = AON_OK;
   while (!result && bson_iter_next(&item)) {
@@ -150,8 +156,8 @@ static int by_sort(const void *a, const void *b) {
 
 static aon_result list_staged(aon_pack_job *job, const aon_schema_collection *collection, aon_text id, list *l, aon_error *error) {
   sqlite3_stmt *statement AON_SQLITE_DONE = NULL;
-  aon_result result =
-      aon_stage_query(job, &statement, error, "select sort, value from entry where coll = ?1 and id = ?2 order by sort", "it", (int64_t)collection->index, id);
+  aon_result result = aon_stage_query(job, &statement, error, "select sort, value from entry where coll = ?1 and id = ?2 order by sort",
+                                      "it", (int64_t)collection->index, id);
   while (!result && !(result = aon_sqlite_step(job->stage, statement, error))) {
     aon_text sort = aon_stage_text(statement, 0);
     result = list_add(l, sort.data, sort.length, sqlite3_column_blob(statement, 1), (size_t)sqlite3_column_bytes(statement, 1), error);
@@ -159,8 +165,8 @@ static aon_result list_staged(aon_pack_job *job, const aon_schema_collection *co
   return result == AON_END ? AON_OK : result;
 }
 
-aon_result aon_shared_list(aon_pack_job *job, const aon_schema_collection *collection, aon_text id, const aon_image *before, aon_arena *arena,
-                           bson_t *ret_list, uint64_t *ret_added, aon_error *error) {
+aon_result aon_shared_list(aon_pack_job *job, const aon_schema_collection *collection, aon_text id, const aon_image *before,
+                           aon_arena *arena, bson_t *ret_list, uint64_t *ret_added, aon_error *error) {
   list l = {.arena = arena};
   aon_result result = list_stored(collection, before, &l, error);
   size_t stored = l.count;
@@ -226,8 +232,9 @@ static aon_text copy_text(aon_arena *arena, aon_text text) {
 
 static aon_result load(emission *e, int64_t *after, aon_error *error) {
   sqlite3_stmt *statement AON_SQLITE_DONE = NULL;
-  aon_result result = aon_stage_query(e->job, &statement, error,
-                                      "select touched, coll, id, own, sheet, properties from shared where touched > ?1 order by touched", "i", *after);
+  aon_result result =
+      aon_stage_query(e->job, &statement, error,
+                      "select touched, coll, id, own, sheet, properties from shared where touched > ?1 order by touched", "i", *after);
   e->count = 0;
   while (!result && e->count < SHARED_BATCH && !(result = aon_sqlite_step(e->job->stage, statement, error))) {
     *after = sqlite3_column_int64(statement, 0);
@@ -299,8 +306,9 @@ static bool set_make(text_set *set, size_t count, aon_arena *arena) {
 
 static aon_result leaves(emission *e, const shared_document *d, const char *property, aon_text value, bool *ret_leaves, aon_error *error) {
   sqlite3_stmt *statement AON_SQLITE_DONE = NULL;
-  aon_result result = aon_stage_query(e->job, &statement, error, "select joins from member where coll = ?1 and id = ?2 and property = ?3 and value = ?4", "ittt",
-                                      (int64_t)d->collection->index, d->id, (aon_text){property, strlen(property)}, value);
+  aon_result result =
+      aon_stage_query(e->job, &statement, error, "select joins from member where coll = ?1 and id = ?2 and property = ?3 and value = ?4",
+                      "ittt", (int64_t)d->collection->index, d->id, (aon_text){property, strlen(property)}, value);
   if (!result)
     result = aon_sqlite_step(e->job->stage, statement, error);
   *ret_leaves = !result && !sqlite3_column_int(statement, 0);
@@ -320,11 +328,12 @@ static void append_member(members *m, aon_text value) {
   bson_append_utf8(&m->array, key, -1, value.data, (int)value.length);
 }
 
-static aon_result append_joining(emission *e, const shared_document *d, const char *property, const text_set *there, members *m, aon_error *error) {
+static aon_result append_joining(emission *e, const shared_document *d, const char *property, const text_set *there, members *m,
+                                 aon_error *error) {
   sqlite3_stmt *statement AON_SQLITE_DONE = NULL;
-  aon_result result = aon_stage_query(e->job, &statement, error,
-                                      "select value from member where coll = ?1 and id = ?2 and property = ?3 and joins = 1 order by touched", "itt",
-                                      (int64_t)d->collection->index, d->id, (aon_text){property, strlen(property)});
+  aon_result result = aon_stage_query(
+      e->job, &statement, error, "select value from member where coll = ?1 and id = ?2 and property = ?3 and joins = 1 order by touched",
+      "itt", (int64_t)d->collection->index, d->id, (aon_text){property, strlen(property)});
   while (!result && !(result = aon_sqlite_step(e->job->stage, statement, error))) {
     aon_text value = aon_stage_text(statement, 0);
     size_t at = hash(value) & there->mask;
@@ -339,7 +348,8 @@ static aon_result append_joining(emission *e, const shared_document *d, const ch
   return result == AON_END ? AON_OK : result;
 }
 
-static aon_result members_of(emission *e, const shared_document *d, const char *property, const bson_t *before, members *m, aon_error *error) {
+static aon_result members_of(emission *e, const shared_document *d, const char *property, const bson_t *before, members *m,
+                             aon_error *error) {
   aon_text *there;
   size_t count;
   text_set set;
@@ -420,7 +430,8 @@ static aon_result emit(emission *e, const shared_document *d, aon_error *error) 
   bool worth = false, there = d->before.bson != NULL;
   aon_origin origin = {.sheet = e->job->sheets[d->sheet->index].name, .entity = d->sheet->entity};
   if (there && !aon_image_view(&d->before, &start))
-    return aon_fail(error, AON_CORRUPT, "corrupt", "The document %s/%.*s can't be read.", d->collection->base.name, (int)d->id.length, d->id.data);
+    return aon_fail(error, AON_CORRUPT, "corrupt", "The document %s/%.*s can't be read.", d->collection->base.name, (int)d->id.length,
+                    d->id.data);
   if (there && aon_document_foreign(e->job, d->collection, &start))
     return AON_OK;
   if (!there)
@@ -451,7 +462,8 @@ static aon_result emit_batches(emission *e, aon_error *error) {
   }
 }
 
-aon_result aon_shared_emit(aon_pack_job *job, const aon_schema_step *step, const aon_plan_sink *sink, uint64_t *ret_entries, aon_error *error) {
+aon_result aon_shared_emit(aon_pack_job *job, const aon_schema_step *step, const aon_plan_sink *sink, uint64_t *ret_entries,
+                           aon_error *error) {
   emission e = {.job = job, .step = step, .sink = sink, .documents = aon_bson_array(SHARED_BATCH, sizeof(shared_document))};
   if (!e.documents)
     return aon_fail_memory(error);

@@ -15,13 +15,15 @@ static const char tables[] =
     "create table scanned(coll integer, property text, primary key(coll, property)) without rowid;"
     "create table stored(coll integer, id text, primary key(coll, id)) without rowid;"
     "create table made(coll integer, id text, property text, folded text, primary key(coll, id)) without rowid;"
-    "create table shared(coll integer, id text, own text, touched integer, sheet integer, properties blob, primary key(coll, id)) without rowid;"
+    "create table shared(coll integer, id text, own text, touched integer, sheet integer, properties blob, primary key(coll, id)) without "
+    "rowid;"
     "create index shared_order on shared(touched);"
     "create table member(coll integer, id text, property text, value text, joins integer, touched integer,"
     " primary key(coll, id, property, value)) without rowid;"
     "create table entry(coll integer, id text, sort text, value blob, primary key(coll, id, sort)) without rowid;"
     "create table image(coll integer, id text, bson blob, token blob, primary key(coll, id)) without rowid;"
-    "create table finding(place integer, row integer, col integer, severity integer, sub integer, phase integer, sheet text, heading text, value text,"
+    "create table finding(place integer, row integer, col integer, severity integer, sub integer, phase integer, sheet text, heading text, "
+    "value text,"
     " code text, sentence text, primary key(place, row, col, severity, sub)) without rowid;";
 
 aon_result aon_stage_open(aon_pack_job *job, aon_error *error) {
@@ -29,7 +31,8 @@ aon_result aon_stage_open(aon_pack_job *job, aon_error *error) {
   if (result)
     return result;
   char pragmas[200];
-  snprintf(pragmas, sizeof pragmas, "pragma journal_mode=off; pragma synchronous=off; pragma locking_mode=exclusive; pragma cache_size=-%llu;",
+  snprintf(pragmas, sizeof pragmas,
+           "pragma journal_mode=off; pragma synchronous=off; pragma locking_mode=exclusive; pragma cache_size=-%llu;",
            (unsigned long long)(job->pack->limits.stage_memory_bytes >> 10));
   result = aon_sqlite_execute(job->stage, pragmas, error);
   if (!result)
@@ -39,10 +42,11 @@ aon_result aon_stage_open(aon_pack_job *job, aon_error *error) {
 
 aon_result aon_stage_forget_validation(aon_pack_job *job, aon_error *error) {
   job->touched = 0;
-  return aon_sqlite_execute(job->stage,
-                            "delete from known; delete from scanned; delete from stored; delete from made; delete from shared; delete from member;"
-                            "delete from entry; delete from image; delete from finding where phase = 1;",
-                            error);
+  return aon_sqlite_execute(
+      job->stage,
+      "delete from known; delete from scanned; delete from stored; delete from made; delete from shared; delete from member;"
+      "delete from entry; delete from image; delete from finding where phase = 1;",
+      error);
 }
 
 static aon_result bind_all(aon_pack_job *job, sqlite3_stmt *statement, const char *types, va_list arguments, aon_error *error) {
@@ -54,7 +58,8 @@ static aon_result bind_all(aon_pack_job *job, sqlite3_stmt *statement, const cha
       break;
     case 't': {
       aon_text text = va_arg(arguments, aon_text);
-      rc = text.data ? sqlite3_bind_text64(statement, i, text.data, text.length, SQLITE_STATIC, SQLITE_UTF8) : sqlite3_bind_null(statement, i);
+      rc = text.data ? sqlite3_bind_text64(statement, i, text.data, text.length, SQLITE_STATIC, SQLITE_UTF8)
+                     : sqlite3_bind_null(statement, i);
       break;
     }
     case 'b': {
@@ -69,7 +74,8 @@ static aon_result bind_all(aon_pack_job *job, sqlite3_stmt *statement, const cha
   return rc ? aon_sqlite_fail(job->stage, rc, "preparing a row", error) : AON_OK;
 }
 
-static aon_result query(aon_pack_job *job, sqlite3_stmt **ret_statement, aon_error *error, const char *sql, const char *types, va_list arguments) {
+static aon_result query(aon_pack_job *job, sqlite3_stmt **ret_statement, aon_error *error, const char *sql, const char *types,
+                        va_list arguments) {
   sqlite3_stmt *statement AON_SQLITE_DONE = NULL;
   aon_result result = aon_sqlite_statement(job->stage, sql, &statement, error);
   if (!result)
@@ -127,8 +133,11 @@ static bool copy_document(sqlite3_stmt *statement, int column, aon_arena *arena,
 
 static aon_result row_from(sqlite3_stmt *statement, const aon_schema_sheet *sheet, aon_arena *arena, aon_job_row *row, aon_error *error) {
   aon_text id = aon_stage_text(statement, 1);
-  *row = (aon_job_row){.key = sqlite3_column_int64(statement, 0), .sheet = sheet, .flags = sqlite3_column_int(statement, 2),
-                       .filled = (uint64_t)sqlite3_column_int64(statement, 3), .cleared = (uint64_t)sqlite3_column_int64(statement, 4),
+  *row = (aon_job_row){.key = sqlite3_column_int64(statement, 0),
+                       .sheet = sheet,
+                       .flags = sqlite3_column_int(statement, 2),
+                       .filled = (uint64_t)sqlite3_column_int64(statement, 3),
+                       .cleared = (uint64_t)sqlite3_column_int64(statement, 4),
                        .faults = (uint64_t)sqlite3_column_int64(statement, 5)};
   row->number = aon_key_row(row->key);
   row->id = (aon_text){aon_arena_text(arena, id.data ? id.data : "", id.length), id.length};
@@ -144,8 +153,8 @@ static aon_result row_from(sqlite3_stmt *statement, const aon_schema_sheet *shee
   return failed ? aon_fail_memory(error) : AON_OK;
 }
 
-aon_result aon_stage_rows(aon_pack_job *job, const aon_schema_sheet *sheet, uint32_t after, aon_arena *arena, aon_job_row *rows, size_t *ret_count,
-                          aon_error *error) {
+aon_result aon_stage_rows(aon_pack_job *job, const aon_schema_sheet *sheet, uint32_t after, aon_arena *arena, aon_job_row *rows,
+                          size_t *ret_count, aon_error *error) {
   sqlite3_stmt *statement AON_SQLITE_DONE = NULL;
   aon_result result = aon_stage_query(job, &statement, error,
                                       "select key, id, flags, filled, cleared, faults, data, shown, refs, before, token from row"

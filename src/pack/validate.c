@@ -43,9 +43,11 @@ static const char *shown(pass *p, const aon_job_row *row, const aon_schema_colum
   return text.data ? aon_arena_text(&p->arena, text.data, text.length) : NULL;
 }
 
-static aon_result tell(pass *p, aon_job_row *row, const aon_schema_column *column, const char *code, const char *sentence, aon_error *error) {
+static aon_result tell(pass *p, aon_job_row *row, const aon_schema_column *column, const char *code, const char *sentence,
+                       aon_error *error) {
   row->faults |= bit(column);
-  return aon_finding_cell(p->job, AON_FOUND_VALIDATING, AON_PROBLEM_ERROR, p->sheet, column, row->number, shown(p, row, column), code, sentence, error);
+  return aon_finding_cell(p->job, AON_FOUND_VALIDATING, AON_PROBLEM_ERROR, p->sheet, column, row->number, shown(p, row, column), code,
+                          sentence, error);
 }
 
 /* ---- Documents that are there ---- */
@@ -65,7 +67,8 @@ static aon_result take_image(pass *p, aon_job_row *row, const aon_schema_collect
   if (!image->bson)
     return AON_OK;
   if (!aon_image_view(image, &view))
-    return aon_fail(error, AON_CORRUPT, "corrupt", "The document %s/%.*s can't be read.", collection->base.name, (int)row->id.length, row->id.data);
+    return aon_fail(error, AON_CORRUPT, "corrupt", "The document %s/%.*s can't be read.", collection->base.name, (int)row->id.length,
+                    row->id.data);
   if (aon_document_foreign(p->job, collection, &view)) {
     row->flags |= AON_ROW_FOREIGN;
   } else if (collection == p->sheet->main) {
@@ -112,7 +115,8 @@ static aon_result read_documents(pass *p, aon_error *error) {
 static aon_result check_id(pass *p, aon_job_row *row, aon_error *error) {
   if (!(row->flags & AON_ROW_FOREIGN))
     return AON_OK;
-  return tell(p, row, p->sheet->id_column, "duplicate", "This id is taken. Choose another one, or leave the cell empty to get a new one.", error);
+  return tell(p, row, p->sheet->id_column, "duplicate", "This id is taken. Choose another one, or leave the cell empty to get a new one.",
+              error);
 }
 
 /* ---- Required ---- */
@@ -122,12 +126,20 @@ static aon_result missing_column(pass *p, const aon_schema_column *column, aon_e
     return AON_OK;
   p->missing_told |= bit(column);
   aon_buffer sentence AON_BUFFER_CLEANUP = {0};
-  aon_result result = aon_buffer_format(&sentence, error, "%s!A%u: The column “%s” is missing, and new rows need it. Add it with this heading.", p->in_file->name,
-                                        p->in_file->heading_row, column->heading);
+  aon_result result =
+      aon_buffer_format(&sentence, error, "%s!A%u: The column “%s” is missing, and new rows need it. Add it with this heading.",
+                        p->in_file->name, p->in_file->heading_row, column->heading);
   if (result)
     return result;
-  aon_finding finding = {.phase = AON_FOUND_VALIDATING, .place = p->in_file->place, .sheet = p->in_file->name, .row = p->in_file->heading_row, .column = 1,
-                         .sub = (uint32_t)column->index + 1, .heading = column->heading, .code = "required", .sentence = sentence.data};
+  aon_finding finding = {.phase = AON_FOUND_VALIDATING,
+                         .place = p->in_file->place,
+                         .sheet = p->in_file->name,
+                         .row = p->in_file->heading_row,
+                         .column = 1,
+                         .sub = (uint32_t)column->index + 1,
+                         .heading = column->heading,
+                         .code = "required",
+                         .sentence = sentence.data};
   return aon_finding_add(p->job, &finding, error);
 }
 
@@ -161,7 +173,8 @@ static aon_result check_create_only(pass *p, aon_job_row *row, aon_error *error)
       continue;
     char sentence[400];
     snprintf(sentence, sizeof sentence, "%.200s counts only for new rows and was ignored, for this one is there already.", column->heading);
-    result = aon_finding_cell(p->job, AON_FOUND_VALIDATING, AON_PROBLEM_WARNING, p->sheet, column, row->number, shown(p, row, column), "ignored", sentence, error);
+    result = aon_finding_cell(p->job, AON_FOUND_VALIDATING, AON_PROBLEM_WARNING, p->sheet, column, row->number, shown(p, row, column),
+                              "ignored", sentence, error);
     row->filled &= ~bit(column);
     row->cleared &= ~bit(column);
     row->faults &= ~bit(column);
@@ -180,7 +193,8 @@ static bool has_create_only(const aon_schema_sheet *sheet) {
 
 typedef enum found { FOUND, FOUND_HIDDEN, FOUND_NOT, FOUND_TWICE } found;
 
-static aon_result in_workbook(pass *p, const aon_schema_reference *reference, aon_text folded, aon_text *ret_id, found *ret_found, aon_error *error) {
+static aon_result in_workbook(pass *p, const aon_schema_reference *reference, aon_text folded, aon_text *ret_id, found *ret_found,
+                              aon_error *error) {
   *ret_found = FOUND_NOT;
   if (!reference->sheet || !p->job->sheets[reference->sheet->index].present)
     return AON_OK;
@@ -199,7 +213,8 @@ static aon_result in_workbook(pass *p, const aon_schema_reference *reference, ao
   return ret_id->data ? AON_OK : aon_fail_memory(error);
 }
 
-static aon_result make_document(pass *p, const aon_schema_reference *reference, aon_text name, aon_text folded, aon_text *ret_id, aon_error *error) {
+static aon_result make_document(pass *p, const aon_schema_reference *reference, aon_text name, aon_text folded, aon_text *ret_id,
+                                aon_error *error) {
   char uuid[AON_UUID_LENGTH + 1];
   aon_uuid_make(p->job->pack->env, uuid);
   *ret_id = (aon_text){aon_arena_text(&p->arena, uuid, AON_UUID_LENGTH), AON_UUID_LENGTH};
@@ -229,16 +244,18 @@ static bool column_missing(const pass *p, const aon_schema_reference *reference)
   return in_file->rows && !in_file->columns[reference->column->index];
 }
 
-static aon_result in_store(pass *p, const aon_schema_reference *reference, aon_text name, aon_text folded, aon_text *ret_id, found *ret_found,
-                           aon_error *error) {
+static aon_result in_store(pass *p, const aon_schema_reference *reference, aon_text name, aon_text folded, aon_text *ret_id,
+                           found *ret_found, aon_error *error) {
   int count;
   aon_result result = aon_lookup(p->job, reference->collection, reference->by, folded, AON_TEXT(""), &p->arena, ret_id, &count, error);
   if (result)
     return result;
   *ret_found = count == 1 ? FOUND : count ? FOUND_TWICE : FOUND_NOT;
   if (count == 1)
-    return aon_stage_run(p->job, error, "insert or ignore into stored(coll, id) select ?1, ?2 where not exists (select 1 from made where coll = ?1 and id = ?2)",
-                         "it", (int64_t)reference->collection->index, *ret_id);
+    return aon_stage_run(
+        p->job, error,
+        "insert or ignore into stored(coll, id) select ?1, ?2 where not exists (select 1 from made where coll = ?1 and id = ?2)", "it",
+        (int64_t)reference->collection->index, *ret_id);
   if (!count && reference->make) {
     *ret_found = FOUND;
     return make_document(p, reference, name, folded, ret_id, error);
@@ -248,7 +265,8 @@ static aon_result in_store(pass *p, const aon_schema_reference *reference, aon_t
   return AON_OK;
 }
 
-static aon_result resolve(pass *p, const aon_schema_reference *reference, aon_text name, aon_text *ret_id, found *ret_found, aon_error *error) {
+static aon_result resolve(pass *p, const aon_schema_reference *reference, aon_text name, aon_text *ret_id, found *ret_found,
+                          aon_error *error) {
   aon_buffer folded AON_BUFFER_CLEANUP = {0};
   aon_result result = aon_text_fold(name.data, name.length, &folded, error);
   if (result)
@@ -299,17 +317,17 @@ static aon_result resolve_one(pass *p, const aon_schema_reference *reference, ao
   return AON_OK;
 }
 
-static aon_result tell_reference(pass *p, aon_job_row *row, const aon_schema_column *column, const aon_schema_reference *reference, const resolved *r,
-                                 aon_error *error) {
+static aon_result tell_reference(pass *p, aon_job_row *row, const aon_schema_column *column, const aon_schema_reference *reference,
+                                 const resolved *r, aon_error *error) {
   aon_buffer sentence AON_BUFFER_CLEANUP = {0};
   aon_result result = AON_OK;
   if (r->missing.length)
-    result = aon_buffer_format(&sentence, error, "There is no %s with the %s %s%s%s. Correct it, or add it%s.", reference->noun, reference->by, r->missing.data,
-                               reference->sheet ? ", neither in this workbook nor " : "", reference->sheet ? "in the organization" : "",
-                               reference->sheet ? " to its sheet" : "");
+    result = aon_buffer_format(&sentence, error, "There is no %s with the %s %s%s%s. Correct it, or add it%s.", reference->noun,
+                               reference->by, r->missing.data, reference->sheet ? ", neither in this workbook nor " : "",
+                               reference->sheet ? "in the organization" : "", reference->sheet ? " to its sheet" : "");
   if (!result && r->twice.length)
-    result = aon_buffer_format(&sentence, error, "%sore than one %s has the %s %s. Give them different ones first.", sentence.length ? " Also, m" : "M",
-                               reference->noun, reference->by, r->twice.data);
+    result = aon_buffer_format(&sentence, error, "%sore than one %s has the %s %s. Give them different ones first.",
+                               sentence.length ? " Also, m" : "M", reference->noun, reference->by, r->twice.data);
   return result ? result : tell(p, row, column, r->missing.length ? "not_found" : "ambiguous", sentence.data, error);
 }
 
@@ -377,8 +395,8 @@ static aon_result fold_of(const bson_t *document, const char *property, aon_buff
   return *ret_there ? aon_text_fold(text.data, text.length, out, error) : AON_OK;
 }
 
-static aon_result taken(pass *p, aon_job_row *row, const aon_schema_column *column, const aon_schema_collection *collection, const char *property,
-                        aon_text folded, bool ours, aon_error *error) {
+static aon_result taken(pass *p, aon_job_row *row, const aon_schema_column *column, const aon_schema_collection *collection,
+                        const char *property, aon_text folded, bool ours, aon_error *error) {
   aon_text holder;
   int count;
   aon_result result = aon_lookup(p->job, collection, property, folded, row->id, &p->arena, &holder, &count, error);
@@ -388,8 +406,9 @@ static aon_result taken(pass *p, aon_job_row *row, const aon_schema_column *colu
   const char *value = shown(p, row, column);
   result = aon_buffer_format(&sentence, error, "%s%.200s%s is taken", value ? "“" : "The value", value ? value : "", value ? "”" : "");
   if (!result && ours)
-    result = aon_buffer_format(&sentence, error, " by the one with the id %.*s. Change it, or put that id into this row to change that one.",
-                               (int)holder.length, holder.data);
+    result =
+        aon_buffer_format(&sentence, error, " by the one with the id %.*s. Change it, or put that id into this row to change that one.",
+                          (int)holder.length, holder.data);
   else if (!result)
     result = aon_buffer_format(&sentence, error, ". Choose another one.");
   return result ? result : tell(p, row, column, "duplicate", sentence.data, error);
@@ -431,7 +450,8 @@ static aon_result with_cells(pass *p, const aon_job_row *row, const char *text, 
     const char *open = strchr(text, '{'), *close = open ? strchr(open, '}') : NULL;
     const aon_schema_column *column = NULL;
     for (size_t i = 0; close && i < p->sheet->column_count; i++)
-      if (strlen(p->sheet->columns[i].property) == (size_t)(close - open - 1) && !strncmp(p->sheet->columns[i].property, open + 1, (size_t)(close - open - 1)))
+      if (strlen(p->sheet->columns[i].property) == (size_t)(close - open - 1) &&
+          !strncmp(p->sheet->columns[i].property, open + 1, (size_t)(close - open - 1)))
         column = &p->sheet->columns[i];
     const char *name = column ? aon_cell_name(p->job, p->sheet, column, row->number, &p->arena) : NULL;
     size_t plain = name ? (size_t)(open - text) : strlen(text);
@@ -469,8 +489,8 @@ static aon_result check_rule(pass *p, aon_job_row *row, const aon_schema_rule *r
     return result;
   const aon_schema_column *column = verdict_column(p, rule, verdict.property);
   if (!column)
-    return aon_fail(error, AON_ENVIRONMENT, "bad_pack", "%s: a rule of the sheet %s names “%s”, which is no column.", p->job->pack->file, p->sheet->name,
-                    verdict.property);
+    return aon_fail(error, AON_ENVIRONMENT, "bad_pack", "%s: a rule of the sheet %s names “%s”, which is no column.", p->job->pack->file,
+                    p->sheet->name, verdict.property);
   result = with_cells(p, row, verdict.sentence, &sentence, error);
   if (result || has(row->faults, column))
     return result;
@@ -501,7 +521,8 @@ typedef struct change {
 } change;
 
 static aon_result member(pass *p, const aon_job_row *row, const aon_schema_membership *m, aon_text value, bool joins, aon_error *error) {
-  return aon_shared_member(p->job, m->collection, m->inverse ? row->id : value, m->property, m->inverse ? value : row->id, joins, p->sheet, error);
+  return aon_shared_member(p->job, m->collection, m->inverse ? row->id : value, m->property, m->inverse ? value : row->id, joins, p->sheet,
+                           error);
 }
 
 static aon_result gather_membership(pass *p, const aon_job_row *row, const aon_schema_membership *m, const change *c, aon_error *error) {
@@ -600,8 +621,8 @@ static aon_result keep_row(pass *p, const aon_job_row *row, aon_error *error) {
   if (!refs && !(row->flags & AON_ROW_GIVEN))
     return AON_OK;
   return aon_stage_run(p->job, error, "update row set flags = ?2, refs = ?3, before = ?4, token = ?5 where key = ?1", "iibbb", row->key,
-                       (int64_t)row->flags, refs ? (const void *)bson_get_data(&row->refs) : NULL,
-                       (size_t)row->refs.len, (const void *)row->before.bson, (size_t)row->before.bson_length, (const void *)row->before.token,
+                       (int64_t)row->flags, refs ? (const void *)bson_get_data(&row->refs) : NULL, (size_t)row->refs.len,
+                       (const void *)row->before.bson, (size_t)row->before.bson_length, (const void *)row->before.token,
                        (size_t)row->before.token_length);
 }
 

@@ -68,7 +68,8 @@ bool aon_document_text(const bson_t *document, const char *property, aon_text *r
   return bson_iter_init_find(&value, document, property) && aon_bson_text(&value, ret_text);
 }
 
-aon_result aon_document_texts(const bson_t *document, const char *property, aon_arena *arena, aon_text **ret_texts, size_t *ret_count, aon_error *error) {
+aon_result aon_document_texts(const bson_t *document, const char *property, aon_arena *arena, aon_text **ret_texts, size_t *ret_count,
+                              aon_error *error) {
   bson_iter_t value, item;
   *ret_count = 0;
   *ret_texts = NULL;

@@ -82,8 +82,8 @@ static aon_image image_of(const held *d) {
   return (aon_image){.bson = bson_get_data(d->document), .bson_length = d->document->len, .token = token, .token_length = sizeof token};
 }
 
-static aon_result source_read(void *context, const aon_collection *collection, const aon_text *ids, size_t count, aon_arena *arena, aon_image *images,
-                              aon_error *error) {
+static aon_result source_read(void *context, const aon_collection *collection, const aon_text *ids, size_t count, aon_arena *arena,
+                              aon_image *images, aon_error *error) {
   harness *h = context;
   (void)arena;
   (void)error;
@@ -100,14 +100,15 @@ static bool matches_all(const bson_t *document, const aon_match *matches, size_t
   for (size_t i = 0; i < count; i++) {
     bson_iter_t at;
     if (!bson_iter_init_find(&at, document, matches[i].property) || !BSON_ITER_HOLDS_UTF8(&at) ||
-        strlen(bson_iter_utf8(&at, NULL)) != matches[i].value.length || memcmp(bson_iter_utf8(&at, NULL), matches[i].value.data, matches[i].value.length) != 0)
+        strlen(bson_iter_utf8(&at, NULL)) != matches[i].value.length ||
+        memcmp(bson_iter_utf8(&at, NULL), matches[i].value.data, matches[i].value.length) != 0)
       return false;
   }
   return true;
 }
 
-static aon_result source_scan(void *context, const aon_collection *collection, const aon_match *matches, size_t count, const char *const *properties,
-                              aon_scan_each each, void *each_context, aon_error *error) {
+static aon_result source_scan(void *context, const aon_collection *collection, const aon_match *matches, size_t count,
+                              const char *const *properties, aon_scan_each each, void *each_context, aon_error *error) {
   harness *h = context;
   (void)properties;
   h->scans++;
@@ -139,17 +140,22 @@ static aon_result sink_operation(void *context, const aon_operation *operation, 
   harness *h = context;
   (void)error;
   h->operations = grow(h->operations, h->operation_count, &h->operation_capacity, sizeof *h->operations);
-  h->operations[h->operation_count++] =
-      (noted){.collection = strdup(operation->collection->name), .id = strndup(operation->id.data, operation->id.length), .kind = operation->kind,
-              .sheet = operation->origin.sheet ? strdup(operation->origin.sheet) : NULL, .row = operation->origin.row, .flags = operation->flags,
-              .entity = operation->origin.entity ? strdup(operation->origin.entity) : NULL, .before = json_of(&operation->before),
-              .after = json_of(&operation->after)};
+  h->operations[h->operation_count++] = (noted){.collection = strdup(operation->collection->name),
+                                                .id = strndup(operation->id.data, operation->id.length),
+                                                .kind = operation->kind,
+                                                .sheet = operation->origin.sheet ? strdup(operation->origin.sheet) : NULL,
+                                                .row = operation->origin.row,
+                                                .flags = operation->flags,
+                                                .entity = operation->origin.entity ? strdup(operation->origin.entity) : NULL,
+                                                .before = json_of(&operation->before),
+                                                .after = json_of(&operation->after)};
   if (operation->before.bson)
     assert_int_equal(operation->before.token_length, sizeof token);
   return AON_OK;
 }
 
-static aon_result sink_claim(void *context, aon_claim claim, const aon_collection *collection, const char *property, aon_text value, aon_error *error) {
+static aon_result sink_claim(void *context, aon_claim claim, const aon_collection *collection, const char *property, aon_text value,
+                             aon_error *error) {
   harness *h = context;
   (void)error;
   h->claims = grow(h->claims, h->claim_count, &h->claim_capacity, sizeof *h->claims);
@@ -223,8 +229,14 @@ static aon_result run(harness *h, aon_workbook *workbook, const char *path, cons
   snprintf(bulk, sizeof bulk, "00000000-0000-4000-8000-%012d", ++h->uploads);
   aon_document_source source = {.context = h, .read = source_read, .scan = source_scan};
   aon_plan_sink sink = {.context = h, .operation = sink_operation, .claim = sink_claim, .group = sink_group};
-  aon_pack_input input = {.workbook = workbook, .file_name = path, .organization = organization, .user = "tester", .bulk_id = bulk,
-                          .instant_ms = HARNESS_INSTANT, .source = &source, .problems = &h->problems};
+  aon_pack_input input = {.workbook = workbook,
+                          .file_name = path,
+                          .organization = organization,
+                          .user = "tester",
+                          .bulk_id = bulk,
+                          .instant_ms = HARNESS_INSTANT,
+                          .source = &source,
+                          .problems = &h->problems};
   aon_pack_job *job;
   aon_result result = aon_pack_job_open(h->pack, &input, &job, error);
   if (result)
@@ -361,12 +373,17 @@ void harness_print(const harness *h) {
   print_problems("warning", h->problems.warnings, h->problems.warnings_kept);
   for (size_t i = 0; i < h->operation_count; i++) {
     const noted *o = &h->operations[i];
-    print_message("%zu %s %s %s (%s %u, %s)\n    %s\n    %s\n", i, o->kind == AON_CREATE ? "create" : o->kind == AON_UPDATE ? "update" : "delete", o->collection,
-                  o->id, o->sheet ? o->sheet : "-", o->row, o->entity, o->before ? o->before : "-", o->after ? o->after : "-");
+    print_message("%zu %s %s %s (%s %u, %s)\n    %s\n    %s\n", i,
+                  o->kind == AON_CREATE   ? "create"
+                  : o->kind == AON_UPDATE ? "update"
+                                          : "delete",
+                  o->collection, o->id, o->sheet ? o->sheet : "-", o->row, o->entity, o->before ? o->before : "-",
+                  o->after ? o->after : "-");
   }
   for (size_t i = 0; i < h->counts.count; i++)
-    print_message("%s: %llu created, %llu edited, %llu unchanged\n", h->counts.entries[i].entity, (unsigned long long)h->counts.entries[i].created,
-                  (unsigned long long)h->counts.entries[i].edited, (unsigned long long)h->counts.entries[i].unchanged);
+    print_message("%s: %llu created, %llu edited, %llu unchanged\n", h->counts.entries[i].entity,
+                  (unsigned long long)h->counts.entries[i].created, (unsigned long long)h->counts.entries[i].edited,
+                  (unsigned long long)h->counts.entries[i].unchanged);
   for (size_t i = 0; i < h->group_count; i++)
     print_message("group: %s\n", h->groups[i]);
 }
@@ -396,8 +413,9 @@ const char *harness_at(const harness *h, const char *collection, const char *id,
 const char *harness_find(const harness *h, const char *collection, const char *property, const char *text) {
   for (size_t i = 0; i < h->document_count; i++) {
     bson_iter_t value;
-    if (h->documents[i].document && !strcmp(h->documents[i].collection, collection) && bson_iter_init_find(&value, h->documents[i].document, property) &&
-        BSON_ITER_HOLDS_UTF8(&value) && !strcmp(bson_iter_utf8(&value, NULL), text))
+    if (h->documents[i].document && !strcmp(h->documents[i].collection, collection) &&
+        bson_iter_init_find(&value, h->documents[i].document, property) && BSON_ITER_HOLDS_UTF8(&value) &&
+        !strcmp(bson_iter_utf8(&value, NULL), text))
       return h->documents[i].id;
   }
   return NULL;

@@ -65,5 +65,5 @@ const char *harness_at(const harness *h, const char *collection, const char *id,
 const char *harness_find(const harness *h, const char *collection, const char *property, const char *text);
 size_t harness_documents(const harness *h, const char *collection);
 const noted *harness_operation(const harness *h, const char *collection, const char *id); /* NULL: none */
-const char *harness_shared(void); /* folder of the shared data */
+const char *harness_shared(void);                                                         /* folder of the shared data */
 #endif

@@ -115,7 +115,8 @@ static void test_the_same_again_changes_nothing(void **state) {
 
 static void test_update_keeps_what_the_sheet_leaves_empty(void **state) {
   harness *h = *state;
-  harness_put(h, "sites", "s1", "{\"siteID\":\"s1\",\"organizationID\":\"org1\",\"name\":\"Porto\",\"city\":\"Porto\",\"note\":7,\"createdAt\":\"then\"}");
+  harness_put(h, "sites", "s1",
+              "{\"siteID\":\"s1\",\"organizationID\":\"org1\",\"name\":\"Porto\",\"city\":\"Porto\",\"note\":7,\"createdAt\":\"then\"}");
   accepted(h, upload(h, "Sites", "Site ID,Code\ns1,P1\n"));
   assert_at(h, "sites", "s1", "/name", "\"Porto\"");
   assert_at(h, "sites", "s1", "/note", "7");
@@ -225,7 +226,8 @@ static void test_days_off_are_taken_out_once(void **state) {
   harness *h = *state;
   harness_sheet(h, "Sites", "Site ID,Name\ns1,Porto\ns2,Braga\n");
   harness_sheet(h, "Schedules", SCHEDULES "x1,Round,daily,,2027-01-01,2027-01-10,08:00,09:00,\"Porto,Braga\",\n");
-  harness_sheet(h, "Non-Ops Days", DAYS "organization,,2027-01-02,2027-01-03,A\nsite,Porto,2027-01-03,2027-01-04,B\nsite,Porto,2027-01-09,2027-02-09,C\n");
+  harness_sheet(h, "Non-Ops Days",
+                DAYS "organization,,2027-01-02,2027-01-03,A\nsite,Porto,2027-01-03,2027-01-04,B\nsite,Porto,2027-01-09,2027-02-09,C\n");
   accepted(h, harness_upload(h));
   assert_at(h, "schedulestatistics", "x1", "/total", "13"); /* Porto 10 - 3 - 2, Braga 10 - 2 */
   harness_sheet(h, "Schedules", SCHEDULES "x1,,,,,,,,,\n");
@@ -240,11 +242,14 @@ static void test_days_off_are_taken_out_once(void **state) {
 static void test_days_off_in_months_and_weeks(void **state) {
   harness *h = *state;
   harness_sheet(h, "Sites", "Site ID,Name\ns1,Porto\n");
-  harness_sheet(h, "Schedules",
-                SCHEDULES "m,M,monthly,\"1,15,last\",2027-01-01,2027-03-31,08:00,09:00,Porto,\nw,W,weekly,mon,2027-01-01,2027-01-31,08:00,09:00,Porto,\n"
-                          "o,O,once,,2027-01-15,,08:00,09:00,Porto,\n");
-  harness_sheet(h, "Non-Ops Days", DAYS "organization,,2027-01-14,2027-02-01,A\nsite,Porto,2027-01-10,2027-01-20,B\nsite,Porto,2027-02-28,2027-03-01,C\n"
-                                        "site,Porto,2026-01-01,2026-12-31,D\n");
+  harness_sheet(
+      h, "Schedules",
+      SCHEDULES
+      "m,M,monthly,\"1,15,last\",2027-01-01,2027-03-31,08:00,09:00,Porto,\nw,W,weekly,mon,2027-01-01,2027-01-31,08:00,09:00,Porto,\n"
+      "o,O,once,,2027-01-15,,08:00,09:00,Porto,\n");
+  harness_sheet(h, "Non-Ops Days",
+                DAYS "organization,,2027-01-14,2027-02-01,A\nsite,Porto,2027-01-10,2027-01-20,B\nsite,Porto,2027-02-28,2027-03-01,C\n"
+                     "site,Porto,2026-01-01,2026-12-31,D\n");
   accepted(h, harness_upload(h));
   assert_at(h, "schedulestatistics", "m", "/total", "4"); /* of 9: without Jan 15, 31, Feb 1, Feb 28, Mar 1 */
   assert_at(h, "schedulestatistics", "w", "/total", "1"); /* Mondays 4, 11, 18, 25: only the 4th */
@@ -254,7 +259,8 @@ static void test_days_off_in_months_and_weeks(void **state) {
 static void test_completed_and_missed_stay(void **state) {
   harness *h = *state;
   assert_string_equal(total_of(h, "once", "", "2027-01-06", ""), "1");
-  harness_put(h, "schedulestatistics", "x1", "{\"_id\":\"x1\",\"scheduleID\":\"x1\",\"organizationID\":\"org1\",\"total\":1,\"completed\":5,\"missed\":2}");
+  harness_put(h, "schedulestatistics", "x1",
+              "{\"_id\":\"x1\",\"scheduleID\":\"x1\",\"organizationID\":\"org1\",\"total\":1,\"completed\":5,\"missed\":2}");
   assert_string_equal(total_of(h, "daily", "", "2027-01-06", "2027-01-07"), "2");
   assert_at(h, "schedulestatistics", "x1", "/completed", "5");
 }
@@ -277,8 +283,9 @@ static void test_schedule_rules(void **state) {
   harness *h = *state;
   harness_sheet(h, "Sites", "Site ID,Name\ns1,Porto\n");
   harness_sheet(h, "Schedules",
-                SCHEDULES ",A,weekly,,2027-01-01,2027-02-01,08:00,09:00,Porto,\n,B,daily,funday,2027-01-01,,08:00,09:00,Porto,\n"
-                          ",C,monthly,\"32,mon\",2027-01-01,2027-02-01,08:00,08:00,Porto,\n,D,once,,2027-01-02,2027-01-01,25:00,09:00,Porto,\n");
+                SCHEDULES
+                ",A,weekly,,2027-01-01,2027-02-01,08:00,09:00,Porto,\n,B,daily,funday,2027-01-01,,08:00,09:00,Porto,\n"
+                ",C,monthly,\"32,mon\",2027-01-01,2027-02-01,08:00,08:00,Porto,\n,D,once,,2027-01-02,2027-01-01,25:00,09:00,Porto,\n");
   assert_int_equal(harness_upload(h), 6);
   assert_true(harness_error(h, "Schedules!D2", "required"));
   assert_true(harness_error(h, "Schedules!F3", "required"));
@@ -307,7 +314,8 @@ static void test_rules_hold_for_the_document_as_it_will_be(void **state) {
 static void test_names_of_sheets_and_columns_are_read_kindly(void **state) {
   harness *h = *state;
   accepted(h, upload(h, "non_ops DAYS", "NAME*,start-date,Scope *,\nEaster,2027-03-28,Organization,\n"));
-  assert_at(h, "firestore:organization-offdays", "org1", "/days", "[{\"startDate\":\"2027-03-28\",\"endDate\":\"2027-03-28\",\"name\":\"Easter\"}]");
+  assert_at(h, "firestore:organization-offdays", "org1", "/days",
+            "[{\"startDate\":\"2027-03-28\",\"endDate\":\"2027-03-28\",\"name\":\"Easter\"}]");
   assert_at(h, "firestore:organization-offdays", "org1", "/organizationID", "\"org1\"");
 }
 
@@ -394,7 +402,10 @@ static void test_counts_name_the_sheets_that_are_there(void **state) {
 
 static void test_doubles_in_a_sheet(void **state) {
   harness *h = *state;
-  assert_int_equal(upload(h, "Users", USERS "u1,Ann,ann@example.com,,staff,,,,,,\nu1,Bob,bob@example.com,,staff,,,,,,\n,Cid,ANN@example.com,,staff,,,,,,\n"), 2);
+  assert_int_equal(upload(h, "Users",
+                          USERS
+                          "u1,Ann,ann@example.com,,staff,,,,,,\nu1,Bob,bob@example.com,,staff,,,,,,\n,Cid,ANN@example.com,,staff,,,,,,\n"),
+                   2);
   assert_true(harness_error(h, "Users!A3", "duplicate"));
   assert_true(harness_error(h, "Users!C4", "duplicate"));
   assert_non_null(strstr(harness_sentence(h, "Users!C4"), "Users!C2"));
@@ -432,7 +443,9 @@ static void test_references_are_found_or_told(void **state) {
   harness *h = *state;
   harness_put(h, "sites", "s1", "{\"siteID\":\"s1\",\"organizationID\":\"org1\",\"name\":\"Twin\"}");
   harness_put(h, "sites", "s2", "{\"siteID\":\"s2\",\"organizationID\":\"org1\",\"name\":\"TWIN\"}");
-  harness_put(h, "sites", "s3", "{\"siteID\":\"s3\",\"organizationID\":\"org1\",\"name\":\"Stra\xc3\x9f" "e\"}");
+  harness_put(h, "sites", "s3",
+              "{\"siteID\":\"s3\",\"organizationID\":\"org1\",\"name\":\"Stra\xc3\x9f"
+              "e\"}");
   assert_int_equal(upload(h, "Users", USERS ",Ann,ann@example.com,,staff,,\"STRASSE;Twin;Nowhere,Never\",,,,\n"), 1);
   assert_true(harness_error(h, "Users!G2", "not_found"));
   assert_non_null(strstr(harness_sentence(h, "Users!G2"), "Never"));
@@ -463,7 +476,9 @@ static void test_errors_are_not_told_twice(void **state) {
 
 static void test_scope_and_reference(void **state) {
   harness *h = *state;
-  assert_int_equal(upload(h, "Non-Ops Days", DAYS "organization,Porto,2027-01-01,,A\nsite,,2027-01-01,,A\nuser,x@example.com,2027-01-02,2027-01-01,A\n"), 4);
+  assert_int_equal(
+      upload(h, "Non-Ops Days", DAYS "organization,Porto,2027-01-01,,A\nsite,,2027-01-01,,A\nuser,x@example.com,2027-01-02,2027-01-01,A\n"),
+      4);
   assert_true(harness_error(h, "Non-Ops Days!B2", "inconsistent"));
   assert_true(harness_error(h, "Non-Ops Days!B3", "required"));
   assert_true(harness_error(h, "Non-Ops Days!B4", "not_found"));
@@ -534,8 +549,21 @@ static void test_order_and_groups_of_the_plan(void **state) {
   harness_sheet(h, "Issues", "Issue ID,Title,Site\ni1,Door,Porto\n");
   harness_sheet(h, "Non-Ops Days", DAYS "site,Porto,2027-01-01,,A\norganization,,2027-01-01,,A\n");
   accepted(h, harness_upload(h));
-  static const char *const order[] = {"products", "sitegroups", "departments", "sites", "users", "user_extension", "firebase:user", "accounts",
-                                      "departmentindexes", "roles", "sitescheduleindexes", "schedulestatistics", "siteindexes", "issues", "siteoffdays",
+  static const char *const order[] = {"products",
+                                      "sitegroups",
+                                      "departments",
+                                      "sites",
+                                      "users",
+                                      "user_extension",
+                                      "firebase:user",
+                                      "accounts",
+                                      "departmentindexes",
+                                      "roles",
+                                      "sitescheduleindexes",
+                                      "schedulestatistics",
+                                      "siteindexes",
+                                      "issues",
+                                      "siteoffdays",
                                       "firestore:organization-offdays"};
   assert_int_equal(h->operation_count, sizeof order / sizeof *order);
   for (size_t i = 0; i < h->operation_count; i++)
@@ -582,18 +610,16 @@ static void test_reading_is_batched(void **state) {
 
 /* ---- The workbooks that come with the specification ---- */
 
-static void shared_file(char path[4096], const char *name) {
-  snprintf(path, 4096, "%s/workforce/%s", harness_shared(), name);
-}
+static void shared_file(char path[4096], const char *name) { snprintf(path, 4096, "%s/workforce/%s", harness_shared(), name); }
 
 static void test_shared_mistakes(void **state) {
   harness *h = *state;
   char path[4096];
   static const char *const places[][2] = {
-      {"Users!C3", "bad_format"},     {"Users!F4", "not_allowed"},      {"Users!C6", "duplicate"},         {"Users!B7", "required"},
-      {"Users!G8", "not_found"},      {"Users!D9", "bad_format"},       {"Users!M10", "out_of_range"},     {"Sites!G2", "out_of_range"},
-      {"Sites!H3", "required"},       {"Sites!F4", "bad_format"},       {"Sites!I5", "not_allowed"},       {"Schedules!I2", "inconsistent"},
-      {"Schedules!G3", "inconsistent"}, {"Schedules!E4", "not_allowed"}, {"Schedules!J5", "not_found"},    {"Non-Ops Days!A2", "not_allowed"},
+      {"Users!C3", "bad_format"},       {"Users!F4", "not_allowed"},     {"Users!C6", "duplicate"},     {"Users!B7", "required"},
+      {"Users!G8", "not_found"},        {"Users!D9", "bad_format"},      {"Users!M10", "out_of_range"}, {"Sites!G2", "out_of_range"},
+      {"Sites!H3", "required"},         {"Sites!F4", "bad_format"},      {"Sites!I5", "not_allowed"},   {"Schedules!I2", "inconsistent"},
+      {"Schedules!G3", "inconsistent"}, {"Schedules!E4", "not_allowed"}, {"Schedules!J5", "not_found"}, {"Non-Ops Days!A2", "not_allowed"},
       {"Non-Ops Days!B3", "not_found"}};
   shared_file(path, "mistakes.xlsx");
   assert_int_equal(harness_upload_file(h, path), sizeof places / sizeof *places);
@@ -691,7 +717,8 @@ int main(void) {
       CASE(test_claims),
       CASE(test_reading_is_batched),
   };
-  const struct CMUnitTest shared_tests[] = {CASE(test_shared_mistakes), CASE(test_shared_again), CASE(test_shared_with_ids), CASE(test_shared_full_twice)};
+  const struct CMUnitTest shared_tests[] = {CASE(test_shared_mistakes), CASE(test_shared_again), CASE(test_shared_with_ids),
+                                            CASE(test_shared_full_twice)};
   int failed = cmocka_run_group_tests_name("pack job", tests, NULL, NULL);
   shared_file(path, "full.xlsx");
   if (access(path, R_OK)) {

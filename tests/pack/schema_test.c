@@ -86,8 +86,10 @@ static void misbehaves(const char *text, const char *word) {
 static void test_wrong_functions(void **state) {
   (void)state;
   misbehaves(HEAD "sheets={{name='S',collection='c'," COLUMNS "},collect=function(row, out) out.merge('x', '1', {}) end}}}", "“x”");
-  misbehaves(HEAD "sheets={{name='S',collection='c'," COLUMNS "},collect=function(row, out) out.merge('c', row.id, {a = print}) end}}}", "can't hold");
-  misbehaves(HEAD "sheets={{name='S',collection='c'," COLUMNS "},collect=function(row, out) local t = {}; t.t = t; out.merge('c', '3', t) end}}}",
+  misbehaves(HEAD "sheets={{name='S',collection='c'," COLUMNS "},collect=function(row, out) out.merge('c', row.id, {a = print}) end}}}",
+             "can't hold");
+  misbehaves(HEAD "sheets={{name='S',collection='c'," COLUMNS
+                  "},collect=function(row, out) local t = {}; t.t = t; out.merge('c', '3', t) end}}}",
              "deep");
   misbehaves(HEAD "sheets={{name='S',collection='c'," COLUMNS "},collect=function(row, out) while true do end end}}}", ".lua:1");
   misbehaves(HEAD "sheets={{name='S',collection='c'," COLUMNS "},collect=function(row, out) error('no') end}}}", "no");
@@ -98,7 +100,8 @@ static void test_wrong_functions(void **state) {
 
 static void test_out_is_dead_after_its_call(void **state) {
   (void)state;
-  misbehaves("local kept\n" HEAD "sheets={{name='S',collection='c'," COLUMNS "},adjust=function(row) if kept then kept.delete('c', '1') end end,"
+  misbehaves("local kept\n" HEAD "sheets={{name='S',collection='c'," COLUMNS
+             "},adjust=function(row) if kept then kept.delete('c', '1') end end,"
              "collect=function(row, out) kept = out; row.document.name = 1; error('stop') end}}}",
              "stop");
   aon_error error = AON_ERROR_INIT;
