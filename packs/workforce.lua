@@ -172,9 +172,9 @@ local function check_days(row)
     if not day_of(schedule.type, text) then bad[#bad + 1] = "“" .. tostring(text) .. "”" end
   end
   if #bad > 0 then
-    return "days", "not_allowed", table.concat(bad,
-      ", ") .. (#bad == 1 and " is" or " are") .. " not among the days of a " .. schedule.type ..
-      " schedule. Allowed: " .. allowed .. "."
+    local verb = #bad == 1 and " is" or " are"
+    return "days", "not_allowed",
+      table.concat(bad, ", ") .. verb .. " not among the days of a " .. schedule.type .. " schedule. Allowed: " .. allowed .. "."
   end
 end
 
