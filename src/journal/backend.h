@@ -15,11 +15,13 @@ typedef struct aon_journal_backend {
   aon_result (*open)(aon_env *env, const aon_journal_config *config, void **ret_state, aon_error *error);
   void (*close)(void *state);
 
-  aon_result (*submit)(void *state, const aon_submission *submission, aon_arena *arena, aon_bulk *ret_bulk, bool *ret_existed, aon_error *error);
+  aon_result (*submit)(void *state, const aon_submission *submission, aon_arena *arena, aon_bulk *ret_bulk, bool *ret_existed,
+                       aon_error *error);
   aon_result (*get)(void *state, const char *id, aon_arena *arena, aon_bulk *ret_bulk, aon_error *error);
   aon_result (*find)(void *state, const char *prefix, char ret_id[37], aon_error *error);
   aon_result (*list)(void *state, const aon_bulk_filter *filter, aon_bulk_each each, void *context, aon_error *error);
-  aon_result (*move)(void *state, const char *id, int64_t epoch, aon_state from, aon_state to, const aon_bulk_change *change, aon_error *error);
+  aon_result (*move)(void *state, const char *id, int64_t epoch, aon_state from, aon_state to, const aon_bulk_change *change,
+                     aon_error *error);
   aon_result (*update)(void *state, const char *id, int64_t epoch, const aon_bulk_change *change, aon_error *error);
   aon_result (*claim)(void *state, const char *id, const aon_process *worker, aon_arena *arena, aon_bulk *ret_bulk, aon_error *error);
   aon_result (*renew)(void *state, const char *id, int64_t epoch, int64_t *ret_lease_until_ms, bool *ret_cancel_asked, aon_error *error);
@@ -42,11 +44,12 @@ typedef struct aon_journal_backend {
   aon_result (*conflict_drop)(void *state, const char *id, int64_t epoch, int64_t sequence, aon_error *error);
   aon_result (*conflicts)(void *state, const char *id, aon_conflict_hear each, void *context, aon_error *error);
 
-  aon_result (*holder)(void *state, const aon_collection *collection, aon_text document, aon_arena *arena, bool *ret_held, aon_bulk *ret_bulk,
-                       aon_operation *ret_operation, aon_error *error);
+  aon_result (*holder)(void *state, const aon_collection *collection, aon_text document, aon_arena *arena, bool *ret_held,
+                       aon_bulk *ret_bulk, aon_operation *ret_operation, aon_error *error);
   aon_result (*generation)(void *state, const char *store, int64_t *ret_generation, aon_error *error);
 
-  aon_result (*lock)(void *state, const char *name, const char *holder, bool shared, int64_t lease_ms, int64_t *ret_epoch, aon_error *error);
+  aon_result (*lock)(void *state, const char *name, const char *holder, bool shared, int64_t lease_ms, int64_t *ret_epoch,
+                     aon_error *error);
   aon_result (*unlock)(void *state, const char *name, const char *holder, int64_t epoch, aon_error *error);
   aon_result (*locks)(void *state, aon_lock_each each, void *context, aon_error *error);
   aon_result (*sweep_locks)(void *state, uint64_t *ret_freed, aon_error *error);
@@ -54,6 +57,7 @@ typedef struct aon_journal_backend {
   aon_result (*event)(void *state, const aon_event *event, aon_error *error);
   aon_result (*events)(void *state, const char *bulk_id, int64_t after_number, aon_event_each each, void *context, aon_error *error);
 
+  aon_result (*stale)(void *state, aon_stale_each each, void *context, aon_error *error);
   aon_result (*room)(void *state, uint64_t bytes, aon_error *error);
   aon_result (*examine)(void *state, aon_buffer *report, bool *ret_healthy, aon_error *error);
   aon_result (*rotate_key)(void *state, aon_error *error);
@@ -62,8 +66,8 @@ typedef struct aon_journal_backend {
 extern const aon_journal_backend aon_journal_sqlite; /* location: path of the file */
 
 /* The backend for a location: a path, "sqlite:PATH", later a URL of a server. AON_USAGE unknown_journal for other schemes. */
-aon_result aon_journal_backend_find(const char *location, const aon_journal_backend **ret_backend, const char **ret_rest, aon_error *error)
-    AON_MUST_USE;
+aon_result aon_journal_backend_find(const char *location, const aon_journal_backend **ret_backend, const char **ret_rest,
+                                    aon_error *error) AON_MUST_USE;
 
 /* For tests and diagnosis: the backend's own state behind a handle. */
 void *aon_journal_state(aon_journal *journal);

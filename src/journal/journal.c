@@ -19,7 +19,8 @@ struct aon_entries {
   void *cursor;
 };
 
-aon_result aon_journal_backend_find(const char *location, const aon_journal_backend **ret_backend, const char **ret_rest, aon_error *error) {
+aon_result aon_journal_backend_find(const char *location, const aon_journal_backend **ret_backend, const char **ret_rest,
+                                    aon_error *error) {
   if (!location || !*location)
     return aon_fail(error, AON_USAGE, "no_journal", "No place for the journal is given. Set journal.url in the configuration.");
   const char *rest = location;
@@ -70,8 +71,8 @@ static aon_result writing(aon_journal *journal, const char *what, aon_error *err
   return AON_OK;
 }
 
-aon_result aon_journal_submit(aon_journal *journal, const aon_submission *submission, aon_arena *arena, aon_bulk *ret_bulk, bool *ret_existed,
-                              aon_error *error) {
+aon_result aon_journal_submit(aon_journal *journal, const aon_submission *submission, aon_arena *arena, aon_bulk *ret_bulk,
+                              bool *ret_existed, aon_error *error) {
   aon_result result = writing(journal, "journal.submit", error);
   return result ? result : journal->backend->submit(journal->state, submission, arena, ret_bulk, ret_existed, error);
 }
@@ -91,8 +92,8 @@ aon_result aon_journal_list(aon_journal *journal, const aon_bulk_filter *filter,
   return journal->backend->list(journal->state, filter, each, context, error);
 }
 
-aon_result aon_journal_move(aon_journal *journal, const char *id, int64_t epoch, aon_state from, aon_state to, const aon_bulk_change *change,
-                            aon_error *error) {
+aon_result aon_journal_move(aon_journal *journal, const char *id, int64_t epoch, aon_state from, aon_state to,
+                            const aon_bulk_change *change, aon_error *error) {
   aon_result result = writing(journal, "journal.move", error);
   return result ? result : journal->backend->move(journal->state, id, epoch, from, to, change, error);
 }
@@ -131,8 +132,8 @@ aon_result aon_journal_discard(aon_journal *journal, const char *id, int64_t epo
   return result ? result : journal->backend->discard(journal->state, id, epoch, error);
 }
 
-aon_result aon_journal_last_of(aon_journal *journal, const char *id, uint64_t document_hash, const aon_collection *collection, aon_text document,
-                               int64_t *ret_sequence, aon_error *error) {
+aon_result aon_journal_last_of(aon_journal *journal, const char *id, uint64_t document_hash, const aon_collection *collection,
+                               aon_text document, int64_t *ret_sequence, aon_error *error) {
   aon_last_query query = {.hash = document_hash, .collection = collection, .document = document};
   aon_result result = aon_journal_last_of_many(journal, id, &query, 1, error);
   if (!result)
@@ -161,7 +162,8 @@ aon_result aon_entries_open(aon_journal *journal, const char *id, int64_t first,
   return AON_OK;
 }
 
-aon_result aon_entries_next(aon_entries *entries, const aon_operation **ret_operations, size_t *ret_count, bool *ret_cleared, aon_error *error) {
+aon_result aon_entries_next(aon_entries *entries, const aon_operation **ret_operations, size_t *ret_count, bool *ret_cleared,
+                            aon_error *error) {
   aon_step(entries->journal->env, "journal.entries_next");
   return entries->journal->backend->entries_next(entries->cursor, ret_operations, ret_count, ret_cleared, error);
 }
@@ -250,6 +252,11 @@ aon_result aon_journal_events(aon_journal *journal, const char *bulk_id, int64_t
                               aon_error *error) {
   aon_step(journal->env, "journal.events");
   return journal->backend->events(journal->state, bulk_id, after_number, each, context, error);
+}
+
+aon_result aon_journal_stale(aon_journal *journal, aon_stale_each each, void *context, aon_error *error) {
+  aon_step(journal->env, "journal.stale");
+  return journal->backend->stale(journal->state, each, context, error);
 }
 
 aon_result aon_journal_room(aon_journal *journal, uint64_t bytes, aon_error *error) {

@@ -8,7 +8,7 @@
  *    documents in conflict stay held after it;
  *  - sensitive images never reach the disk in clear; without the key no journal opens for writing;
  *  - expiry is judged by this journal's clock alone.
- *  - what submit, claim and cancel say, each arrow from `logged` on and each announced batch are on the disk when the call returns;
+ *  - what submit, claim and cancel say, each arrow from `logged` on, each announced batch and each conflict are on the disk when the call returns;
  *    all other writes survive a killed process at once and a lost power with the next such call: a plan that is not yet `logged`
  *    explains nothing outside the journal, so logging a million operations needs one sync, by the arrow.
  * One thread per handle. All calls count as steps of the environment. Times are milliseconds since 1970 UTC. */
@@ -214,6 +214,11 @@ typedef aon_result (*aon_event_each)(void *context, const aon_event *, aon_error
 aon_result aon_journal_events(aon_journal *, const char *bulk_id, int64_t after_number, aon_event_each, void *context, aon_error *) AON_MUST_USE;
 
 /* ---- housekeeping ---- */
+
+/* Bulk operations at their end that housekeeping must look at: images past their time (never of test mode, nor where a document is in
+ * conflict or watched), or documents that are watched. Oldest first; costs no more than what it finds. each may change the journal. */
+typedef aon_result (*aon_stale_each)(void *context, const char *id, bool images, bool watched, aon_error *error);
+aon_result aon_journal_stale(aon_journal *, aon_stale_each, void *context, aon_error *) AON_MUST_USE;
 
 /* AON_ENVIRONMENT disk_full if the journal's disk cannot hold that much more and its reserve. */
 aon_result aon_journal_room(aon_journal *, uint64_t bytes, aon_error *) AON_MUST_USE;

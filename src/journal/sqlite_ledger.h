@@ -23,17 +23,17 @@
 #include "wire/sqlite.h"
 
 #define AON_LEDGER_BUSY_MS 5000
-#define AON_LEDGER_PAGE 64              /* rows that a listing holds in memory at once */
-#define AON_LEDGER_CLEAR_SEGMENTS 64    /* of one call of clear_images */
-#define AON_LEDGER_SWEEP_RUNS 512       /* rows of lock_runs that one sweep takes away */
+#define AON_LEDGER_PAGE 64                         /* rows that a listing holds in memory at once */
+#define AON_LEDGER_CLEAR_SEGMENTS 64               /* of one call of clear_images */
+#define AON_LEDGER_SWEEP_RUNS 512                  /* rows of lock_runs that one sweep takes away */
 #define AON_LEDGER_SCRATCH_BYTES ((size_t)1 << 20) /* buffers that have grown beyond are given back after the call */
-#define AON_LEDGER_LEASE_MS 30000       /* default of aon_journal_config.lease_ms */
-#define AON_LEDGER_LOCK_LEASE_MS 300000 /* of named locks whose holder names none */
-#define AON_LEDGER_WAIT_MS 2000         /* how long a writer that found a named lock taken goes before later readers */
+#define AON_LEDGER_LEASE_MS 30000                  /* default of aon_journal_config.lease_ms */
+#define AON_LEDGER_LOCK_LEASE_MS 300000            /* of named locks whose holder names none */
+#define AON_LEDGER_WAIT_MS 2000                    /* how long a writer that found a named lock taken goes before later readers */
 
 typedef struct aon_piece { /* one segment, decoded; kept for the next call that wants the same one */
   unsigned owners;
-  int64_t number; /* of its row */
+  int64_t number, bulk; /* of their rows */
   aon_dictionary *dictionary;
   aon_arena arena;
   aon_operation *operations;
@@ -72,11 +72,13 @@ typedef struct aon_ledger {
 /* ---- statements ---- */
 
 /* types: t text (NULL: null), i int64_t, p const int64_t * (NULL: null), b bytes (const void *, size_t; NULL: null). */
-aon_result aon_ledger_query(aon_ledger *ledger, const char *sql, sqlite3_stmt **ret_statement, aon_error *error, const char *types, ...) AON_MUST_USE;
+aon_result aon_ledger_query(aon_ledger *ledger, const char *sql, sqlite3_stmt **ret_statement, aon_error *error, const char *types,
+                            ...) AON_MUST_USE;
 aon_result aon_ledger_run(aon_ledger *ledger, const char *sql, aon_error *error, const char *types, ...) AON_MUST_USE;
 /* First column of the first row; *ret_value stays where there is no row or it is null. */
-aon_result aon_ledger_number(aon_ledger *ledger, const char *sql, int64_t *ret_value, aon_error *error, const char *types, ...) AON_MUST_USE;
-int64_t aon_ledger_changes(aon_ledger *ledger); /* rows of the last statement */
+aon_result aon_ledger_number(aon_ledger *ledger, const char *sql, int64_t *ret_value, aon_error *error, const char *types,
+                             ...) AON_MUST_USE;
+int64_t aon_ledger_changes(aon_ledger *ledger);                   /* rows of the last statement */
 const char *aon_ledger_text(sqlite3_stmt *statement, int column); /* NULL for null; lives until the next step */
 aon_result aon_ledger_copy(sqlite3_stmt *statement, int column, aon_arena *arena, const char **ret_text, aon_error *error) AON_MUST_USE;
 
@@ -92,12 +94,13 @@ bool aon_ledger_doubtful(aon_result result);
 /* ---- schema ---- */
 
 typedef struct aon_ledger_step {
-  int version;     /* that the journal has afterwards */
+  int version; /* that the journal has afterwards */
   const char *sql;
 } aon_ledger_step;
 #define AON_LEDGER_APPLICATION 0x616f6e6a /* "aonj" */
 /* Brings the schema to the last step's version, all steps in the transaction that is open. *ret_fresh: it was empty. */
-aon_result aon_ledger_migrate(aon_ledger *ledger, const aon_ledger_step *steps, size_t count, bool *ret_fresh, aon_error *error) AON_MUST_USE;
+aon_result aon_ledger_migrate(aon_ledger *ledger, const aon_ledger_step *steps, size_t count, bool *ret_fresh,
+                              aon_error *error) AON_MUST_USE;
 aon_result aon_ledger_open(aon_env *env, const aon_journal_config *config, void **ret_ledger, aon_error *error) AON_MUST_USE;
 void aon_ledger_close(void *ledger);
 int aon_ledger_version(void);
@@ -109,7 +112,8 @@ typedef struct aon_ledger_head { /* what most calls need of a bulk operation */
   aon_state state;
   bool holds;
 } aon_ledger_head;
-aon_result aon_ledger_head_of(aon_ledger *ledger, const char *id, aon_ledger_head *ret_head, aon_error *error) AON_MUST_USE; /* AON_USAGE not_found */
+aon_result aon_ledger_head_of(aon_ledger *ledger, const char *id, aon_ledger_head *ret_head,
+                              aon_error *error) AON_MUST_USE; /* AON_USAGE not_found */
 /* The same, and AON_FENCED if another worker has taken over. */
 aon_result aon_ledger_fence(aon_ledger *ledger, const char *id, int64_t epoch, aon_ledger_head *ret_head, aon_error *error) AON_MUST_USE;
 aon_result aon_ledger_bulk(aon_ledger *ledger, const char *id, aon_arena *arena, aon_bulk *ret_bulk, aon_error *error) AON_MUST_USE;
@@ -127,10 +131,12 @@ typedef struct aon_ledger_segment {
   int64_t number, first;
   uint32_t count;
 } aon_ledger_segment;
-aon_result aon_ledger_segment_read(aon_ledger *ledger, const char *bulk_id, const aon_dictionary *dictionary, const aon_ledger_segment *segment,
-                                   bool images, aon_arena *arena, aon_operation **ret_operations, bool *ret_cleared, aon_error *error) AON_MUST_USE;
+aon_result aon_ledger_segment_read(aon_ledger *ledger, const char *bulk_id, const aon_dictionary *dictionary,
+                                   const aon_ledger_segment *segment, bool images, aon_arena *arena, aon_operation **ret_operations,
+                                   bool *ret_cleared, aon_error *error) AON_MUST_USE;
 /* The segment that holds a sequence; AON_END if none does. */
-aon_result aon_ledger_segment_find(aon_ledger *ledger, int64_t bulk, int64_t sequence, aon_ledger_segment *ret_segment, aon_error *error) AON_MUST_USE;
+aon_result aon_ledger_segment_find(aon_ledger *ledger, int64_t bulk, int64_t sequence, aon_ledger_segment *ret_segment,
+                                   aon_error *error) AON_MUST_USE;
 
 #define AON_LEDGER_CLAIM UINT32_MAX /* offset of a lock that is no operation */
 #define AON_LEDGER_RUN_ENTRY 12     /* bytes: all hashes of a run first, then all offsets, little-endian */
@@ -146,19 +152,20 @@ typedef struct aon_ledger_hit {
   char holder[80];
 } aon_ledger_hit;
 /* Looks for others that hold one of the entries (sorted by hash). */
-aon_result aon_ledger_collide(aon_ledger *ledger, const char *id, const aon_ledger_head *head, const aon_ledger_entry *entries, size_t count,
-                              const aon_operation *operations, aon_ledger_hit *ret_hit, aon_error *error) AON_MUST_USE;
+aon_result aon_ledger_collide(aon_ledger *ledger, const char *id, const aon_ledger_head *head, const aon_ledger_entry *entries,
+                              size_t count, const aon_operation *operations, aon_ledger_hit *ret_hit, aon_error *error) AON_MUST_USE;
 /* Brings the filter up to date with lock_runs. */
 aon_result aon_ledger_filter(aon_ledger *ledger, aon_error *error) AON_MUST_USE;
 /* Keeps the locks of one segment: entries [0, count) sorted by hash, of which those with at in [from, from + operations) and, with
  * claims, all claims; exclusive or shared ones. */
-aon_result aon_ledger_run_keep(aon_ledger *ledger, int64_t bulk, int64_t first, const aon_ledger_entry *entries, size_t count, uint32_t from,
-                               uint32_t operations, bool claims, bool shared, aon_error *error) AON_MUST_USE;
+aon_result aon_ledger_run_keep(aon_ledger *ledger, int64_t bulk, int64_t first, const aon_ledger_entry *entries, size_t count,
+                               uint32_t from, uint32_t operations, bool claims, bool shared, aon_error *error) AON_MUST_USE;
 /* The operation at an offset of the segment of bulk that begins with first, without images; NULL: there is none. */
 aon_result aon_ledger_peek(aon_ledger *ledger, int64_t bulk, int64_t first, uint32_t offset, const aon_operation **ret_operation,
                            aon_error *error) AON_MUST_USE;
 /* The piece that holds a sequence, borrowed until the next call of the ledger; AON_END: there is none. */
-aon_result aon_ledger_piece(aon_ledger *ledger, int64_t bulk, int64_t sequence, bool images, aon_piece **ret_piece, aon_error *error) AON_MUST_USE;
+aon_result aon_ledger_piece(aon_ledger *ledger, int64_t bulk, int64_t sequence, bool images, aon_piece **ret_piece,
+                            aon_error *error) AON_MUST_USE;
 aon_piece *aon_piece_share(aon_piece *piece);
 void aon_piece_release(aon_piece *piece); /* one owner less; NULL is fine */
 void aon_ledger_pieces_drop(aon_ledger *ledger);
@@ -200,7 +207,8 @@ aon_result aon_ledger_update(void *, const char *, int64_t, const aon_bulk_chang
 aon_result aon_ledger_claim(void *, const char *, const aon_process *, aon_arena *, aon_bulk *, aon_error *) AON_MUST_USE;
 aon_result aon_ledger_renew(void *, const char *, int64_t, int64_t *, bool *, aon_error *) AON_MUST_USE;
 aon_result aon_ledger_ask_cancel(void *, const char *, aon_error *) AON_MUST_USE;
-aon_result aon_ledger_log(void *, const char *, int64_t, const aon_operation *, size_t, const aon_claimed *, size_t, bool *, aon_error *) AON_MUST_USE;
+aon_result aon_ledger_log(void *, const char *, int64_t, const aon_operation *, size_t, const aon_claimed *, size_t, bool *,
+                          aon_error *) AON_MUST_USE;
 aon_result aon_ledger_discard(void *, const char *, int64_t, aon_error *) AON_MUST_USE;
 aon_result aon_ledger_last_of(void *, const char *, aon_last_query *, size_t, aon_error *) AON_MUST_USE;
 aon_result aon_ledger_entries_open(void *, const char *, int64_t, int64_t, bool, void **, aon_error *) AON_MUST_USE;
@@ -208,12 +216,14 @@ aon_result aon_ledger_entries_next(void *, const aon_operation **, size_t *, boo
 void aon_ledger_entries_close(void *);
 aon_result aon_ledger_collections(void *, const char *, aon_arena *, const aon_collection **, size_t *, aon_error *) AON_MUST_USE;
 aon_result aon_ledger_clear_images(void *, const char *, aon_error *) AON_MUST_USE;
+aon_result aon_ledger_stale(void *, aon_stale_each, void *, aon_error *) AON_MUST_USE;
 aon_result aon_ledger_batch(void *, const char *, int64_t, const aon_batch *, aon_error *) AON_MUST_USE;
 aon_result aon_ledger_batches(void *, const char *, aon_batch_each, void *, aon_error *) AON_MUST_USE;
 aon_result aon_ledger_conflict_put(void *, const char *, int64_t, const aon_conflict *, aon_error *) AON_MUST_USE;
 aon_result aon_ledger_conflict_drop(void *, const char *, int64_t, int64_t, aon_error *) AON_MUST_USE;
 aon_result aon_ledger_conflicts(void *, const char *, aon_conflict_hear, void *, aon_error *) AON_MUST_USE;
-aon_result aon_ledger_holder(void *, const aon_collection *, aon_text, aon_arena *, bool *, aon_bulk *, aon_operation *, aon_error *) AON_MUST_USE;
+aon_result aon_ledger_holder(void *, const aon_collection *, aon_text, aon_arena *, bool *, aon_bulk *, aon_operation *,
+                             aon_error *) AON_MUST_USE;
 aon_result aon_ledger_generation(void *, const char *, int64_t *, aon_error *) AON_MUST_USE;
 aon_result aon_ledger_lock(void *, const char *, const char *, bool, int64_t, int64_t *, aon_error *) AON_MUST_USE;
 aon_result aon_ledger_unlock(void *, const char *, const char *, int64_t, aon_error *) AON_MUST_USE;

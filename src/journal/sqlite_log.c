@@ -98,14 +98,15 @@ static aon_result keep_segment(aon_ledger *ledger, const log_call *call, int64_t
                         "insert into segments (bulk, first, count, sealed, operations_sum, images_sum, operations, images)"
                         " values (?, ?, ?, ?, ?, ?, ?, ?)",
                         error, "iiiibbbb", bulk, writer->first, (int64_t)writer->count, (int64_t)writer->sensitive, operations_sum,
-                        sizeof operations_sum, images_sum, sizeof images_sum, writer->operations.data, writer->operations.length, images->data,
-                        images->length);
+                        sizeof operations_sum, images_sum, sizeof images_sum, writer->operations.data, writer->operations.length,
+                        images->data, images->length);
 }
 
-static aon_result keep_locks(aon_ledger *ledger, const log_call *call, int64_t bulk, int64_t first, size_t from, size_t end, aon_error *error) {
+static aon_result keep_locks(aon_ledger *ledger, const log_call *call, int64_t bulk, int64_t first, size_t from, size_t end,
+                             aon_error *error) {
   bool claims = from == 0; /* with the first segment */
-  aon_result result = aon_ledger_run_keep(ledger, bulk, first, call->entries, call->entry_count, (uint32_t)from, (uint32_t)(end - from), claims,
-                                          false, error);
+  aon_result result = aon_ledger_run_keep(ledger, bulk, first, call->entries, call->entry_count, (uint32_t)from, (uint32_t)(end - from),
+                                          claims, false, error);
   if (!result && claims && call->claim_count)
     result = aon_ledger_run_keep(ledger, bulk, first, call->entries, call->entry_count, 0, 0, true, true, error);
   if (!result)
@@ -131,8 +132,8 @@ static aon_result append(aon_ledger *ledger, const log_call *call, const aon_led
   if (!result)
     result = aon_ledger_names_keep(ledger, names, collections, texts, error);
   return result ? result
-                : aon_ledger_run(ledger, "update bulk set logged = ?, holds = 1 where number = ?", error, "ii", head->logged + (int64_t)call->count,
-                                 head->number);
+                : aon_ledger_run(ledger, "update bulk set logged = ?, holds = 1 where number = ?", error, "ii",
+                                 head->logged + (int64_t)call->count, head->number);
 }
 
 static bool same_image(const aon_image *a, const aon_image *b) {
@@ -159,8 +160,8 @@ static aon_result compare(aon_ledger *ledger, const log_call *call, const aon_le
     result = aon_ledger_segment_find(ledger, head->number, call->operations[at].sequence, &segment, error);
     if (!result)
       result = aon_ledger_segment_read(ledger, call->id, ledger->written.dictionary, &segment, true, &arena, &found, NULL, error);
-    for (size_t in = result ? segment.count : (size_t)(call->operations[at].sequence - segment.first); same && in < segment.count && at < call->count;
-         in++, at++)
+    for (size_t in = result ? segment.count : (size_t)(call->operations[at].sequence - segment.first);
+         same && in < segment.count && at < call->count; in++, at++)
       same = same_operation(&found[in], &call->operations[at]);
   }
   if (result && result != AON_END)
@@ -172,9 +173,9 @@ static aon_result compare(aon_ledger *ledger, const log_call *call, const aon_le
 }
 
 static aon_result refuse(const log_call *call, aon_error *error) {
-  aon_result result = aon_fail(error, AON_BUSY, "locked", "%s that bulk operation %s needs is held by %s. Wait until that has ended, or ask its owner.",
-                               call->hit.sequence == AON_NO_OPERATION ? "A unique value or a referenced document" : "A document", call->id,
-                               call->hit.holder);
+  aon_result result = aon_fail(
+      error, AON_BUSY, "locked", "%s that bulk operation %s needs is held by %s. Wait until that has ended, or ask its owner.",
+      call->hit.sequence == AON_NO_OPERATION ? "A unique value or a referenced document" : "A document", call->id, call->hit.holder);
   if (error) {
     memcpy(error->held_by, call->hit.holder, sizeof error->held_by);
     snprintf(error->bulk_id, sizeof error->bulk_id, "%s", call->id);
@@ -190,7 +191,8 @@ static aon_result log_work(aon_ledger *ledger, void *arguments, aon_error *error
   if (result)
     return result;
   if (head.state >= AON_LOGGED || head.state == AON_SCHEDULED)
-    return aon_fail(error, AON_USAGE, "wrong_state", "Bulk operation %s is %s; nothing can be added to its log.", call->id, aon_state_name(head.state));
+    return aon_fail(error, AON_USAGE, "wrong_state", "Bulk operation %s is %s; nothing can be added to its log.", call->id,
+                    aon_state_name(head.state));
   if (call->count && call->operations[0].sequence < head.logged)
     return compare(ledger, call, &head, error);
   if (call->count && call->operations[0].sequence > head.logged)
@@ -202,8 +204,8 @@ static aon_result log_work(aon_ledger *ledger, void *arguments, aon_error *error
   return call->hit.found ? refuse(call, error) : append(ledger, call, &head, error);
 }
 
-aon_result aon_ledger_log(void *state, const char *id, int64_t epoch, const aon_operation *operations, size_t count, const aon_claimed *claims,
-                          size_t claim_count, bool *ret_holder_older, aon_error *error) {
+aon_result aon_ledger_log(void *state, const char *id, int64_t epoch, const aon_operation *operations, size_t count,
+                          const aon_claimed *claims, size_t claim_count, bool *ret_holder_older, aon_error *error) {
   log_call call = {.id = id, .epoch = epoch, .operations = operations, .count = count, .claims = claims, .claim_count = claim_count};
   aon_result result = check_sequences(&call, error);
   if (!result)
@@ -231,7 +233,8 @@ static aon_result discard_work(aon_ledger *ledger, void *arguments, aon_error *e
   if (result)
     return result;
   if (head.state >= AON_LOGGED)
-    return aon_fail(error, AON_USAGE, "wrong_state", "Bulk operation %s is %s; its log can't be taken back.", call->id, aon_state_name(head.state));
+    return aon_fail(error, AON_USAGE, "wrong_state", "Bulk operation %s is %s; its log can't be taken back.", call->id,
+                    aon_state_name(head.state));
   result = aon_ledger_run(ledger, "delete from segments where bulk = ?", error, "i", head.number);
   if (!result)
     result = aon_ledger_run(ledger, "delete from lock_runs where bulk = ?", error, "i", head.number);
@@ -277,7 +280,8 @@ static aon_result share_names(cursor *from, aon_error *error) {
   return AON_OK;
 }
 
-aon_result aon_ledger_entries_open(void *state, const char *id, int64_t first, int64_t last, bool backward, void **ret_cursor, aon_error *error) {
+aon_result aon_ledger_entries_open(void *state, const char *id, int64_t first, int64_t last, bool backward, void **ret_cursor,
+                                   aon_error *error) {
   aon_ledger_head head;
   aon_result result = aon_ledger_head_of(state, id, &head, error);
   if (result)
@@ -285,7 +289,8 @@ aon_result aon_ledger_entries_open(void *state, const char *id, int64_t first, i
   cursor *made = calloc(1, sizeof *made);
   if (!made)
     return aon_fail_memory(error);
-  *made = (cursor){.ledger = state, .bulk = head.number, .first = first < 0 ? 0 : first, .last = last < 0 ? INT64_MAX : last, .backward = backward};
+  *made = (cursor){
+      .ledger = state, .bulk = head.number, .first = first < 0 ? 0 : first, .last = last < 0 ? INT64_MAX : last, .backward = backward};
   snprintf(made->id, sizeof made->id, "%s", id);
   made->at = backward ? made->last : made->first;
   *ret_cursor = made;
@@ -332,7 +337,8 @@ static aon_result next_single(cursor *from, const aon_operation **ret_operations
   return AON_OK;
 }
 
-aon_result aon_ledger_entries_next(void *state, const aon_operation **ret_operations, size_t *ret_count, bool *ret_cleared, aon_error *error) {
+aon_result aon_ledger_entries_next(void *state, const aon_operation **ret_operations, size_t *ret_count, bool *ret_cleared,
+                                   aon_error *error) {
   cursor *from = state;
   if (from->first == from->last)
     return next_single(from, ret_operations, ret_count, ret_cleared, error);
@@ -369,12 +375,15 @@ static aon_result clear_work(aon_ledger *ledger, void *arguments, aon_error *err
   if (result)
     return result;
   if (!aon_state_terminal(head.state))
-    return aon_fail(error, AON_USAGE, "wrong_state", "Bulk operation %s is %s; its images are still needed.", call->id, aon_state_name(head.state));
+    return aon_fail(error, AON_USAGE, "wrong_state", "Bulk operation %s is %s; its images are still needed.", call->id,
+                    aon_state_name(head.state));
   result = aon_ledger_run(ledger,
                           "update segments set images = null, images_sum = null where number in"
                           " (select number from segments where bulk = ? and images_sum is not null order by first limit ?)",
                           error, "ii", head.number, (int64_t)AON_LEDGER_CLEAR_SEGMENTS);
   call->more = !result && aon_ledger_changes(ledger) > 0;
+  if (!result && !call->more) /* none is left, so housekeeping need not come back */
+    result = aon_ledger_run(ledger, "update bulk set images_until_ms = 0 where number = ?", error, "i", head.number);
   return result;
 }
 

@@ -18,13 +18,14 @@ static aon_result batch_work(aon_ledger *ledger, void *arguments, aon_error *err
   const aon_batch *batch = call->batch;
   aon_ledger_head head;
   aon_result result = aon_ledger_fence(ledger, call->id, call->epoch, &head, error);
-  return result ? result
-                : aon_ledger_run(ledger,
-                                 "insert into batches (bulk, store, attempt, batch, first, last, status, at_ms, unanswered)"
-                                 " values (?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do update set first = excluded.first, last = excluded.last,"
-                                 " status = excluded.status, at_ms = excluded.at_ms, unanswered = excluded.unanswered",
-                                 error, "itiiiiiii", head.number, batch->store, (int64_t)batch->attempt, (int64_t)batch->batch, batch->first,
-                                 batch->last, (int64_t)batch->status, aon_now_ms(ledger->env), (int64_t)batch->unanswered);
+  return result
+             ? result
+             : aon_ledger_run(ledger,
+                              "insert into batches (bulk, store, attempt, batch, first, last, status, at_ms, unanswered)"
+                              " values (?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do update set first = excluded.first, last = excluded.last,"
+                              " status = excluded.status, at_ms = excluded.at_ms, unanswered = excluded.unanswered",
+                              error, "itiiiiiii", head.number, batch->store, (int64_t)batch->attempt, (int64_t)batch->batch, batch->first,
+                              batch->last, (int64_t)batch->status, aon_now_ms(ledger->env), (int64_t)batch->unanswered);
 }
 
 /* Announced is on the disk before anything is sent. Its outcome may be lost with the power: then it counts as announced and is
@@ -96,19 +97,21 @@ static aon_result conflict_work(aon_ledger *ledger, void *arguments, aon_error *
     return aon_ledger_run(ledger, "delete from conflicts where bulk = ? and sequence = ?", error, "ii", head.number, call->sequence);
   aon_text document = {conflict->document_id, strlen(conflict->document_id)};
   uint64_t hash = aon_document_hash(conflict->store, conflict->collection, document);
-  return aon_ledger_run(ledger,
-                        "insert into conflicts values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do update set hash = excluded.hash,"
-                        " store = excluded.store, collection = excluded.collection, document_id = excluded.document_id, code = excluded.code,"
-                        " sentence = excluded.sentence, paths = excluded.paths, choice = excluded.choice, watched = excluded.watched,"
-                        " watch_until_ms = excluded.watch_until_ms",
-                        error, "iiitttttttiii", head.number, conflict->sequence, (int64_t)hash, conflict->store, conflict->collection,
-                        conflict->document_id, conflict->code, conflict->sentence, conflict->paths, conflict->choice, (int64_t)conflict->watched,
-                        conflict->watch_until_ms, aon_now_ms(ledger->env));
+  return aon_ledger_run(
+      ledger,
+      "insert into conflicts values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do update set hash = excluded.hash,"
+      " store = excluded.store, collection = excluded.collection, document_id = excluded.document_id, code = excluded.code,"
+      " sentence = excluded.sentence, paths = excluded.paths, choice = excluded.choice, watched = excluded.watched,"
+      " watch_until_ms = excluded.watch_until_ms",
+      error, "iiitttttttiii", head.number, conflict->sequence, (int64_t)hash, conflict->store, conflict->collection, conflict->document_id,
+      conflict->code, conflict->sentence, conflict->paths, conflict->choice, (int64_t)conflict->watched, conflict->watch_until_ms,
+      aon_now_ms(ledger->env));
 }
 
 aon_result aon_ledger_conflict_put(void *state, const char *id, int64_t epoch, const aon_conflict *conflict, aon_error *error) {
+  /* On the disk before it returns: a store that leaves the document out commits next. */
   conflict_call call = {.id = id, .epoch = epoch, .conflict = conflict};
-  return aon_ledger_write(state, false, conflict_work, &call, error);
+  return aon_ledger_write(state, true, conflict_work, &call, error);
 }
 
 aon_result aon_ledger_conflict_drop(void *state, const char *id, int64_t epoch, int64_t sequence, aon_error *error) {
@@ -124,10 +127,11 @@ typedef struct conflict_page {
 
 static aon_result conflicts_page(aon_ledger *ledger, int64_t bulk, int64_t *last, conflict_page *page, aon_error *error) {
   AON_SQLITE_DONE sqlite3_stmt *statement = NULL;
-  aon_result result = aon_ledger_query(ledger,
-                                       "select sequence, watched, watch_until_ms, store, collection, document_id, code, sentence, paths, choice"
-                                       " from conflicts where bulk = ? and sequence > ? order by sequence limit ?",
-                                       &statement, error, "iii", bulk, *last, (int64_t)AON_LEDGER_PAGE);
+  aon_result result =
+      aon_ledger_query(ledger,
+                       "select sequence, watched, watch_until_ms, store, collection, document_id, code, sentence, paths, choice"
+                       " from conflicts where bulk = ? and sequence > ? order by sequence limit ?",
+                       &statement, error, "iii", bulk, *last, (int64_t)AON_LEDGER_PAGE);
   page->count = 0;
   while (!result && !(result = aon_sqlite_step(ledger->database, statement, error))) {
     aon_conflict *conflict = &page->conflicts[page->count++];
@@ -180,12 +184,13 @@ static aon_result events_page(aon_ledger *ledger, const char *bulk_id, int64_t *
   AON_SQLITE_DONE sqlite3_stmt *statement = NULL;
   aon_result result;
   if (bulk_id)
-    result = aon_ledger_query(ledger,
-                              "select number, at_ms, bulk_id, who, what, detail from events where number > ? and bulk_id = ? order by number limit ?",
-                              &statement, error, "iti", *last, bulk_id, (int64_t)AON_LEDGER_PAGE);
+    result = aon_ledger_query(
+        ledger, "select number, at_ms, bulk_id, who, what, detail from events where number > ? and bulk_id = ? order by number limit ?",
+        &statement, error, "iti", *last, bulk_id, (int64_t)AON_LEDGER_PAGE);
   else
-    result = aon_ledger_query(ledger, "select number, at_ms, bulk_id, who, what, detail from events where number > ? order by number limit ?",
-                              &statement, error, "ii", *last, (int64_t)AON_LEDGER_PAGE);
+    result =
+        aon_ledger_query(ledger, "select number, at_ms, bulk_id, who, what, detail from events where number > ? order by number limit ?",
+                         &statement, error, "ii", *last, (int64_t)AON_LEDGER_PAGE);
   page->count = 0;
   while (!result && !(result = aon_sqlite_step(ledger->database, statement, error))) {
     aon_event *event = &page->events[page->count++];

@@ -25,14 +25,18 @@ static const char schema_1[] =
     "create unique index bulk_key on bulk (organization, idempotency_key) where idempotency_key is not null;"
     "create index bulk_holds on bulk (number) where holds = 1;"
     "create index bulk_state on bulk (state, number);"
+    "create index bulk_images on bulk (images_until_ms) where images_until_ms > 0;"
     "create index bulk_undoes on bulk (undoes, number) where undoes is not null;"
     /* Names of the log: kind 0 collections with their settings as JSON, 1 texts. Their numbers count by kind. */
-    "create table names (number integer primary key autoincrement, bulk integer not null, kind integer not null, name text not null) strict;"
+    "create table names (number integer primary key autoincrement, bulk integer not null, kind integer not null, name text not null) "
+    "strict;"
     "create index names_bulk on names (bulk, number);"
-    "create table segments (number integer primary key autoincrement, bulk integer not null, first integer not null, count integer not null,"
+    "create table segments (number integer primary key autoincrement, bulk integer not null, first integer not null, count integer not "
+    "null,"
     " sealed integer not null, operations_sum blob not null, images_sum blob, operations blob not null, images blob) strict;"
     "create unique index segments_bulk on segments (bulk, first);"
-    "create table lock_runs (number integer primary key autoincrement, bulk integer not null, first integer not null, shared integer not null,"
+    "create table lock_runs (number integer primary key autoincrement, bulk integer not null, first integer not null, shared integer not "
+    "null,"
     " count integer not null, hashes blob not null) strict;"
     "create index lock_runs_bulk on lock_runs (bulk, first);"
     "create table batches (number integer primary key autoincrement, bulk integer not null, store text not null, attempt integer not null,"
@@ -44,6 +48,7 @@ static const char schema_1[] =
     " collection text not null, document_id text not null, code text, sentence text, paths text, choice text, watched integer not null,"
     " watch_until_ms integer not null, since_ms integer not null, primary key (bulk, sequence)) strict, without rowid;"
     "create index conflicts_hash on conflicts (hash) where watched = 0;"
+    "create index conflicts_watched on conflicts (bulk) where watched = 1;"
     "create table generations (store text primary key, generation integer not null) strict, without rowid;"
     /* hash: of the document that a lock of a document or a property is about. */
     "create table named_locks (name text not null, holder text not null, kind text not null, hash integer, shared integer not null,"
@@ -133,10 +138,11 @@ static aon_result keys_check(aon_ledger *ledger, aon_error *error) {
   if (!result)
     result = aon_sqlite_step(ledger->database, statement, error);
   if (!result && !aon_keys_has(ledger->keys, aon_ledger_text(statement, 0)))
-    return aon_fail(error, AON_ENVIRONMENT, "missing_key",
-                    "The key file “%s” lacks the key %s, which the journal “%s” uses: it is an older one, or another journal's. Put the right one back "
-                    "from a backup.",
-                    ledger->key_file, aon_ledger_text(statement, 0), ledger->location);
+    return aon_fail(
+        error, AON_ENVIRONMENT, "missing_key",
+        "The key file “%s” lacks the key %s, which the journal “%s” uses: it is an older one, or another journal's. Put the right one back "
+        "from a backup.",
+        ledger->key_file, aon_ledger_text(statement, 0), ledger->location);
   if (result && result != AON_END)
     return result;
   return aon_ledger_run(ledger, "insert into keys (name, since_ms) values (?, ?) on conflict do nothing", error, "ti",
@@ -172,8 +178,8 @@ static aon_result open_database(aon_ledger *ledger, aon_sqlite_mode mode, const 
 
 static aon_result open_for_writing(aon_ledger *ledger, const aon_journal_config *config, aon_error *error) {
   if (!ledger->key_file)
-    return aon_fail(error, AON_USAGE, "no_key_file", "No key file is named for the journal “%s”. Set journal.key_file in the configuration.",
-                    ledger->location);
+    return aon_fail(error, AON_USAGE, "no_key_file",
+                    "No key file is named for the journal “%s”. Set journal.key_file in the configuration.", ledger->location);
   aon_result result = open_database(ledger, AON_SQLITE_CREATE, ledger->location, error);
   int64_t version;
   bool empty;
@@ -229,9 +235,10 @@ static aon_result open_for_reading(aon_ledger *ledger, aon_error *error) {
   if (version > aon_ledger_version())
     return newer(ledger, version, aon_ledger_version(), error);
   if (version < aon_ledger_version())
-    return aon_fail(error, AON_ENVIRONMENT, "older_journal",
-                    "The journal “%s” has the older schema version %lld. Run a command that writes (aon recover) to bring it up to version %d.",
-                    ledger->location, (long long)version, aon_ledger_version());
+    return aon_fail(
+        error, AON_ENVIRONMENT, "older_journal",
+        "The journal “%s” has the older schema version %lld. Run a command that writes (aon recover) to bring it up to version %d.",
+        ledger->location, (long long)version, aon_ledger_version());
   return AON_OK;
 }
 
@@ -241,7 +248,8 @@ aon_result aon_ledger_open(aon_env *env, const aon_journal_config *config, void 
   aon_ledger *ledger = calloc(1, sizeof *ledger);
   if (!ledger)
     return aon_fail_memory(error);
-  *ledger = (aon_ledger){.env = env, .read_only = config->read_only, .lease_ms = config->lease_ms > 0 ? config->lease_ms : AON_LEDGER_LEASE_MS};
+  *ledger =
+      (aon_ledger){.env = env, .read_only = config->read_only, .lease_ms = config->lease_ms > 0 ? config->lease_ms : AON_LEDGER_LEASE_MS};
   ledger->location = strdup(config->location);
   ledger->key_file = config->key_file ? strdup(config->key_file) : NULL;
   aon_result result = AON_OK;
@@ -297,6 +305,7 @@ const aon_journal_backend aon_journal_sqlite = {
     .entries_close = aon_ledger_entries_close,
     .collections = aon_ledger_collections,
     .clear_images = aon_ledger_clear_images,
+    .stale = aon_ledger_stale,
     .batch = aon_ledger_batch,
     .batches = aon_ledger_batches,
     .conflict_put = aon_ledger_conflict_put,
