@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "model/document.h"
 #include "model/text.h"
 
 #define LOCK_WAIT_LIMIT_S 86400
@@ -139,25 +140,23 @@ static bool read_range(cli *c, aon_undo_options *options, int *ret_status) {
   return true;
 }
 
-static int take_back(cli *c, const char *id) {
-  int status = 1;
+static int take_back(cli *c, const char *id, aon_undo_options *options) {
   aon_error error = AON_ERROR_INIT;
   aon_outcome outcome = {0};
-  aon_undo_options options = {.sheet = cli_value(c, OPT_SHEET),
-                              .keep_theirs = (const char *const *)c->values[OPT_KEEP_THEIRS],
-                              .force = (const char *const *)c->values[OPT_FORCE]};
-  if (!read_range(c, &options, &status))
-    return status;
-  aon_result result = aon_undo(c->engine, id, &options, &c->run, &outcome, &error);
+  options->sheet = cli_value(c, OPT_SHEET);
+  options->keep_theirs = (const char *const *)c->values[OPT_KEEP_THEIRS];
+  options->force = (const char *const *)c->values[OPT_FORCE];
+  aon_result result = aon_undo(c->engine, id, options, &c->run, &outcome, &error);
   return end(c, &outcome, result, &error);
 }
 
 int cli_undo(cli *c) {
   int status = 1;
   char id[37];
+  aon_undo_options whole = {.first = -1};
   if (!begin(c, false, &status) || !cli_find_id(c, c->arguments[0], id, &status))
     return status;
-  return take_back(c, id);
+  return take_back(c, id, &whole);
 }
 
 int cli_rollback(cli *c) {
@@ -165,10 +164,11 @@ int cli_rollback(cli *c) {
   char id[37];
   aon_error error = AON_ERROR_INIT;
   aon_outcome outcome = {0};
-  if (!begin(c, false, &status) || !cli_find_id(c, c->arguments[0], id, &status))
+  aon_undo_options part;
+  if (!read_range(c, &part, &status) || !begin(c, false, &status) || !cli_find_id(c, c->arguments[0], id, &status))
     return status;
   if (cli_given(c, OPT_RANGE) || cli_given(c, OPT_SHEET))
-    return take_back(c, id);
+    return take_back(c, id, &part);
   aon_result result = aon_rollback(c->engine, id, &c->run, &outcome, &error);
   return end_asked(c, &outcome, result, &error, outcome.undoes[0] ? AON_COMMITTED : AON_ROLLED_BACK);
 }
@@ -195,21 +195,33 @@ int cli_cancel(cli *c) {
   return end_asked(c, &outcome, result, &error, AON_CANCELLED_STATE);
 }
 
+/* "-": standard input, else a file; whole, up to the limit of a document. */
+static aon_result read_whole(cli *c, const char *path, aon_buffer *text, aon_error *error) {
+  char piece[4096];
+  aon_file *file;
+  size_t length;
+  aon_result result = AON_OK;
+  if (!strcmp(path, "-")) {
+    while (!result && (length = fread(piece, 1, sizeof piece, stdin)) > 0)
+      result = aon_buffer_append(text, piece, length, error);
+    return result;
+  }
+  result = c->env->ops->file_open(c->env->context, path, AON_FILE_READ, &file, error);
+  if (result)
+    return result;
+  do {
+    result = c->env->ops->file_read(file, text->length, piece, sizeof piece, &length, error);
+    if (!result)
+      result = aon_buffer_append(text, piece, length, error);
+  } while (!result && length == sizeof piece);
+  c->env->ops->file_close(file);
+  return result;
+}
+
 static bool read_merged(cli *c, const char *path, aon_buffer *text, int *ret_status) {
   aon_error error = AON_ERROR_INIT;
-  FILE *in = strcmp(path, "-") ? fopen(path, "re") : stdin;
-  if (!in) {
-    fprintf(stderr, "aon: Can't open “%s”. Check the name.\n", path);
-    *ret_status = 1;
-    return false;
-  }
-  char piece[4096];
-  aon_result result = AON_OK;
-  text->limit = 16 << 20;
-  for (size_t length; !result && (length = fread(piece, 1, sizeof piece, in)) > 0;)
-    result = aon_buffer_append(text, piece, length, &error);
-  if (in != stdin)
-    fclose(in);
+  text->limit = AON_DOCUMENT_BYTES_LIMIT;
+  aon_result result = read_whole(c, path, text, &error);
   if (result)
     *ret_status = cli_fail(c, result, &error);
   return result == AON_OK;
