@@ -37,9 +37,7 @@ static void name_key(struct key *key) {
 
 static aon_keys *keys_new(void) { return sodium_malloc(sizeof(aon_keys)); }
 
-void aon_keys_close(aon_keys *keys) {
-  sodium_free(keys); /* wipes it */
-}
+void aon_keys_close(aon_keys *keys) { sodium_free(keys); /* wipes it */ }
 
 size_t aon_keys_count(const aon_keys *keys) { return keys->count; }
 const char *aon_keys_name(const aon_keys *keys, size_t index) { return keys->keys[index].name; }
@@ -59,9 +57,10 @@ bool aon_keys_has(const aon_keys *keys, const char *name) {
 }
 
 static aon_result missing_key(const char *path, aon_error *error) {
-  return aon_fail(error, AON_ENVIRONMENT, "missing_key",
-                  "The journal's key file “%s” is missing. Put it back from a backup: without it no work starts, and sensitive images can't be read.",
-                  path);
+  return aon_fail(
+      error, AON_ENVIRONMENT, "missing_key",
+      "The journal's key file “%s” is missing. Put it back from a backup: without it no work starts, and sensitive images can't be read.",
+      path);
 }
 
 /* Reads the whole file into text, which the caller wipes and frees. */
@@ -74,10 +73,11 @@ static aon_result read_text(aon_env *env, const char *path, char **ret_text, siz
     return missing_key(path, error);
   if (info.mode & 077)
     return aon_fail(error, AON_ENVIRONMENT, "key_exposed",
-                    "The journal's key file “%s” can be read by other users (mode %04o). Run: chmod 600 '%s'", path, (unsigned)info.mode, path);
-  if (info.size_bytes > AON_KEY_FILE_BYTES_LIMIT)
-    return aon_fail(error, AON_CORRUPT, "bad_key", "The journal's key file “%s” is longer than any that was written here. Put it back from a backup.",
+                    "The journal's key file “%s” can be read by other users (mode %04o). Run: chmod 600 '%s'", path, (unsigned)info.mode,
                     path);
+  if (info.size_bytes > AON_KEY_FILE_BYTES_LIMIT)
+    return aon_fail(error, AON_CORRUPT, "bad_key",
+                    "The journal's key file “%s” is longer than any that was written here. Put it back from a backup.", path);
   aon_file *file;
   result = env->ops->file_open(env->context, path, AON_FILE_READ, &file, error);
   if (result)
@@ -120,11 +120,11 @@ static aon_result parse_text(const char *path, const char *text, size_t length, 
     if (line_length == 0 || *line == '#')
       continue;
     if (keys->count == AON_KEY_LIMIT)
-      return aon_fail(error, AON_CORRUPT, "bad_key", "The journal's key file “%s” has more than %d keys. Remove the oldest, at its end.", path,
-                      AON_KEY_LIMIT);
+      return aon_fail(error, AON_CORRUPT, "bad_key", "The journal's key file “%s” has more than %d keys. Remove the oldest, at its end.",
+                      path, AON_KEY_LIMIT);
     if (!parse_line(line, line_length, &keys->keys[keys->count]))
-      return aon_fail(error, AON_CORRUPT, "bad_key", "Line %u of the journal's key file “%s” is damaged. Put the file back from a backup.", number,
-                      path);
+      return aon_fail(error, AON_CORRUPT, "bad_key", "Line %u of the journal's key file “%s” is damaged. Put the file back from a backup.",
+                      number, path);
     keys->count++;
   }
   return keys->count ? AON_OK : missing_key(path, error);
@@ -187,8 +187,8 @@ static aon_result write_text(aon_env *env, const char *path, const aon_keys *key
 
 aon_result aon_keys_add(aon_env *env, const char *path, const aon_keys *keys, aon_keys **ret_keys, aon_error *error) {
   if (keys && keys->count == AON_KEY_LIMIT)
-    return aon_fail(error, AON_USAGE, "too_many_keys", "The journal's key file “%s” has %d keys already. Remove the oldest, at its end.", path,
-                    AON_KEY_LIMIT);
+    return aon_fail(error, AON_USAGE, "too_many_keys", "The journal's key file “%s” has %d keys already. Remove the oldest, at its end.",
+                    path, AON_KEY_LIMIT);
   aon_keys *more = keys_new();
   if (!more)
     return aon_fail_memory(error);
@@ -216,8 +216,8 @@ static size_t associate(const char *bulk_id, int64_t first, unsigned char bytes[
   return length + 8;
 }
 
-aon_result aon_keys_seal(aon_env *env, const aon_keys *keys, const char *bulk_id, int64_t first, const void *plain, size_t length, aon_buffer *out,
-                         aon_error *error) {
+aon_result aon_keys_seal(aon_env *env, const aon_keys *keys, const char *bulk_id, int64_t first, const void *plain, size_t length,
+                         aon_buffer *out, aon_error *error) {
   aon_result result = aon_buffer_reserve(out, length + AON_SEAL_OVERHEAD, error);
   if (result)
     return result;
@@ -226,7 +226,8 @@ aon_result aon_keys_seal(aon_env *env, const aon_keys *keys, const char *bulk_id
   size_t associated_length = associate(bulk_id, first, associated);
   memcpy(head, key->name_bytes, NAME_BYTES);
   aon_random(env, nonce, NONCE_BYTES);
-  crypto_aead_xchacha20poly1305_ietf_encrypt(nonce + NONCE_BYTES, NULL, plain, length, associated, associated_length, NULL, nonce, key->bytes);
+  crypto_aead_xchacha20poly1305_ietf_encrypt(nonce + NONCE_BYTES, NULL, plain, length, associated, associated_length, NULL, nonce,
+                                             key->bytes);
   out->length += length + AON_SEAL_OVERHEAD;
   out->data[out->length] = 0;
   return AON_OK;
@@ -243,21 +244,23 @@ aon_result aon_keys_unseal(const aon_keys *keys, const char *bulk_id, int64_t fi
                            aon_error *error) {
   char name[AON_KEY_NAME_LENGTH + 1];
   if (!aon_seal_key_name(sealed, length, name))
-    return aon_fail(error, AON_CORRUPT, "corrupt", "Images of bulk operation %s are cut short in the journal. Restore the journal from a backup.",
-                    bulk_id);
+    return aon_fail(error, AON_CORRUPT, "corrupt",
+                    "Images of bulk operation %s are cut short in the journal. Restore the journal from a backup.", bulk_id);
   const struct key *key = keys ? key_find(keys, sealed) : NULL;
   if (!key)
-    return aon_fail(error, AON_ENVIRONMENT, "missing_key",
-                    "Images of bulk operation %s are encrypted with key %s, which the journal's key file lacks. Put its line back from a backup of the "
-                    "key file.",
-                    bulk_id, name);
+    return aon_fail(
+        error, AON_ENVIRONMENT, "missing_key",
+        "Images of bulk operation %s are encrypted with key %s, which the journal's key file lacks. Put its line back from a backup of the "
+        "key file.",
+        bulk_id, name);
   const unsigned char *nonce = (const unsigned char *)sealed + NAME_BYTES, *box = nonce + NONCE_BYTES;
   unsigned char associated[ASSOCIATED_BYTES_LIMIT];
   size_t associated_length = associate(bulk_id, first, associated);
-  if (crypto_aead_xchacha20poly1305_ietf_decrypt(plain, NULL, NULL, box, length - NAME_BYTES - NONCE_BYTES, associated, associated_length, nonce,
-                                                 key->bytes))
-    return aon_fail(error, AON_CORRUPT, "corrupt",
-                    "Encrypted images of bulk operation %s (from operation %lld on) are damaged in the journal. Restore the journal from a backup.",
-                    bulk_id, (long long)first + 1);
+  if (crypto_aead_xchacha20poly1305_ietf_decrypt(plain, NULL, NULL, box, length - NAME_BYTES - NONCE_BYTES, associated, associated_length,
+                                                 nonce, key->bytes))
+    return aon_fail(
+        error, AON_CORRUPT, "corrupt",
+        "Encrypted images of bulk operation %s (from operation %lld on) are damaged in the journal. Restore the journal from a backup.",
+        bulk_id, (long long)first + 1);
   return AON_OK;
 }

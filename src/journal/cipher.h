@@ -31,8 +31,8 @@ const char *aon_keys_name(const aon_keys *keys, size_t index); /* 0: the newest,
 bool aon_keys_has(const aon_keys *keys, const char *name);
 
 /* Appends the sealed bytes to out. */
-aon_result aon_keys_seal(aon_env *env, const aon_keys *keys, const char *bulk_id, int64_t first, const void *plain, size_t length, aon_buffer *out,
-                         aon_error *error) AON_MUST_USE;
+aon_result aon_keys_seal(aon_env *env, const aon_keys *keys, const char *bulk_id, int64_t first, const void *plain, size_t length,
+                         aon_buffer *out, aon_error *error) AON_MUST_USE;
 /* Name of the key that sealed these bytes; false: too short to have one. */
 bool aon_seal_key_name(const void *sealed, size_t length, char ret_name[AON_KEY_NAME_LENGTH + 1]);
 /* plain has room for length - AON_SEAL_OVERHEAD bytes. AON_ENVIRONMENT missing_key if the file lacks that key; AON_CORRUPT if the

@@ -87,7 +87,8 @@ static aon_result slots_grow(aon_dictionary *dictionary, aon_error *error) {
 
 static aon_result text_add(aon_dictionary *dictionary, const char *text, aon_error *error) {
   if (dictionary->text_count == AON_DICTIONARY_TEXTS_LIMIT)
-    return aon_fail(error, AON_PERMANENT, "too_many_names", "One bulk operation can name at most %d sheets and entities.", AON_DICTIONARY_TEXTS_LIMIT);
+    return aon_fail(error, AON_PERMANENT, "too_many_names", "One bulk operation can name at most %d sheets and entities.",
+                    AON_DICTIONARY_TEXTS_LIMIT);
   if (dictionary->text_count == dictionary->text_capacity) {
     size_t capacity = dictionary->text_capacity ? dictionary->text_capacity * 2 : 32;
     const char **texts = realloc(dictionary->texts, capacity * sizeof *texts);
@@ -157,8 +158,8 @@ static json_t *list_json(const char *const *names) {
 static char *settings_of(const aon_collection *collection) {
   const char *const *lists[NAME_LISTS];
   lists_of(collection, lists);
-  json_t *settings = json_pack("{ss ss ss? ss? sb}", "store", collection->store, "name", collection->name, "idProperty", collection->id_property,
-                               "path", collection->path, "mergeNone", (int)collection->merge_none);
+  json_t *settings = json_pack("{ss ss ss? ss? sb}", "store", collection->store, "name", collection->name, "idProperty",
+                               collection->id_property, "path", collection->path, "mergeNone", (int)collection->merge_none);
   bool whole = settings != NULL;
   for (size_t i = 0; whole && i < NAME_LISTS; i++)
     whole = json_object_set_new(settings, list_names[i], list_json(lists[i])) == 0;
@@ -212,7 +213,8 @@ aon_result aon_collection_copy(const aon_collection *collection, aon_arena *aren
 
 static aon_result collection_add(aon_dictionary *dictionary, const aon_collection *collection, const char *settings, aon_error *error) {
   if (dictionary->collection_count == AON_DICTIONARY_COLLECTIONS_LIMIT)
-    return aon_fail(error, AON_PERMANENT, "too_many_names", "One bulk operation can touch at most %d collections.", AON_DICTIONARY_COLLECTIONS_LIMIT);
+    return aon_fail(error, AON_PERMANENT, "too_many_names", "One bulk operation can touch at most %d collections.",
+                    AON_DICTIONARY_COLLECTIONS_LIMIT);
   if (dictionary->collection_count == dictionary->collection_capacity) {
     size_t capacity = dictionary->collection_capacity ? dictionary->collection_capacity * 2 : 16;
     struct named *collections = realloc(dictionary->collections, capacity * sizeof *collections);
@@ -234,7 +236,8 @@ static aon_result collection_add(aon_dictionary *dictionary, const aon_collectio
 aon_result aon_dictionary_collection(aon_dictionary *dictionary, const aon_collection *collection, uint32_t *ret_number, aon_error *error) {
   char *settings = settings_of(collection);
   if (!settings) /* jansson fails for lack of memory, or for bytes that are no UTF-8 */
-    return aon_fail(error, AON_PERMANENT, "bad_collection", "The settings of a collection can't be kept: its names are no UTF-8, or memory is short.");
+    return aon_fail(error, AON_PERMANENT, "bad_collection",
+                    "The settings of a collection can't be kept: its names are no UTF-8, or memory is short.");
   aon_result result = AON_OK;
   size_t at = 0;
   while (at < dictionary->collection_count && strcmp(dictionary->collections[at].settings, settings))
@@ -275,7 +278,8 @@ aon_result aon_dictionary_restore_collection(aon_dictionary *dictionary, const c
                                .merge_none = json_is_true(json_object_get(root, "mergeNone"))};
   aon_result result;
   if (!whole || !collection.store || !collection.name)
-    result = aon_fail(error, AON_CORRUPT, "corrupt", "The settings of a collection in the journal are damaged. Restore the journal from a backup.");
+    result = aon_fail(error, AON_CORRUPT, "corrupt",
+                      "The settings of a collection in the journal are damaged. Restore the journal from a backup.");
   else
     result = collection_add(dictionary, &collection, settings, error);
   json_decref(root);

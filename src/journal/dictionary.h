@@ -19,7 +19,8 @@ aon_dictionary *aon_dictionary_share(aon_dictionary *dictionary);
 void aon_dictionary_release(aon_dictionary *dictionary); /* one owner less; NULL is fine */
 
 /* The number of a collection with these very settings, or of a text; added if it is new. AON_PERMANENT too_many_names. */
-aon_result aon_dictionary_collection(aon_dictionary *dictionary, const aon_collection *collection, uint32_t *ret_number, aon_error *error) AON_MUST_USE;
+aon_result aon_dictionary_collection(aon_dictionary *dictionary, const aon_collection *collection, uint32_t *ret_number,
+                                     aon_error *error) AON_MUST_USE;
 aon_result aon_dictionary_text(aon_dictionary *dictionary, const char *text, uint32_t *ret_number, aon_error *error) AON_MUST_USE;
 /* Appends what was kept: settings as _settings gives them. AON_CORRUPT where they are not. */
 aon_result aon_dictionary_restore_collection(aon_dictionary *dictionary, const char *settings, aon_error *error) AON_MUST_USE;

@@ -63,7 +63,8 @@ void aon_reserve_fill(aon_reserve *reserve) {
     return;
   }
   if (info.free_bytes < 2 * reserve->bytes) {
-    aon_log(env, AON_LOG_WARNING, "The disk has no room for the journal's reserve (%llu bytes); a full disk may then keep a rollback waiting.",
+    aon_log(env, AON_LOG_WARNING,
+            "The disk has no room for the journal's reserve (%llu bytes); a full disk may then keep a rollback waiting.",
             (unsigned long long)reserve->bytes);
     return;
   }

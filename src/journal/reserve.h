@@ -13,7 +13,7 @@
 
 typedef struct aon_reserve {
   aon_env *env;
-  char *path;      /* NULL: none is kept */
+  char *path; /* NULL: none is kept */
   uint64_t bytes;
   bool there;
   int64_t tried_ms; /* monotonic; when it was last found missing or could not be made */

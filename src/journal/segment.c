@@ -53,8 +53,8 @@ static aon_result text_number(aon_dictionary *dictionary, const char *text, uint
   return result;
 }
 
-static aon_result collection_number(aon_segment_writer *writer, aon_dictionary *dictionary, const aon_collection *collection, uint32_t *ret_number,
-                                    aon_error *error) {
+static aon_result collection_number(aon_segment_writer *writer, aon_dictionary *dictionary, const aon_collection *collection,
+                                    uint32_t *ret_number, aon_error *error) {
   for (size_t i = 0; i < writer->seen_count; i++)
     if (writer->seen[i].collection == collection) {
       *ret_number = writer->seen[i].number;
@@ -69,7 +69,8 @@ static aon_result collection_number(aon_segment_writer *writer, aon_dictionary *
 }
 
 /* Looks up what differs from the operation before; *ret_same: nothing does. */
-static aon_result place(aon_segment_writer *writer, aon_dictionary *dictionary, const aon_operation *operation, bool *ret_same, aon_error *error) {
+static aon_result place(aon_segment_writer *writer, aon_dictionary *dictionary, const aon_operation *operation, bool *ret_same,
+                        aon_error *error) {
   const aon_operation *previous = writer->previous;
   aon_result result = AON_OK;
   uint32_t collection = writer->collection, sheet = writer->sheet, entity = writer->entity;
@@ -112,8 +113,8 @@ static aon_result put_image(aon_buffer *out, const aon_image *image, aon_error *
 static aon_result put_head(aon_segment_writer *writer, const aon_operation *operation, bool same, aon_error *error) {
   size_t path_length = operation->path ? strlen(operation->path) : 0;
   if (operation->id.length > AON_SEGMENT_ID_BYTES_LIMIT || path_length > AON_SEGMENT_ID_BYTES_LIMIT)
-    return aon_fail(error, AON_PERMANENT, "too_long", "The id or path of a document in %s is longer than %zu bytes.", operation->collection->name,
-                    AON_SEGMENT_ID_BYTES_LIMIT);
+    return aon_fail(error, AON_PERMANENT, "too_long", "The id or path of a document in %s is longer than %zu bytes.",
+                    operation->collection->name, AON_SEGMENT_ID_BYTES_LIMIT);
   aon_buffer *out = &writer->operations;
   aon_result result = aon_buffer_reserve(out, 2 + 7 * VARINT_BYTES + operation->id.length + path_length + 1, error);
   if (result)
@@ -122,8 +123,8 @@ static aon_result put_head(aon_segment_writer *writer, const aon_operation *oper
   if (writer->count == 0)
     *at++ = VERSION;
   bool next_row = operation->origin.row == (writer->previous ? writer->previous->origin.row : 0) + 1;
-  *at++ = (unsigned char)((unsigned)operation->kind | (same ? SAME_PLACE : 0u) | (next_row ? NEXT_ROW : 0u) | (operation->path ? HAS_PATH : 0u) |
-                          (operation->flags ? HAS_FLAGS : 0u));
+  *at++ = (unsigned char)((unsigned)operation->kind | (same ? SAME_PLACE : 0u) | (next_row ? NEXT_ROW : 0u) |
+                          (operation->path ? HAS_PATH : 0u) | (operation->flags ? HAS_FLAGS : 0u));
   if (operation->flags)
     at = put_number(at, operation->flags);
   if (!same) {
@@ -276,8 +277,9 @@ static void get_operation(reader *from, const aon_dictionary *dictionary, place_
     from->bad = true;
 }
 
-aon_result aon_segment_decode(const aon_dictionary *dictionary, int64_t first, uint32_t count, const void *operations, size_t operations_length,
-                              const void *images, size_t images_length, aon_arena *arena, aon_operation **ret_operations, aon_error *error) {
+aon_result aon_segment_decode(const aon_dictionary *dictionary, int64_t first, uint32_t count, const void *operations,
+                              size_t operations_length, const void *images, size_t images_length, aon_arena *arena,
+                              aon_operation **ret_operations, aon_error *error) {
   reader heads = {.at = operations, .end = (const unsigned char *)operations + operations_length};
   reader pictures = {.at = images, .end = images ? (const unsigned char *)images + images_length : NULL};
   const unsigned char *version = get_bytes(&heads, 1);
@@ -297,7 +299,8 @@ aon_result aon_segment_decode(const aon_dictionary *dictionary, int64_t first, u
     bad = heads.bad || pictures.bad;
   }
   if (bad || heads.at != heads.end || pictures.at != pictures.end)
-    return aon_fail(error, AON_CORRUPT, "corrupt", "The operations from number %lld on are damaged in the journal. Restore the journal from a backup.",
+    return aon_fail(error, AON_CORRUPT, "corrupt",
+                    "The operations from number %lld on are damaged in the journal. Restore the journal from a backup.",
                     (long long)first + 1);
   *ret_operations = decoded;
   return AON_OK;

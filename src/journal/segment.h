@@ -18,8 +18,8 @@
 #include "journal/dictionary.h"
 
 #define AON_SEGMENT_SUM_BYTES 16
-#define AON_SEGMENT_IMAGES_BYTES ((size_t)4 << 20)  /* a segment is full beyond that many bytes of images … */
-#define AON_SEGMENT_OPERATIONS 8192                 /* … or with so many operations */
+#define AON_SEGMENT_IMAGES_BYTES ((size_t)4 << 20)   /* a segment is full beyond that many bytes of images … */
+#define AON_SEGMENT_OPERATIONS 8192                  /* … or with so many operations */
 #define AON_SEGMENT_ID_BYTES_LIMIT ((size_t)1 << 20) /* of one document's id, and of one path */
 
 #define AON_SEGMENT_SEEN 32
@@ -40,7 +40,8 @@ typedef struct aon_segment_writer {
 
 void aon_segment_begin(aon_segment_writer *writer, int64_t first);
 /* AON_USAGE bad_image where an image is no BSON document of its length; AON_PERMANENT too_long. */
-aon_result aon_segment_add(aon_segment_writer *writer, aon_dictionary *dictionary, const aon_operation *operation, aon_error *error) AON_MUST_USE;
+aon_result aon_segment_add(aon_segment_writer *writer, aon_dictionary *dictionary, const aon_operation *operation,
+                           aon_error *error) AON_MUST_USE;
 bool aon_segment_full(const aon_segment_writer *writer);
 void aon_segment_release(aon_segment_writer *writer);
 
@@ -50,7 +51,7 @@ void aon_segment_sum(const char *bulk_id, int64_t first, aon_segment_role role, 
 
 /* ret_operations is in the arena; ids, paths and images point into operations and images, which must outlive it. images NULL:
  * cleared, all images absent. AON_CORRUPT where the bytes are not what encoding makes. */
-aon_result aon_segment_decode(const aon_dictionary *dictionary, int64_t first, uint32_t count, const void *operations, size_t operations_length,
-                              const void *images, size_t images_length, aon_arena *arena, aon_operation **ret_operations,
-                              aon_error *error) AON_MUST_USE;
+aon_result aon_segment_decode(const aon_dictionary *dictionary, int64_t first, uint32_t count, const void *operations,
+                              size_t operations_length, const void *images, size_t images_length, aon_arena *arena,
+                              aon_operation **ret_operations, aon_error *error) AON_MUST_USE;
 #endif

@@ -82,7 +82,8 @@ aon_result aon_ledger_copy(sqlite3_stmt *statement, int column, aon_arena *arena
 bool aon_ledger_doubtful(aon_result result) { return result == AON_ENVIRONMENT || result == AON_UNKNOWN; }
 
 static bool disk_full(const aon_error *error) {
-  return (error->native_code & 0xff) == SQLITE_FULL || error->native_code == SQLITE_IOERR_SHMSIZE || error->native_code == SQLITE_IOERR_WRITE;
+  return (error->native_code & 0xff) == SQLITE_FULL || error->native_code == SQLITE_IOERR_SHMSIZE ||
+         error->native_code == SQLITE_IOERR_WRITE;
 }
 
 static aon_result sync_as(aon_ledger *ledger, bool durable, aon_error *error) {

@@ -6,17 +6,19 @@
 #include "journal/sqlite_ledger.h"
 
 /* In the order that bulk_from reads. */
-#define COLUMNS                                                                                                                             \
-  "id, idempotency_key, digest, organization, user, kind, source, pack, undoes, stores, summary, failure, worker_boot, state, epoch, attempt," \
-  " dry_run, hold_on_failure, test_mode, cancel_asked, created_ms, changed_ms, finished_ms, age_ms, lease_until_ms, hold_until_ms,"           \
+#define COLUMNS                                                                                                                            \
+  "id, idempotency_key, digest, organization, user, kind, source, pack, undoes, stores, summary, failure, worker_boot, state, epoch, "     \
+  "attempt,"                                                                                                                               \
+  " dry_run, hold_on_failure, test_mode, cancel_asked, created_ms, changed_ms, finished_ms, age_ms, lease_until_ms, hold_until_ms,"        \
   " images_until_ms, worker_pid, worker_ticks, operations, progress, number"
 #define COLUMN_NUMBER 31
 #define TEXTS 12
 
 static aon_result bulk_from(sqlite3_stmt *statement, aon_arena *arena, aon_bulk *ret_bulk, aon_error *error) {
   aon_bulk bulk = {0};
-  const char **const texts[TEXTS] = {&bulk.id,     &bulk.idempotency_key, &bulk.digest, &bulk.organization, &bulk.user,    &bulk.kind,
-                                     &bulk.source, &bulk.pack,            &bulk.undoes, &bulk.stores,       &bulk.summary, &bulk.failure};
+  const char **const texts[TEXTS] = {&bulk.id,      &bulk.idempotency_key, &bulk.digest, &bulk.organization, &bulk.user,
+                                     &bulk.kind,    &bulk.source,          &bulk.pack,   &bulk.undoes,       &bulk.stores,
+                                     &bulk.summary, &bulk.failure};
   aon_result result = AON_OK;
   int column = 0;
   for (; !result && column < TEXTS; column++)
@@ -26,8 +28,8 @@ static aon_result bulk_from(sqlite3_stmt *statement, aon_arena *arena, aon_bulk 
   snprintf(bulk.worker.boot_id, sizeof bulk.worker.boot_id, "%s", aon_ledger_text(statement, column++));
   const char *state = aon_ledger_text(statement, column++);
   if (!state || !aon_state_parse(state, &bulk.state))
-    return aon_fail(error, AON_CORRUPT, "corrupt", "Bulk operation %s has a state in the journal that there isn't. Restore the journal from a backup.",
-                    bulk.id);
+    return aon_fail(error, AON_CORRUPT, "corrupt",
+                    "Bulk operation %s has a state in the journal that there isn't. Restore the journal from a backup.", bulk.id);
   bulk.epoch = sqlite3_column_int64(statement, column++);
   bulk.attempt = (uint32_t)sqlite3_column_int64(statement, column++);
   bool *const flags[] = {&bulk.dry_run, &bulk.hold_on_failure, &bulk.test_mode, &bulk.cancel_asked};
@@ -79,7 +81,8 @@ aon_result aon_ledger_head_of(aon_ledger *ledger, const char *id, aon_ledger_hea
                           .logged = sqlite3_column_int64(statement, 3),
                           .holds = sqlite3_column_int64(statement, 4) != 0};
   if (!aon_state_parse(aon_ledger_text(statement, 5), &head.state))
-    return aon_fail(error, AON_CORRUPT, "corrupt", "Bulk operation %s has a state in the journal that there isn't. Restore the journal from a backup.", id);
+    return aon_fail(error, AON_CORRUPT, "corrupt",
+                    "Bulk operation %s has a state in the journal that there isn't. Restore the journal from a backup.", id);
   *ret_head = head;
   return AON_OK;
 }
@@ -90,6 +93,8 @@ aon_result aon_ledger_fence(aon_ledger *ledger, const char *id, int64_t epoch, a
   if (result)
     return result;
   if (head.epoch != epoch) {
+    if (ledger->chain_bulk == head.number)
+      aon_ledger_chain_drop(ledger); /* its log is another's now */
     result = aon_fail(error, AON_FENCED, "taken_over", "Another worker has taken over bulk operation %s; this one must stop.", id);
     if (error)
       snprintf(error->bulk_id, sizeof error->bulk_id, "%s", id);
@@ -105,7 +110,8 @@ aon_result aon_ledger_id_of(aon_ledger *ledger, int64_t number, char ret_id[37],
   if (!result)
     result = aon_sqlite_step(ledger->database, statement, error);
   if (result == AON_END)
-    return aon_fail(error, AON_CORRUPT, "corrupt", "The journal names a bulk operation that it doesn't have. Restore the journal from a backup.");
+    return aon_fail(error, AON_CORRUPT, "corrupt",
+                    "The journal names a bulk operation that it doesn't have. Restore the journal from a backup.");
   if (!result)
     snprintf(ret_id, 37, "%s", aon_ledger_text(statement, 0));
   return result;
@@ -141,16 +147,16 @@ static aon_result insert(aon_ledger *ledger, const aon_submission *submission, a
   static const aon_process nobody;
   const aon_process *worker = submission->worker ? submission->worker : &nobody;
   int64_t now = aon_now_ms(ledger->env);
-  return aon_ledger_run(ledger,
-                        "insert into bulk (id, idempotency_key, digest, organization, user, kind, source, pack, undoes, state, epoch, attempt, dry_run,"
-                        " hold_on_failure, test_mode, created_ms, changed_ms, age_ms, lease_until_ms, worker_boot, worker_pid, worker_ticks)"
-                        " values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                        error, "ttttttttttiiiiiiiitii", submission->id, submission->idempotency_key, submission->digest,
-                        submission->organization ? submission->organization : "", submission->user, submission->kind, submission->source,
-                        submission->pack, submission->undoes, aon_state_name(submission->state), (int64_t)(submission->worker ? 1 : 0),
-                        (int64_t)submission->dry_run, (int64_t)submission->hold_on_failure, (int64_t)submission->test_mode, now, now,
-                        submission->age_ms ? submission->age_ms : now, submission->worker ? now + ledger->lease_ms : (int64_t)0, worker->boot_id,
-                        worker->pid, (int64_t)worker->start_ticks);
+  return aon_ledger_run(
+      ledger,
+      "insert into bulk (id, idempotency_key, digest, organization, user, kind, source, pack, undoes, state, epoch, attempt, dry_run,"
+      " hold_on_failure, test_mode, created_ms, changed_ms, age_ms, lease_until_ms, worker_boot, worker_pid, worker_ticks)"
+      " values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      error, "ttttttttttiiiiiiiitii", submission->id, submission->idempotency_key, submission->digest,
+      submission->organization ? submission->organization : "", submission->user, submission->kind, submission->source, submission->pack,
+      submission->undoes, aon_state_name(submission->state), (int64_t)(submission->worker ? 1 : 0), (int64_t)submission->dry_run,
+      (int64_t)submission->hold_on_failure, (int64_t)submission->test_mode, now, now, submission->age_ms ? submission->age_ms : now,
+      submission->worker ? now + ledger->lease_ms : (int64_t)0, worker->boot_id, worker->pid, (int64_t)worker->start_ticks);
 }
 
 static aon_result submit_work(aon_ledger *ledger, void *arguments, aon_error *error) {
@@ -207,7 +213,8 @@ aon_result aon_ledger_find(void *state, const char *prefix, char ret_id[37], aon
   }
   snprintf(high, sizeof high, "%sg", low); /* after every UUID that begins so */
   AON_SQLITE_DONE sqlite3_stmt *statement = NULL;
-  aon_result result = aon_ledger_query(ledger, "select id from bulk where id >= ? and id < ? order by id limit 2", &statement, error, "tt", low, high);
+  aon_result result =
+      aon_ledger_query(ledger, "select id from bulk where id >= ? and id < ? order by id limit 2", &statement, error, "tt", low, high);
   if (!result)
     result = aon_sqlite_step(ledger->database, statement, error);
   if (result)
@@ -260,8 +267,8 @@ static void list_bind(sqlite3_stmt *statement, const aon_bulk_filter *filter, in
   sqlite3_bind_int64(statement, at, limit);
 }
 
-static aon_result list_page(aon_ledger *ledger, sqlite3_stmt *statement, aon_arena *arena, aon_bulk *bulks, size_t *ret_count, int64_t *ret_last,
-                            aon_error *error) {
+static aon_result list_page(aon_ledger *ledger, sqlite3_stmt *statement, aon_arena *arena, aon_bulk *bulks, size_t *ret_count,
+                            int64_t *ret_last, aon_error *error) {
   aon_result result;
   size_t count = 0;
   while (!(result = aon_sqlite_step(ledger->database, statement, error))) {

@@ -52,8 +52,8 @@ static aon_result build(aon_ledger *ledger, const char *id, aon_error *error) {
   aon_result result = aon_ledger_head_of(ledger, id, &head, error);
   AON_SQLITE_DONE sqlite3_stmt *statement = NULL;
   if (!result)
-    result = aon_ledger_query(ledger, "select first, hashes from lock_runs where bulk = ? and shared = 0 order by first, number", &statement, error,
-                              "i", head.number);
+    result = aon_ledger_query(ledger, "select first, hashes from lock_runs where bulk = ? and shared = 0 order by first, number",
+                              &statement, error, "i", head.number);
   if (result)
     return result;
   ledger->chain_end = INT64_MAX;

@@ -30,7 +30,8 @@ static aon_result excludes(aon_ledger *ledger, const wanted *want, sqlite3_stmt 
       result = aon_ledger_peek(ledger, bulk, first, offset, &operation, error);
     if (result)
       return result;
-    if (offset == AON_LEDGER_CLAIM ? shared : operation && aon_ledger_same_document(operation, want->store, want->collection, want->document))
+    if (offset == AON_LEDGER_CLAIM ? shared
+                                   : operation && aon_ledger_same_document(operation, want->store, want->collection, want->document))
       *ret_excludes = true;
   }
   return AON_OK;
@@ -58,9 +59,8 @@ static aon_result holder_by_log(aon_ledger *ledger, const wanted *want, int64_t 
 
 static aon_result holder_by_conflict(aon_ledger *ledger, const wanted *want, int64_t *ret_bulk, aon_error *error) {
   AON_SQLITE_DONE sqlite3_stmt *statement = NULL;
-  aon_result result =
-      aon_ledger_query(ledger, "select bulk, store, collection, document_id from conflicts where hash = ? and watched = 0", &statement, error, "i",
-                       (int64_t)want->hash);
+  aon_result result = aon_ledger_query(ledger, "select bulk, store, collection, document_id from conflicts where hash = ? and watched = 0",
+                                       &statement, error, "i", (int64_t)want->hash);
   while (!result && !*ret_bulk && !(result = aon_sqlite_step(ledger->database, statement, error))) {
     size_t length = (size_t)sqlite3_column_bytes(statement, 3);
     if (!strcmp(aon_ledger_text(statement, 1), want->store) && !strcmp(aon_ledger_text(statement, 2), want->collection) &&
@@ -72,7 +72,11 @@ static aon_result holder_by_conflict(aon_ledger *ledger, const wanted *want, int
 
 aon_result aon_ledger_holder_of(aon_ledger *ledger, const char *store, const char *collection, aon_text document, bool shared,
                                 int64_t *ret_bulk, aon_error *error) {
-  wanted want = {.store = store, .collection = collection, .document = document, .hash = aon_document_hash(store, collection, document), .shared = shared};
+  wanted want = {.store = store,
+                 .collection = collection,
+                 .document = document,
+                 .hash = aon_document_hash(store, collection, document),
+                 .shared = shared};
   int64_t bulk = 0;
   aon_result result = holder_by_log(ledger, &want, &bulk, error);
   if (!result && !bulk)
@@ -115,8 +119,8 @@ static aon_result chain_in(aon_ledger *ledger, holder_call *call, sqlite3_stmt *
 static aon_result chain_of(aon_ledger *ledger, holder_call *call, aon_error *error) {
   uint64_t hash = aon_document_hash(call->collection->store, call->collection->name, call->document);
   AON_SQLITE_DONE sqlite3_stmt *statement = NULL;
-  aon_result result = aon_ledger_query(ledger, "select first, hashes from lock_runs where bulk = ? and shared = 0 order by first, number", &statement,
-                                       error, "i", call->number);
+  aon_result result = aon_ledger_query(ledger, "select first, hashes from lock_runs where bulk = ? and shared = 0 order by first, number",
+                                       &statement, error, "i", call->number);
   call->first = call->last = AON_NO_OPERATION;
   while (!result && !(result = aon_sqlite_step(ledger->database, statement, error)))
     result = chain_in(ledger, call, statement, hash, error);
@@ -128,7 +132,8 @@ static aon_result operation_at(aon_ledger *ledger, holder_call *call, int64_t se
   aon_operation *operations;
   aon_result result = aon_ledger_segment_find(ledger, call->number, sequence, &segment, error);
   if (result == AON_END)
-    return aon_fail(error, AON_CORRUPT, "corrupt", "Operation %lld of bulk operation %s is missing in the journal. Restore the journal from a backup.",
+    return aon_fail(error, AON_CORRUPT, "corrupt",
+                    "Operation %lld of bulk operation %s is missing in the journal. Restore the journal from a backup.",
                     (long long)sequence + 1, call->bulk.id);
   if (!result)
     result = aon_ledger_names(ledger, &ledger->read, call->number, error);
@@ -173,7 +178,8 @@ static aon_result fold(aon_ledger *ledger, holder_call *call, aon_error *error) 
 static aon_result holder_work(aon_ledger *ledger, void *arguments, aon_error *error) {
   holder_call *call = arguments;
   char id[37];
-  aon_result result = aon_ledger_holder_of(ledger, call->collection->store, call->collection->name, call->document, true, &call->number, error);
+  aon_result result =
+      aon_ledger_holder_of(ledger, call->collection->store, call->collection->name, call->document, true, &call->number, error);
   if (result || !call->number)
     return result;
   result = aon_ledger_id_of(ledger, call->number, id, error);

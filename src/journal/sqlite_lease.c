@@ -20,15 +20,16 @@ typedef struct move_call {
 
 static aon_result raise_all(aon_ledger *ledger, const char *stores, aon_error *error) {
   json_t *list = json_loads(stores, 0, NULL);
-  aon_result result = json_is_array(list) ? AON_OK
-                                          : aon_fail(error, AON_USAGE, "bad_stores", "The list of a bulk operation's stores is no JSON array.");
+  aon_result result =
+      json_is_array(list) ? AON_OK : aon_fail(error, AON_USAGE, "bad_stores", "The list of a bulk operation's stores is no JSON array.");
   size_t index;
   json_t *store;
   json_array_foreach(list, index, store) {
     const char *name = json_string_value(json_object_get(store, "name"));
     if (result || !name)
       continue;
-    result = aon_ledger_run(ledger, "insert into generations values (?, 1) on conflict do update set generation = generation + 1", error, "t", name);
+    result = aon_ledger_run(ledger, "insert into generations values (?, 1) on conflict do update set generation = generation + 1", error,
+                            "t", name);
   }
   json_decref(list);
   return result;
@@ -37,7 +38,8 @@ static aon_result raise_all(aon_ledger *ledger, const char *stores, aon_error *e
 static aon_result raise_generations(aon_ledger *ledger, int64_t number, aon_error *error) {
   AON_BUFFER_CLEANUP aon_buffer stores = {0};
   AON_SQLITE_DONE sqlite3_stmt *statement = NULL;
-  aon_result result = aon_ledger_query(ledger, "select stores from bulk where number = ? and stores is not null", &statement, error, "i", number);
+  aon_result result =
+      aon_ledger_query(ledger, "select stores from bulk where number = ? and stores is not null", &statement, error, "i", number);
   if (!result)
     result = aon_sqlite_step(ledger->database, statement, error);
   if (result)
@@ -57,7 +59,8 @@ aon_result aon_ledger_generation(void *state, const char *store, int64_t *ret_ge
 /* ---- arrows ---- */
 
 static aon_result renew_row(aon_ledger *ledger, int64_t number, int64_t now, aon_error *error) {
-  return aon_ledger_run(ledger, "update bulk set lease_until_ms = ? where number = ? and worker_boot <> ''", error, "ii", now + ledger->lease_ms, number);
+  return aon_ledger_run(ledger, "update bulk set lease_until_ms = ? where number = ? and worker_boot <> ''", error, "ii",
+                        now + ledger->lease_ms, number);
 }
 
 static aon_result change_row(aon_ledger *ledger, int64_t number, const move_call *call, aon_error *error) {
@@ -65,18 +68,20 @@ static aon_result change_row(aon_ledger *ledger, int64_t number, const move_call
   const aon_bulk_change *change = call->change ? call->change : &nothing;
   int64_t now = aon_now_ms(ledger->env), attempt = change->attempt ? (int64_t)*change->attempt : 0;
   bool ends = call->arrow && aon_state_terminal(call->to);
-  aon_result result = aon_ledger_run(ledger,
-                                     "update bulk set changed_ms = ?, stores = coalesce(?, stores), summary = coalesce(?, summary),"
-                                     " failure = coalesce(?, failure), operations = coalesce(?, operations), progress = coalesce(?, progress),"
-                                     " hold_until_ms = coalesce(?, hold_until_ms), images_until_ms = coalesce(?, images_until_ms),"
-                                     " attempt = coalesce(?, attempt) where number = ?",
-                                     error, "itttpppppi", now, change->stores, change->summary, change->failure, change->operations, change->progress,
-                                     change->hold_until_ms, change->images_until_ms, change->attempt ? &attempt : NULL, number);
+  aon_result result =
+      aon_ledger_run(ledger,
+                     "update bulk set changed_ms = ?, stores = coalesce(?, stores), summary = coalesce(?, summary),"
+                     " failure = coalesce(?, failure), operations = coalesce(?, operations), progress = coalesce(?, progress),"
+                     " hold_until_ms = coalesce(?, hold_until_ms), images_until_ms = coalesce(?, images_until_ms),"
+                     " attempt = coalesce(?, attempt) where number = ?",
+                     error, "itttpppppi", now, change->stores, change->summary, change->failure, change->operations, change->progress,
+                     change->hold_until_ms, change->images_until_ms, change->attempt ? &attempt : NULL, number);
   if (!result && call->arrow && !ends && !change->free_lease)
     result = renew_row(ledger, number, now, error);
   if (!result && (ends || change->free_lease))
-    result = aon_ledger_run(ledger, "update bulk set lease_until_ms = 0, worker_boot = '', worker_pid = 0, worker_ticks = 0 where number = ?", error,
-                            "i", number);
+    result =
+        aon_ledger_run(ledger, "update bulk set lease_until_ms = 0, worker_boot = '', worker_pid = 0, worker_ticks = 0 where number = ?",
+                       error, "i", number);
   if (!result && call->arrow)
     result = aon_ledger_run(ledger, "update bulk set state = ?, finished_ms = ? where number = ?", error, "tii", aon_state_name(call->to),
                             ends ? now : (int64_t)0, number);
@@ -96,8 +101,8 @@ static aon_result move_work(aon_ledger *ledger, void *arguments, aon_error *erro
   if (call->arrow && head.state == call->to) /* its reply was lost, or it came twice */
     return aon_state_terminal(call->to) ? AON_OK : renew_row(ledger, head.number, aon_now_ms(ledger->env), error);
   if (call->arrow && head.state != call->from)
-    return aon_fail(error, AON_USAGE, "wrong_state", "Bulk operation %s is %s, not %s; it can't become %s.", call->id, aon_state_name(head.state),
-                    aon_state_name(call->from), aon_state_name(call->to));
+    return aon_fail(error, AON_USAGE, "wrong_state", "Bulk operation %s is %s, not %s; it can't become %s.", call->id,
+                    aon_state_name(head.state), aon_state_name(call->from), aon_state_name(call->to));
   return change_row(ledger, head.number, call, error);
 }
 
@@ -116,7 +121,8 @@ aon_result aon_ledger_move(void *state, const char *id, int64_t epoch, aon_state
     aon_result read = aon_ledger_head_of(ledger, id, &head, &second);
     if (read)
       result = aon_fail(&failure, AON_UNKNOWN, "journal_unknown",
-                        "Whether bulk operation %s became %s could not be read back from the journal: %s", id, aon_state_name(to), second.sentence);
+                        "Whether bulk operation %s became %s could not be read back from the journal: %s", id, aon_state_name(to),
+                        second.sentence);
     else if (head.state == to && head.epoch == epoch)
       result = AON_OK;
   }
@@ -127,8 +133,8 @@ aon_result aon_ledger_move(void *state, const char *id, int64_t epoch, aon_state
 
 aon_result aon_ledger_update(void *state, const char *id, int64_t epoch, const aon_bulk_change *change, aon_error *error) {
   move_call call = {.id = id, .epoch = epoch, .change = change};
-  bool durable = change->stores || change->summary || change->failure || change->attempt || change->hold_until_ms || change->images_until_ms ||
-                 change->free_lease;
+  bool durable = change->stores || change->summary || change->failure || change->attempt || change->hold_until_ms ||
+                 change->images_until_ms || change->free_lease;
   return aon_ledger_write(state, durable, move_work, &call, error);
 }
 
@@ -143,8 +149,9 @@ static aon_result held_by_worker(aon_ledger *ledger, const char *id, const aon_p
   char who[80];
   snprintf(who, sizeof who, "process %lld (boot %.8s)", (long long)worker->pid, worker->boot_id);
   int64_t left = until_ms - aon_now_ms(ledger->env);
-  aon_result result = aon_fail(error, AON_BUSY, "busy", "Bulk operation %s is being worked on by %s, whose lease runs for %lld more seconds.", id, who,
-                               (long long)(left + 999) / 1000);
+  aon_result result =
+      aon_fail(error, AON_BUSY, "busy", "Bulk operation %s is being worked on by %s, whose lease runs for %lld more seconds.", id, who,
+               (long long)(left + 999) / 1000);
   if (error) {
     memcpy(error->held_by, who, sizeof error->held_by);
     snprintf(error->bulk_id, sizeof error->bulk_id, "%s", id);
@@ -162,14 +169,15 @@ static aon_result claim_work(aon_ledger *ledger, void *arguments, aon_error *err
   int64_t now = aon_now_ms(ledger->env);
   if (bulk.worker.boot_id[0] && bulk.lease_until_ms > now && !ledger->env->ops->process_dead(ledger->env->context, &bulk.worker))
     return held_by_worker(ledger, call->id, &bulk.worker, bulk.lease_until_ms, error);
-  return aon_ledger_run(ledger,
-                        "update bulk set epoch = epoch + 1, lease_until_ms = ?, changed_ms = ?, worker_boot = ?, worker_pid = ?, worker_ticks = ?"
-                        " where id = ?",
-                        error, "iitiit", now + ledger->lease_ms, now, call->worker->boot_id, call->worker->pid, (int64_t)call->worker->start_ticks,
-                        call->id);
+  return aon_ledger_run(
+      ledger,
+      "update bulk set epoch = epoch + 1, lease_until_ms = ?, changed_ms = ?, worker_boot = ?, worker_pid = ?, worker_ticks = ?"
+      " where id = ?",
+      error, "iitiit", now + ledger->lease_ms, now, call->worker->boot_id, call->worker->pid, (int64_t)call->worker->start_ticks, call->id);
 }
 
-aon_result aon_ledger_claim(void *state, const char *id, const aon_process *worker, aon_arena *arena, aon_bulk *ret_bulk, aon_error *error) {
+aon_result aon_ledger_claim(void *state, const char *id, const aon_process *worker, aon_arena *arena, aon_bulk *ret_bulk,
+                            aon_error *error) {
   claim_call call = {.id = id, .worker = worker};
   aon_result result = aon_ledger_write(state, true, claim_work, &call, error);
   return result ? result : aon_ledger_bulk(state, id, arena, ret_bulk, error);
@@ -198,7 +206,8 @@ static aon_result renew_work(aon_ledger *ledger, void *arguments, aon_error *err
   return result;
 }
 
-aon_result aon_ledger_renew(void *state, const char *id, int64_t epoch, int64_t *ret_lease_until_ms, bool *ret_cancel_asked, aon_error *error) {
+aon_result aon_ledger_renew(void *state, const char *id, int64_t epoch, int64_t *ret_lease_until_ms, bool *ret_cancel_asked,
+                            aon_error *error) {
   renew_call call = {.id = id, .epoch = epoch};
   aon_result result = aon_ledger_write(state, false, renew_work, &call, error);
   if (result)

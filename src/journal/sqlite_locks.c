@@ -44,8 +44,8 @@ aon_result aon_ledger_run_of(sqlite3_stmt *statement, int column, aon_ledger_loc
   return AON_OK;
 }
 
-aon_result aon_ledger_run_keep(aon_ledger *ledger, int64_t bulk, int64_t first, const aon_ledger_entry *entries, size_t count, uint32_t from,
-                               uint32_t operations, bool claims, bool shared, aon_error *error) {
+aon_result aon_ledger_run_keep(aon_ledger *ledger, int64_t bulk, int64_t first, const aon_ledger_entry *entries, size_t count,
+                               uint32_t from, uint32_t operations, bool claims, bool shared, aon_error *error) {
   aon_buffer *out = &ledger->run;
   aon_buffer_clear(out);
   aon_result result = aon_buffer_reserve(out, count * AON_LEDGER_RUN_ENTRY, error);
@@ -66,16 +66,16 @@ aon_result aon_ledger_run_keep(aon_ledger *ledger, int64_t bulk, int64_t first, 
     hashes += 8;
     offsets += 4;
   }
-  return aon_ledger_run(ledger, "insert into lock_runs (bulk, first, shared, count, hashes) values (?, ?, ?, ?, ?)", error, "iiiib", bulk, first,
-                        (int64_t)shared, (int64_t)kept, out->data, kept * AON_LEDGER_RUN_ENTRY);
+  return aon_ledger_run(ledger, "insert into lock_runs (bulk, first, shared, count, hashes) values (?, ?, ?, ?, ?)", error, "iiiib", bulk,
+                        first, (int64_t)shared, (int64_t)kept, out->data, kept * AON_LEDGER_RUN_ENTRY);
 }
 
 /* ---- filter ---- */
 
 static aon_result filter_make(aon_ledger *ledger, aon_error *error) {
   int64_t expected = 0;
-  aon_result result = aon_ledger_number(
-      ledger, "select sum(r.count) from bulk b join lock_runs r on r.bulk = b.number where b.holds = 1", &expected, error, "");
+  aon_result result = aon_ledger_number(ledger, "select sum(r.count) from bulk b join lock_runs r on r.bulk = b.number where b.holds = 1",
+                                        &expected, error, "");
   if (result)
     return result;
   ledger->filter_last = 0;
@@ -196,9 +196,9 @@ static aon_result collide_runs(collision *search, aon_error *error) {
 
 static aon_result meet_conflict(collision *search, const aon_ledger_entry *ours, aon_error *error) {
   AON_SQLITE_DONE sqlite3_stmt *statement = NULL;
-  aon_result result =
-      aon_ledger_query(search->ledger, "select bulk, store, collection, document_id from conflicts where hash = ? and watched = 0 and bulk <> ?",
-                       &statement, error, "ii", (int64_t)ours->hash, search->head->number);
+  aon_result result = aon_ledger_query(
+      search->ledger, "select bulk, store, collection, document_id from conflicts where hash = ? and watched = 0 and bulk <> ?", &statement,
+      error, "ii", (int64_t)ours->hash, search->head->number);
   while (!result && !(result = aon_sqlite_step(search->ledger->database, statement, error))) {
     aon_text document = {aon_ledger_text(statement, 3), (size_t)sqlite3_column_bytes(statement, 3)};
     if (better(search, ours->at) &&
@@ -211,8 +211,8 @@ static aon_result meet_conflict(collision *search, const aon_ledger_entry *ours,
 
 static aon_result collide_conflicts(collision *search, aon_error *error) {
   int64_t any = 0;
-  aon_result result =
-      aon_ledger_number(search->ledger, "select 1 from conflicts where watched = 0 and bulk <> ? limit 1", &any, error, "i", search->head->number);
+  aon_result result = aon_ledger_number(search->ledger, "select 1 from conflicts where watched = 0 and bulk <> ? limit 1", &any, error, "i",
+                                        search->head->number);
   for (size_t i = 0; !result && any && i < search->count; i++)
     result = meet_conflict(search, &search->entries[i], error);
   return result;
@@ -237,9 +237,10 @@ static aon_result collide_named(collision *search, const char *id, aon_error *er
   for (size_t i = 0; !result && any && i < search->count; i++) {
     const aon_ledger_entry *ours = &search->entries[i];
     AON_SQLITE_DONE sqlite3_stmt *statement = NULL;
-    result = aon_ledger_query(search->ledger,
-                              "select holder, name from named_locks where hash = ? and lease_until_ms > ? and holder <> ? and (shared = 0 or ? = 0)",
-                              &statement, error, "iiti", (int64_t)ours->hash, now, id, (int64_t)ours->shared);
+    result = aon_ledger_query(
+        search->ledger,
+        "select holder, name from named_locks where hash = ? and lease_until_ms > ? and holder <> ? and (shared = 0 or ? = 0)", &statement,
+        error, "iiti", (int64_t)ours->hash, now, id, (int64_t)ours->shared);
     while (!result && !(result = aon_sqlite_step(search->ledger->database, statement, error)))
       if (better(search, ours->at) && names_document(search, ours, aon_ledger_text(statement, 1)))
         found_at(search, ours->at, 0, aon_ledger_text(statement, 0));
@@ -267,8 +268,8 @@ static aon_result describe(const collision *search, const char *id, aon_ledger_h
   return AON_OK;
 }
 
-aon_result aon_ledger_collide(aon_ledger *ledger, const char *id, const aon_ledger_head *head, const aon_ledger_entry *entries, size_t count,
-                              const aon_operation *operations, aon_ledger_hit *ret_hit, aon_error *error) {
+aon_result aon_ledger_collide(aon_ledger *ledger, const char *id, const aon_ledger_head *head, const aon_ledger_entry *entries,
+                              size_t count, const aon_operation *operations, aon_ledger_hit *ret_hit, aon_error *error) {
   collision search = {.ledger = ledger, .head = head, .operations = operations, .entries = entries, .count = count};
   aon_result result = collide_runs(&search, error);
   if (!result)

@@ -65,9 +65,10 @@ static bool excludes(const lock_call *call, const char *name) {
   if (!call->of_document || !strcmp(name, call->name))
     return !strcmp(name, call->name);
   aon_lock_name other = aon_lock_name_read(name);
-  bool same = other.store.length == call->about.store.length && other.collection.length == call->about.collection.length &&
-              other.document.length == call->about.document.length &&
-              !memcmp(other.store.data, call->about.store.data, other.store.length + 1 + other.collection.length + 1 + other.document.length);
+  bool same =
+      other.store.length == call->about.store.length && other.collection.length == call->about.collection.length &&
+      other.document.length == call->about.document.length &&
+      !memcmp(other.store.data, call->about.store.data, other.store.length + 1 + other.collection.length + 1 + other.document.length);
   return same && (strcmp(other.kind, "property") || strcmp(call->about.kind, "property"));
 }
 
@@ -92,8 +93,9 @@ static aon_result other_holders(aon_ledger *ledger, lock_call *call, aon_error *
 
 static aon_result waiting_writer(aon_ledger *ledger, lock_call *call, aon_error *error) {
   AON_SQLITE_DONE sqlite3_stmt *statement = NULL;
-  aon_result result = aon_ledger_query(ledger, "select holder, since_ms from lock_waits where name = ? and holder <> ? and until_ms > ? limit 1",
-                                       &statement, error, "tti", call->name, call->holder, call->now);
+  aon_result result =
+      aon_ledger_query(ledger, "select holder, since_ms from lock_waits where name = ? and holder <> ? and until_ms > ? limit 1",
+                       &statement, error, "tti", call->name, call->holder, call->now);
   if (!result)
     result = aon_sqlite_step(ledger->database, statement, error);
   if (!result)
@@ -104,8 +106,7 @@ static aon_result waiting_writer(aon_ledger *ledger, lock_call *call, aon_error 
 static aon_result bulk_holder(aon_ledger *ledger, lock_call *call, aon_error *error) {
   int64_t bulk = 0;
   char id[37];
-  aon_result result =
-      aon_ledger_holder_of(ledger, call->store, call->collection, call->about.document, call->shared, &bulk, error);
+  aon_result result = aon_ledger_holder_of(ledger, call->store, call->collection, call->about.document, call->shared, &bulk, error);
   if (result || !bulk)
     return result;
   result = aon_ledger_id_of(ledger, bulk, id, error);
@@ -132,9 +133,10 @@ static aon_result take(aon_ledger *ledger, lock_call *call, bool renewal, int64_
   aon_result result = aon_ledger_number(ledger, "update lock_epoch set epoch = epoch + 1 returning epoch", &call->epoch, error, "");
   if (!result)
     result = aon_ledger_run(ledger, "insert or replace into named_locks values (?, ?, ?, ?, ?, ?, ?, ?, ?)", error, "tttpiiiii", call->name,
-                            call->holder, call->about.kind, call->of_document ? &call->hash : NULL, (int64_t)call->shared, call->epoch, call->now,
-                            call->now + call->lease_ms, call->now);
-  return result ? result : aon_ledger_run(ledger, "delete from lock_waits where name = ? and holder = ?", error, "tt", call->name, call->holder);
+                            call->holder, call->about.kind, call->of_document ? &call->hash : NULL, (int64_t)call->shared, call->epoch,
+                            call->now, call->now + call->lease_ms, call->now);
+  return result ? result
+                : aon_ledger_run(ledger, "delete from lock_waits where name = ? and holder = ?", error, "tt", call->name, call->holder);
 }
 
 /* Refused: *in_the_way is set and the writer's place in the line is written. */
@@ -143,10 +145,11 @@ static aon_result lock_work(aon_ledger *ledger, void *arguments, aon_error *erro
   call->in_the_way[0] = 0;
   call->now = aon_now_ms(ledger->env);
   int64_t shared = -1, epoch = 0;
-  aon_result result = aon_ledger_number(ledger, "select shared from named_locks where name = ? and holder = ? and lease_until_ms > ?", &shared, error,
-                                        "tti", call->name, call->holder, call->now);
+  aon_result result = aon_ledger_number(ledger, "select shared from named_locks where name = ? and holder = ? and lease_until_ms > ?",
+                                        &shared, error, "tti", call->name, call->holder, call->now);
   if (!result)
-    result = aon_ledger_number(ledger, "select epoch from named_locks where name = ? and holder = ?", &epoch, error, "tt", call->name, call->holder);
+    result = aon_ledger_number(ledger, "select epoch from named_locks where name = ? and holder = ?", &epoch, error, "tt", call->name,
+                               call->holder);
   if (!result)
     result = other_holders(ledger, call, error);
   if (!result && !call->in_the_way[0] && call->shared && shared < 0)
@@ -173,8 +176,8 @@ aon_result aon_ledger_lock(void *state, const char *name, const char *holder, bo
   if (call.in_the_way[0]) {
     char since[AON_INSTANT_LENGTH + 1];
     aon_instant_format(call.since_ms, since);
-    result = aon_fail(error, AON_BUSY, "locked", "“%.200s” is locked by %s since %s. Wait, or ask its holder to release it.", name, call.in_the_way,
-                      since);
+    result = aon_fail(error, AON_BUSY, "locked", "“%.200s” is locked by %s since %s. Wait, or ask its holder to release it.", name,
+                      call.in_the_way, since);
     if (error)
       memcpy(error->held_by, call.in_the_way, sizeof error->held_by);
     return result;
@@ -190,7 +193,8 @@ static aon_result release_all(aon_ledger *ledger, const char *name, aon_error *e
   if (result)
     return result;
   if (aon_ledger_changes(ledger) == 0)
-    return aon_fail(error, AON_USAGE, "not_found", "There is no lock “%.200s” that could be released. `aon locks` shows those that are.", name);
+    return aon_fail(error, AON_USAGE, "not_found", "There is no lock “%.200s” that could be released. `aon locks` shows those that are.",
+                    name);
   return aon_ledger_run(ledger, "delete from lock_waits where name = ?", error, "t", name);
 }
 
@@ -199,13 +203,15 @@ static aon_result unlock_work(aon_ledger *ledger, void *arguments, aon_error *er
   if (!call->holder)
     return release_all(ledger, call->name, error);
   int64_t epoch = call->epoch;
-  aon_result result =
-      aon_ledger_number(ledger, "select epoch from named_locks where name = ? and holder = ?", &epoch, error, "tt", call->name, call->holder);
+  aon_result result = aon_ledger_number(ledger, "select epoch from named_locks where name = ? and holder = ?", &epoch, error, "tt",
+                                        call->name, call->holder);
   if (!result && epoch != call->epoch)
-    return aon_fail(error, AON_FENCED, "lock_lost", "The lock “%.200s” had expired and was taken anew since; it is not given back.", call->name);
+    return aon_fail(error, AON_FENCED, "lock_lost", "The lock “%.200s” had expired and was taken anew since; it is not given back.",
+                    call->name);
   if (!result)
     result = aon_ledger_run(ledger, "delete from named_locks where name = ? and holder = ?", error, "tt", call->name, call->holder);
-  return result ? result : aon_ledger_run(ledger, "delete from lock_waits where name = ? and holder = ?", error, "tt", call->name, call->holder);
+  return result ? result
+                : aon_ledger_run(ledger, "delete from lock_waits where name = ? and holder = ?", error, "tt", call->name, call->holder);
 }
 
 aon_result aon_ledger_unlock(void *state, const char *name, const char *holder, int64_t epoch, aon_error *error) {
@@ -263,16 +269,18 @@ aon_result aon_ledger_locks(void *state, aon_lock_each each, void *context, aon_
                                  " where lease_until_ms > ? order by name, holder limit ? offset ?",
                                  each, context, error);
   if (!result)
-    result = list_locks(state,
-                        "select id, id, 'documents', 0, epoch, created_ms, case state when 'held' then hold_until_ms else lease_until_ms end,"
-                        " changed_ms from bulk where holds = 1 and ? > 0 order by number limit ? offset ?",
-                        each, context, error);
+    result =
+        list_locks(state,
+                   "select id, id, 'documents', 0, epoch, created_ms, case state when 'held' then hold_until_ms else lease_until_ms end,"
+                   " changed_ms from bulk where holds = 1 and ? > 0 order by number limit ? offset ?",
+                   each, context, error);
   if (!result)
-    result = list_locks(state,
-                        "select c.store || '/' || c.collection || '/' || c.document_id, b.id, 'conflict', 0, b.epoch, c.since_ms, 0, c.since_ms"
-                        " from conflicts c join bulk b on b.number = c.bulk where c.watched = 0 and ? > 0 order by c.bulk, c.sequence"
-                        " limit ? offset ?",
-                        each, context, error);
+    result =
+        list_locks(state,
+                   "select c.store || '/' || c.collection || '/' || c.document_id, b.id, 'conflict', 0, b.epoch, c.since_ms, 0, c.since_ms"
+                   " from conflicts c join bulk b on b.number = c.bulk where c.watched = 0 and ? > 0 order by c.bulk, c.sequence"
+                   " limit ? offset ?",
+                   each, context, error);
   return result == AON_END ? AON_OK : result;
 }
 
@@ -287,10 +295,11 @@ static aon_result sweep_work(aon_ledger *ledger, void *arguments, aon_error *err
     result = aon_ledger_run(ledger, "delete from lock_waits where until_ms <= ?", error, "i", now);
   /* Runs of what has ended free nobody any more: they only take room. Those that conflicts are found by stay. */
   return result ? result
-                : aon_ledger_run(ledger,
-                                 "delete from lock_runs where number in (select r.number from lock_runs r join bulk b on b.number = r.bulk"
-                                 " where b.holds = 0 and not exists (select 1 from conflicts c where c.bulk = r.bulk and c.watched = 0) limit ?)",
-                                 error, "i", (int64_t)AON_LEDGER_SWEEP_RUNS);
+                : aon_ledger_run(
+                      ledger,
+                      "delete from lock_runs where number in (select r.number from lock_runs r join bulk b on b.number = r.bulk"
+                      " where b.holds = 0 and not exists (select 1 from conflicts c where c.bulk = r.bulk and c.watched = 0) limit ?)",
+                      error, "i", (int64_t)AON_LEDGER_SWEEP_RUNS);
 }
 
 aon_result aon_ledger_sweep_locks(void *state, uint64_t *ret_freed, aon_error *error) {

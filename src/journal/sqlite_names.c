@@ -15,14 +15,14 @@ void aon_ledger_names_drop(aon_names *names) {
 
 static aon_result load(aon_ledger *ledger, aon_names *names, aon_error *error) {
   AON_SQLITE_DONE sqlite3_stmt *statement = NULL;
-  aon_result result = aon_ledger_query(ledger, "select number, kind, name from names where bulk = ? and number > ? order by number", &statement, error,
-                                       "ii", names->bulk, names->last);
+  aon_result result = aon_ledger_query(ledger, "select number, kind, name from names where bulk = ? and number > ? order by number",
+                                       &statement, error, "ii", names->bulk, names->last);
   while (!result && !(result = aon_sqlite_step(ledger->database, statement, error))) {
     const char *name = aon_ledger_text(statement, 2);
     if (!name)
       return aon_fail_memory(error);
     result = sqlite3_column_int64(statement, 1) == KIND_COLLECTION ? aon_dictionary_restore_collection(names->dictionary, name, error)
-                                                                  : aon_dictionary_restore_text(names->dictionary, name, error);
+                                                                   : aon_dictionary_restore_text(names->dictionary, name, error);
     names->last = sqlite3_column_int64(statement, 0);
   }
   return result == AON_END ? AON_OK : result;
@@ -90,10 +90,11 @@ aon_result aon_ledger_collections(void *state, const char *id, aon_arena *arena,
 /* ---- segments ---- */
 
 static aon_result damaged(const char *bulk_id, int64_t first, aon_error *error) {
-  aon_result result = aon_fail(error, AON_CORRUPT, "corrupt",
-                               "The journal's entries of bulk operation %s from operation %lld on are damaged: their check sum is wrong. Restore the "
-                               "journal from a backup.",
-                               bulk_id, (long long)first + 1);
+  aon_result result =
+      aon_fail(error, AON_CORRUPT, "corrupt",
+               "The journal's entries of bulk operation %s from operation %lld on are damaged: their check sum is wrong. Restore the "
+               "journal from a backup.",
+               bulk_id, (long long)first + 1);
   if (error)
     snprintf(error->bulk_id, sizeof error->bulk_id, "%s", bulk_id);
   return result;
@@ -150,12 +151,14 @@ static aon_result unseal(aon_ledger *ledger, const char *bulk_id, int64_t first,
   return result;
 }
 
-aon_result aon_ledger_segment_read(aon_ledger *ledger, const char *bulk_id, const aon_dictionary *dictionary, const aon_ledger_segment *segment,
-                                   bool images, aon_arena *arena, aon_operation **ret_operations, bool *ret_cleared, aon_error *error) {
+aon_result aon_ledger_segment_read(aon_ledger *ledger, const char *bulk_id, const aon_dictionary *dictionary,
+                                   const aon_ledger_segment *segment, bool images, aon_arena *arena, aon_operation **ret_operations,
+                                   bool *ret_cleared, aon_error *error) {
   AON_SQLITE_DONE sqlite3_stmt *statement = NULL;
   aon_result result =
-      aon_ledger_query(ledger, images ? "select operations_sum, operations, images_sum, images, sealed from segments where number = ?"
-                                      : "select operations_sum, operations from segments where number = ?",
+      aon_ledger_query(ledger,
+                       images ? "select operations_sum, operations, images_sum, images, sealed from segments where number = ?"
+                              : "select operations_sum, operations from segments where number = ?",
                        &statement, error, "i", segment->number);
   if (!result)
     result = aon_sqlite_step(ledger->database, statement, error);
@@ -178,8 +181,9 @@ aon_result aon_ledger_segment_read(aon_ledger *ledger, const char *bulk_id, cons
 
 aon_result aon_ledger_segment_find(aon_ledger *ledger, int64_t bulk, int64_t sequence, aon_ledger_segment *ret_segment, aon_error *error) {
   AON_SQLITE_DONE sqlite3_stmt *statement = NULL;
-  aon_result result = aon_ledger_query(ledger, "select number, first, count from segments where bulk = ? and first <= ? order by first desc limit 1",
-                                       &statement, error, "ii", bulk, sequence);
+  aon_result result =
+      aon_ledger_query(ledger, "select number, first, count from segments where bulk = ? and first <= ? order by first desc limit 1",
+                       &statement, error, "ii", bulk, sequence);
   if (!result)
     result = aon_sqlite_step(ledger->database, statement, error);
   if (result)

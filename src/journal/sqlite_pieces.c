@@ -41,7 +41,8 @@ static aon_result piece_empty(aon_piece **kept, aon_error *error) {
   return AON_OK;
 }
 
-static aon_result piece_read(aon_ledger *ledger, int64_t bulk, const aon_ledger_segment *segment, bool images, aon_piece *piece, aon_error *error) {
+static aon_result piece_read(aon_ledger *ledger, int64_t bulk, const aon_ledger_segment *segment, bool images, aon_piece *piece,
+                             aon_error *error) {
   char id[37];
   aon_names *names = ledger->written.bulk == bulk ? &ledger->written : &ledger->read;
   aon_result result = aon_ledger_names(ledger, names, bulk, error);
@@ -50,21 +51,28 @@ static aon_result piece_read(aon_ledger *ledger, int64_t bulk, const aon_ledger_
   if (result)
     return result;
   piece->dictionary = aon_dictionary_share(names->dictionary);
-  result = aon_ledger_segment_read(ledger, id, piece->dictionary, segment, images, &piece->arena, &piece->operations, &piece->cleared, error);
+  result =
+      aon_ledger_segment_read(ledger, id, piece->dictionary, segment, images, &piece->arena, &piece->operations, &piece->cleared, error);
   if (result)
     return result;
   piece->number = segment->number;
+  piece->bulk = bulk;
   piece->first = segment->first;
   piece->count = segment->count;
   return AON_OK;
 }
 
 aon_result aon_ledger_piece(aon_ledger *ledger, int64_t bulk, int64_t sequence, bool images, aon_piece **ret_piece, aon_error *error) {
+  aon_piece **kept = images ? &ledger->whole : &ledger->heads;
+  if (*kept && (*kept)->bulk == bulk && bulk == ledger->chain_bulk && sequence >= (*kept)->first &&
+      sequence - (*kept)->first < (*kept)->count) {
+    *ret_piece = *kept; /* only this handle logs there, and it drops its pieces when it discards */
+    return AON_OK;
+  }
   aon_ledger_segment segment;
   aon_result result = aon_ledger_segment_find(ledger, bulk, sequence, &segment, error);
   if (result)
     return result;
-  aon_piece **kept = images ? &ledger->whole : &ledger->heads;
   if (!*kept || (*kept)->number != segment.number) {
     result = piece_empty(kept, error);
     if (!result)

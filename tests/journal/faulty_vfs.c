@@ -53,7 +53,9 @@ static int faulty_control(sqlite3_file *file, int what, void *argument) {
 }
 static int faulty_sector(sqlite3_file *file) { return REAL(xSectorSize); }
 static int faulty_traits(sqlite3_file *file) { return REAL(xDeviceCharacteristics); }
-static int faulty_shm_map(sqlite3_file *file, int page, int size, int extend, void volatile **at) { return REAL(xShmMap, page, size, extend, at); }
+static int faulty_shm_map(sqlite3_file *file, int page, int size, int extend, void volatile **at) {
+  return REAL(xShmMap, page, size, extend, at);
+}
 static int faulty_shm_lock(sqlite3_file *file, int offset, int n, int flags) { return REAL(xShmLock, offset, n, flags); }
 static void faulty_shm_barrier(sqlite3_file *file) { REAL(xShmBarrier); }
 static int faulty_shm_unmap(sqlite3_file *file, int remove) { return REAL(xShmUnmap, remove); }

@@ -12,6 +12,6 @@ typedef struct faulty_disk {
   uint64_t syncs;
 } faulty_disk;
 
-extern faulty_disk the_disk; /* SQLite gives its methods no place for it */
+extern faulty_disk the_disk;       /* SQLite gives its methods no place for it */
 const char *faulty_vfs_name(void); /* registers it when first asked */
 #endif

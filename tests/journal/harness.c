@@ -6,7 +6,8 @@
 
 const aon_collection users = {.store = "main", .name = "users", .id_property = "userID"};
 static const char *const stamps[] = {"updatedAt", NULL}, *const sensitive[] = {"phone", NULL};
-const aon_collection sites = {.store = "realtime", .name = "sites", .path = "/site/{siteID}", .stamps = stamps, .sensitive = sensitive, .merge_none = true};
+const aon_collection sites = {
+    .store = "realtime", .name = "sites", .path = "/site/{siteID}", .stamps = stamps, .sensitive = sensitive, .merge_none = true};
 
 /* ---- the environment: the real one, but for what a test sets ---- */
 
@@ -34,7 +35,9 @@ static aon_result file_remove(void *c, const char *path, aon_error *error) {
     w->quota_bytes += (int64_t)info.size_bytes;
   return real(c)->ops->file_remove(real(c)->context, path, error);
 }
-static aon_result folder_make(void *c, const char *path, aon_error *error) { return real(c)->ops->folder_make(real(c)->context, path, error); }
+static aon_result folder_make(void *c, const char *path, aon_error *error) {
+  return real(c)->ops->folder_make(real(c)->context, path, error);
+}
 static aon_result folder_list(void *c, const char *path, bool (*each)(void *, const char *), void *argument, aon_error *error) {
   return real(c)->ops->folder_list(real(c)->context, path, each, argument, error);
 }
@@ -167,7 +170,8 @@ const char *uuid(world *w, unsigned n, char text[37]) {
 void begin_bulk(world *w, aon_journal *journal, const char *id) {
   AON_ARENA_CLEANUP aon_arena arena = {0};
   aon_process self = w->env.ops->process_self(w);
-  aon_submission submission = {.id = id, .digest = "d", .organization = "org1", .user = "ann", .kind = "apply", .state = AON_PLANNING, .worker = &self};
+  aon_submission submission = {
+      .id = id, .digest = "d", .organization = "org1", .user = "ann", .kind = "apply", .state = AON_PLANNING, .worker = &self};
   aon_bulk bulk;
   bool existed;
   OK(aon_journal_submit(journal, &submission, &arena, &bulk, &existed, error));
@@ -175,9 +179,7 @@ void begin_bulk(world *w, aon_journal *journal, const char *id) {
   assert_int_equal(bulk.epoch, 1);
 }
 
-void go(aon_journal *journal, const char *id, aon_state from, aon_state to) {
-  OK(aon_journal_move(journal, id, 1, from, to, NULL, error));
-}
+void go(aon_journal *journal, const char *id, aon_state from, aon_state to) { OK(aon_journal_move(journal, id, 1, from, to, NULL, error)); }
 
 aon_image image_of(aon_arena *arena, const char *key, const char *value) {
   bson_t document = BSON_INITIALIZER;
@@ -198,7 +200,8 @@ void plan_add(planned *plan, int64_t sequence, char kind, const aon_collection *
   plan->operations = more;
   char value[40];
   snprintf(value, sizeof value, "value-%lld", (long long)sequence);
-  aon_operation operation = {.sequence = sequence, .collection = collection, .origin = {.sheet = "Users", .row = (uint32_t)sequence + 2, .entity = "user"}};
+  aon_operation operation = {
+      .sequence = sequence, .collection = collection, .origin = {.sheet = "Users", .row = (uint32_t)sequence + 2, .entity = "user"}};
   operation.id.data = aon_arena_text(&plan->arena, document, strlen(document));
   operation.id.length = strlen(document);
   operation.flags = kind < 'a' ? AON_OPERATION_SENSITIVE : 0;

@@ -3,9 +3,9 @@
 #ifndef AON_TESTS_JOURNAL_HARNESS_H
 #define AON_TESTS_JOURNAL_HARNESS_H
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -17,12 +17,12 @@
 typedef struct world {
   aon_env env, *real;
   char folder[64], path[96], key[96];
-  int64_t skew_ms;       /* added to the wall clock */
-  int64_t dead_pid;      /* this process counts as proved dead */
+  int64_t skew_ms;  /* added to the wall clock */
+  int64_t dead_pid; /* this process counts as proved dead */
   uint64_t steps;
   uint64_t log_lines;
-  bool no_room;          /* free_bytes reads as 0 */
-  int64_t quota_bytes;   /* what test_disk still lets be written; < 0: no limit */
+  bool no_room;        /* free_bytes reads as 0 */
+  int64_t quota_bytes; /* what test_disk still lets be written; < 0: no limit */
 } world;
 
 world *world_make(void);
@@ -33,21 +33,21 @@ bool world_contains(world *w, const char *text); /* in any file of the folder bu
 bool world_has(world *w, const char *name);      /* a file in the folder */
 
 /* Asserts with the sentence of the error. */
-#define OK(call)                                                                                                                            \
-  do {                                                                                                                                      \
-    aon_error error_ = AON_ERROR_INIT, *error = &error_;                                                                                    \
-    aon_result got_ = (call);                                                                                                               \
-    if (got_)                                                                                                                               \
-      fail_msg("%s: %s: %s", #call, aon_result_name(got_), error_.sentence);                                                                \
+#define OK(call)                                                                                                                           \
+  do {                                                                                                                                     \
+    aon_error error_ = AON_ERROR_INIT, *error = &error_;                                                                                   \
+    aon_result got_ = (call);                                                                                                              \
+    if (got_)                                                                                                                              \
+      fail_msg("%s: %s: %s", #call, aon_result_name(got_), error_.sentence);                                                               \
   } while (0)
-#define FAILS(call, kind_, code_, found)                                                                                                    \
-  do {                                                                                                                                      \
-    aon_error *error = &(found);                                                                                                            \
-    *error = (aon_error)AON_ERROR_INIT;                                                                                                     \
-    aon_result got_ = (call);                                                                                                               \
-    if (got_ != (kind_) || strcmp(error->code, code_))                                                                                      \
-      fail_msg("%s: %s %s: %s", #call, aon_result_name(got_), error->code, error->sentence);                                                \
-    assert_true(strlen(error->sentence) > 20);                                                                                              \
+#define FAILS(call, kind_, code_, found)                                                                                                   \
+  do {                                                                                                                                     \
+    aon_error *error = &(found);                                                                                                           \
+    *error = (aon_error)AON_ERROR_INIT;                                                                                                    \
+    aon_result got_ = (call);                                                                                                              \
+    if (got_ != (kind_) || strcmp(error->code, code_))                                                                                     \
+      fail_msg("%s: %s %s: %s", #call, aon_result_name(got_), error->code, error->sentence);                                               \
+    assert_true(strlen(error->sentence) > 20);                                                                                             \
   } while (0)
 
 extern const aon_collection users, sites;

@@ -15,7 +15,8 @@ static int teardown(void **state) {
 }
 
 static aon_submission submission_of(const char *id) {
-  return (aon_submission){.id = id, .digest = "d1", .organization = "org1", .user = "ann", .kind = "import", .source = "a.xlsx", .state = AON_QUEUED};
+  return (aon_submission){
+      .id = id, .digest = "d1", .organization = "org1", .user = "ann", .kind = "import", .source = "a.xlsx", .state = AON_QUEUED};
 }
 
 static void submits_once(void **state) {

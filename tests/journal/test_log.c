@@ -131,7 +131,7 @@ static void reads_any_range_both_ways(void **state) {
     plan_clear(&part);
   }
   plan_creates(&all, 0, 1000, "u");
-  static const int64_t ends[][3] = {{0, -1, 1000}, {0, 999, 1000}, {5, 5, 1},   {99, 100, 2},  {150, 849, 700},
+  static const int64_t ends[][3] = {{0, -1, 1000}, {0, 999, 1000}, {5, 5, 1},       {99, 100, 2},  {150, 849, 700},
                                     {0, 0, 1},     {999, 999, 1},  {990, 5000, 10}, {1000, -1, 0}, {7, 6, 0}};
   for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
     for (int backward = 0; backward < 2; backward++)
@@ -256,7 +256,7 @@ static void claims_exclude(void **state) {
   aon_claimed claims[] = {{.hash = 42}, {.hash = referred, .shared = true}, {.hash = referred, .shared = true}};
   plan_add(&plan, 0, 'c', &users, "u1");
   OK(aon_journal_log(journal, a, 1, plan.operations, 1, claims, 3, NULL, error));
-  OK(aon_journal_log(journal, b, 1, NULL, 0, claims + 1, 1, NULL, error)); /* shared with shared */
+  OK(aon_journal_log(journal, b, 1, NULL, 0, claims + 1, 1, NULL, error));                           /* shared with shared */
   FAILS(aon_journal_log(journal, b, 1, NULL, 0, claims, 1, NULL, error), AON_BUSY, "locked", found); /* a unique value */
   assert_string_equal(found.held_by, a);
   assert_int_equal(found.operation, AON_NO_OPERATION);
@@ -433,7 +433,8 @@ static void conflicts_outlive(void **state) {
   log_plan(journal, a, &plan);
   go(journal, a, AON_PLANNING, AON_LOGGED);
   go(journal, a, AON_LOGGED, AON_ROLLING_BACK);
-  aon_conflict conflict = {.sequence = 5, .store = "main", .collection = "users", .document_id = "u5", .code = "changed", .sentence = "Somebody else."};
+  aon_conflict conflict = {
+      .sequence = 5, .store = "main", .collection = "users", .document_id = "u5", .code = "changed", .sentence = "Somebody else."};
   aon_conflict watch = {.sequence = 6, .store = "main", .collection = "users", .document_id = "u6", .watched = true, .watch_until_ms = 99};
   OK(aon_journal_conflict_put(journal, a, 1, &conflict, error));
   OK(aon_journal_conflict_put(journal, a, 1, &watch, error));

@@ -38,7 +38,7 @@ static void exclusive_and_shared(void **state) {
   take(journal, "other", "bob", false);
   OK(aon_journal_unlock(journal, "report", "ann", first, error));
   OK(aon_journal_unlock(journal, "report", "ann", first, error)); /* doubled */
-  w->skew_ms += 3000; /* bob no longer waits for it */
+  w->skew_ms += 3000;                                             /* bob no longer waits for it */
   int64_t second = take(journal, "report", "cid", true);
   assert_true(second > first); /* fencing: never the same again */
   take(journal, "report", "dot", true);

@@ -28,8 +28,8 @@ static void random_operation(planned *plan, int64_t sequence) {
   static const char kinds[] = "cudCUD";
   plan_add(plan, sequence, kinds[next() % 6], next() % 3 ? &users : &sites, id);
   aon_operation *operation = &plan->operations[plan->count - 1];
-  operation->origin = (aon_origin){.sheet = sheet_names[next() % 4], .row = next() % 2 ? (uint32_t)sequence : (uint32_t)next(),
-                                   .entity = next() % 2 ? "user" : NULL};
+  operation->origin = (aon_origin){
+      .sheet = sheet_names[next() % 4], .row = next() % 2 ? (uint32_t)sequence : (uint32_t)next(), .entity = next() % 2 ? "user" : NULL};
   if (next() % 4 == 0)
     operation->path = "/some/path";
   if (next() % 4 == 0) {
@@ -55,8 +55,8 @@ static bool same_image(const aon_image *a, const aon_image *b) {
 static bool same_operation(const aon_operation *a, const aon_operation *b) {
   return a->sequence == b->sequence && a->kind == b->kind && a->flags == b->flags && same_text(a->path, b->path) &&
          same_text(a->origin.sheet, b->origin.sheet) && same_text(a->origin.entity, b->origin.entity) && a->origin.row == b->origin.row &&
-         a->id.length == b->id.length && !memcmp(a->id.data, b->id.data, a->id.length) && !strcmp(a->collection->name, b->collection->name) &&
-         same_image(&a->before, &b->before) && same_image(&a->after, &b->after);
+         a->id.length == b->id.length && !memcmp(a->id.data, b->id.data, a->id.length) &&
+         !strcmp(a->collection->name, b->collection->name) && same_image(&a->before, &b->before) && same_image(&a->after, &b->after);
 }
 
 static void comes_back_as_it_was(void **state) {
@@ -76,7 +76,8 @@ static void comes_back_as_it_was(void **state) {
                           writer.images.length, &arena, &found, error));
     for (size_t i = 0; i < plan.count; i++)
       assert_true(same_operation(&found[i], &plan.operations[i]));
-    OK(aon_segment_decode(dictionary, first, writer.count, writer.operations.data, writer.operations.length, NULL, 0, &arena, &found, error));
+    OK(aon_segment_decode(dictionary, first, writer.count, writer.operations.data, writer.operations.length, NULL, 0, &arena, &found,
+                          error));
     assert_true(aon_image_absent(&found[0].after));
     aon_dictionary_release(dictionary);
     plan_clear(&plan);
@@ -272,9 +273,12 @@ static void the_chain_table_keeps_the_last_place(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(comes_back_as_it_was),     cmocka_unit_test(damaged_bytes_never_crash),
-      cmocka_unit_test(sums_bind_to_their_place), cmocka_unit_test(sealed_bytes_stay_in_their_place),
-      cmocka_unit_test(names_have_limits),        cmocka_unit_test(the_filter_never_forgets),
+      cmocka_unit_test(comes_back_as_it_was),
+      cmocka_unit_test(damaged_bytes_never_crash),
+      cmocka_unit_test(sums_bind_to_their_place),
+      cmocka_unit_test(sealed_bytes_stay_in_their_place),
+      cmocka_unit_test(names_have_limits),
+      cmocka_unit_test(the_filter_never_forgets),
       cmocka_unit_test(the_chain_table_keeps_the_last_place),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

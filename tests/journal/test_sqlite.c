@@ -337,7 +337,8 @@ static void migrates_step_by_step(void **state) {
   aon_ledger *ledger = aon_journal_state(journal);
   aon_error found;
   int64_t number = 0;
-  aon_ledger_step broken[] = {{1, "create table never (a)"}, {2, "create table two (a)"}, {3, "insert into two values ('x'); create table two (a)"}, {0}};
+  aon_ledger_step broken[] = {
+      {1, "create table never (a)"}, {2, "create table two (a)"}, {3, "insert into two values ('x'); create table two (a)"}, {0}};
   aon_ledger_step right[] = {{1, "create table never (a)"}, {2, "create table two (a)"}, {3, "insert into two values (2)"}, {0}};
   FAILS(aon_ledger_write(ledger, true, migrate_work, broken, error), AON_PERMANENT, "sql_error", found);
   OK(aon_ledger_number(ledger, "pragma user_version", &number, error, ""));
@@ -369,7 +370,8 @@ static void damage_is_found(void **state) {
   static const char *const hurts[] = {
       "update segments set operations = zeroblob(length(operations)) where first = 20",
       "update segments set images = substr(images, 1, length(images) - 1) where first = 0",
-      "update segments set images = (select images from segments where first = 0), images_sum = (select images_sum from segments where first = 0)"
+      "update segments set images = (select images from segments where first = 0), images_sum = (select images_sum from segments where "
+      "first = 0)"
       " where first = 20",
       "update segments set images_sum = null where first = 20",
       "delete from names where kind = 0",
