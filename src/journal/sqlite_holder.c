@@ -46,8 +46,8 @@ static aon_result holder_by_log(aon_ledger *ledger, const wanted *want, int64_t 
     return result;
   AON_SQLITE_DONE sqlite3_stmt *statement = NULL;
   result = aon_ledger_query(ledger,
-                            "select r.bulk, r.first, r.shared, r.hashes from bulk b join lock_runs r on r.bulk = b.number where b.holds = 1"
-                            " order by r.bulk, r.first",
+                            "select r.bulk, r.first, r.shared, r.hashes from bulk b cross join lock_runs r on r.bulk = b.number where b.holds = 1"
+                            " order by b.number, r.first",
                             &statement, error, "");
   bool found = false;
   while (!result && !found && !(result = aon_sqlite_step(ledger->database, statement, error)))

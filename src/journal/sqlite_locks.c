@@ -161,8 +161,8 @@ static aon_result meet_run(collision *search, sqlite3_stmt *statement, aon_error
 static aon_result meet_runs(collision *search, aon_error *error) {
   AON_SQLITE_DONE sqlite3_stmt *statement = NULL;
   aon_result result = aon_ledger_query(search->ledger,
-                                       "select r.bulk, r.first, r.shared, r.hashes from bulk b join lock_runs r on r.bulk = b.number"
-                                       " where b.holds = 1 and b.number <> ? order by r.bulk, r.first",
+                                       "select r.bulk, r.first, r.shared, r.hashes from bulk b cross join lock_runs r on r.bulk = b.number"
+                                       " where b.holds = 1 and b.number <> ? order by b.number, r.first",
                                        &statement, error, "i", search->head->number);
   while (!result && !(result = aon_sqlite_step(search->ledger->database, statement, error)))
     result = meet_run(search, statement, error);

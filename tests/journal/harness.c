@@ -195,9 +195,11 @@ bool image_holds(const aon_image *image, const char *value) {
 }
 
 void plan_add(planned *plan, int64_t sequence, char kind, const aon_collection *collection, const char *document) {
-  aon_operation *more = realloc(plan->operations, (plan->count + 1) * sizeof *more);
-  assert_non_null(more);
-  plan->operations = more;
+  if (plan->count == plan->capacity) {
+    plan->capacity = plan->capacity ? plan->capacity * 2 : 16;
+    plan->operations = realloc(plan->operations, plan->capacity * sizeof *plan->operations);
+    assert_non_null(plan->operations);
+  }
   char value[40];
   snprintf(value, sizeof value, "value-%lld", (long long)sequence);
   aon_operation operation = {

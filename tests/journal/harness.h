@@ -61,7 +61,7 @@ void go(aon_journal *journal, const char *id, aon_state from, aon_state to);
 typedef struct planned {
   aon_arena arena;
   aon_operation *operations;
-  size_t count;
+  size_t count, capacity;
 } planned;
 /* kind: 'c' create, 'u' update, 'd' delete, upper case: sensitive. The images hold "value-N" with the sequence. */
 void plan_add(planned *plan, int64_t sequence, char kind, const aon_collection *collection, const char *document);

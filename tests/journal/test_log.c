@@ -472,6 +472,60 @@ static void conflicts_outlive(void **state) {
   aon_journal_close(journal);
 }
 
+typedef struct stale {
+  aon_journal *journal;
+  char images[37], watched[37];
+  size_t count;
+} stale;
+
+static aon_result hear_stale(void *context, const char *id, bool images, bool watched, aon_error *error) {
+  stale *found = context;
+  found->count++;
+  if (watched)
+    strcpy(found->watched, id);
+  if (!images)
+    return AON_OK;
+  strcpy(found->images, id);
+  aon_result result = AON_OK;
+  while (!result)
+    result = aon_journal_clear_images(found->journal, id, error);
+  return result == AON_END ? AON_OK : result;
+}
+
+static void housekeeping_finds_what_is_left(void **state) {
+  world *w = *state;
+  aon_journal *journal = world_open(w);
+  char ids[4][37];
+  for (unsigned i = 0; i < 4; i++) {
+    char prefix[4] = {(char)('a' + i), 0};
+    planned plan = {0};
+    begin_bulk(w, journal, uuid(w, i, ids[i]));
+    plan_creates(&plan, 0, 3, prefix);
+    log_plan(journal, ids[i], &plan);
+    plan_clear(&plan);
+    go(journal, ids[i], AON_PLANNING, AON_LOGGED);
+    aon_conflict watch = {.sequence = 1, .store = "main", .collection = "users", .document_id = "c1", .watched = i == 2, .watch_until_ms = 99};
+    if (i >= 2)
+      OK(aon_journal_conflict_put(journal, ids[i], 1, &watch, error));
+    int64_t until = aon_now_ms(&w->env) + 1000;
+    OK(aon_journal_move(journal, ids[i], 1, AON_LOGGED, i == 3 ? AON_ROLLBACK_FAILED : AON_ROLLED_BACK,
+                        &(aon_bulk_change){.images_until_ms = i == 1 ? NULL : &until}, error));
+  }
+  stale found = {.journal = journal};
+  OK(aon_journal_stale(journal, hear_stale, &found, error));
+  assert_int_equal(found.count, 1); /* the watched one; no image is past its time */
+  assert_string_equal(found.watched, ids[2]);
+  w->skew_ms += 2000;
+  found = (stale){.journal = journal};
+  OK(aon_journal_stale(journal, hear_stale, &found, error));
+  assert_int_equal(found.count, 2);
+  assert_string_equal(found.images, ids[0]); /* neither the watched one nor the one in conflict */
+  found = (stale){.journal = journal};
+  OK(aon_journal_stale(journal, hear_stale, &found, error));
+  assert_int_equal(found.count, 1); /* cleared once */
+  aon_journal_close(journal);
+}
+
 /* Chains, holders and locks stay right when the filter of the locks has grown beyond its first size and is made anew. */
 static void many_locks_stay_right(void **state) {
   world *w = *state;
@@ -480,15 +534,15 @@ static void many_locks_stay_right(void **state) {
   planned plan = {0};
   begin_bulk(w, journal, uuid(w, 1, a));
   begin_bulk(w, journal, uuid(w, 2, b));
-  enum { ALL = 48000, PIECE = 4000 };
+  enum { ALL = 24000, PIECE = 4000 };
   for (int64_t first = 0; first < ALL; first += PIECE) {
     plan_creates(&plan, first, PIECE, "u");
     log_plan(journal, a, &plan);
     plan_clear(&plan);
     assert_int_equal(last_of(journal, a, &users, "u0"), 0);
   }
-  assert_int_equal(last_of(journal, a, &users, "u47999"), 47999);
-  assert_int_equal(last_of(journal, a, &users, "u48000"), AON_NO_OPERATION);
+  assert_int_equal(last_of(journal, a, &users, "u23999"), 23999);
+  assert_int_equal(last_of(journal, a, &users, "u24000"), AON_NO_OPERATION);
   plan_creates(&plan, 0, PIECE, "v");
   log_plan(journal, b, &plan);
   plan_clear(&plan);
@@ -513,6 +567,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(clears_images_in_pieces, setup, teardown),
       cmocka_unit_test_setup_teardown(tells_who_holds, setup, teardown),
       cmocka_unit_test_setup_teardown(conflicts_outlive, setup, teardown),
+      cmocka_unit_test_setup_teardown(housekeeping_finds_what_is_left, setup, teardown),
       cmocka_unit_test_setup_teardown(many_locks_stay_right, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -532,6 +532,13 @@ static void chains_outgrow_memory(void **state) {
     OK(aon_journal_last_of(journal, id, aon_document_hash("main", "users", AON_TEXT("u17")), &users, AON_TEXT("u17"), &last, error));
     assert_int_equal(last, 9000);
     assert_true(ledger->chain_end < 9000);
+    /* Another document that looks alike has taken its place in the table. */
+    ledger->chain.limit_bytes = 0;
+    assert_true(aon_chain_begin(&ledger->chain, 1800, 1));
+    aon_chain_add(&ledger->chain, aon_document_hash("main", "users", AON_TEXT("u18")));
+    OK(aon_journal_last_of(journal, id, aon_document_hash("main", "users", AON_TEXT("u18")), &users, AON_TEXT("u18"), &last, error));
+    assert_int_equal(last, 18);
+    ledger->chain.limit_bytes = 40000;
     assert_true(ledger->chain.slot_count * 8 + ledger->chain.segment_capacity * 8 <= 40000);
     aon_journal_close(journal);
   }
