@@ -42,8 +42,8 @@ typedef struct aon_callbacks {
   /* Takes an operation back. NULL: effects can't be taken back, so they wait until everything else is decided. */
   aon_result (*undo)(void *context, const aon_callback_operation *operation, aon_error *error);
 
-  /* The document as it is now: appended to document (empty when called) and *ret_exists true, or *ret_exists false. NULL: the store has effects
-   * only, every document reads as absent, so only creates can be planned. */
+  /* The document as it is now: appended to document (empty when called) and *ret_exists true, or *ret_exists false. NULL: the store has
+   * effects only, every document reads as absent, so only creates can be planned. */
   aon_result (*read)(void *context, const char *collection, aon_text id, bson_t *document, bool *ret_exists, aon_error *error);
 
   /* Calls found for all documents of a collection, handing on its failures and AON_END. NULL: can't be searched. */

@@ -27,10 +27,10 @@ __attribute__((format(printf, 3, 4), noreturn)) static void breach(const asserti
   abort();
 }
 
-#define ASSERT(a, call, condition, ...) \
-  do {                                  \
-    if (!(condition))                   \
-      breach(a, call, __VA_ARGS__);     \
+#define ASSERT(a, call, condition, ...)                                                                                                    \
+  do {                                                                                                                                     \
+    if (!(condition))                                                                                                                      \
+      breach(a, call, __VA_ARGS__);                                                                                                        \
   } while (0)
 
 /* The adapter fills a record of ours, so that what it does to it can be seen whether the caller gave one or not. */
@@ -47,17 +47,18 @@ static aon_result settle(asserting *a, const char *call, aon_result result, cons
   return result;
 }
 
-#define CALL(a, name, function, ...)                                    \
-  ({                                                                    \
-    aon_error filled_ = (a)->untouched;                                 \
-    aon_result result_ = (a)->inner->function((a)->state, __VA_ARGS__, &filled_); \
-    settle(a, name, result_, &filled_, error);                          \
+#define CALL(a, name, function, ...)                                                                                                       \
+  ({                                                                                                                                       \
+    aon_error filled_ = (a)->untouched;                                                                                                    \
+    aon_result result_ = (a)->inner->function((a)->state, __VA_ARGS__, &filled_);                                                          \
+    settle(a, name, result_, &filled_, error);                                                                                             \
   })
 
 static void check_document(const asserting *a, const char *call, const aon_image *image) {
   bson_t view;
   if (image->bson)
-    ASSERT(a, call, bson_init_static(&view, image->bson, image->bson_length) && bson_validate(&view, BSON_VALIDATE_NONE, NULL), "an image is no BSON");
+    ASSERT(a, call, bson_init_static(&view, image->bson, image->bson_length) && bson_validate(&view, BSON_VALIDATE_NONE, NULL),
+           "an image is no BSON");
   else
     ASSERT(a, call, !image->token && !image->token_length, "an absent image has a token");
 }
@@ -83,9 +84,11 @@ static aon_result open_store(aon_env *env, const aon_store_config *config, void 
     free(a);
     return result;
   }
-  ASSERT(a, "open", a->caps.store_class >= AON_CLASS_PREPARED && a->caps.store_class <= AON_CLASS_PLAIN, "the class is %d", (int)a->caps.store_class);
+  ASSERT(a, "open", a->caps.store_class >= AON_CLASS_PREPARED && a->caps.store_class <= AON_CLASS_PLAIN, "the class is %d",
+         (int)a->caps.store_class);
   ASSERT(a, "open", a->caps.batch_operations && a->caps.batch_bytes, "the limits of a batch are 0");
-  ASSERT(a, "open", a->caps.store_class != AON_CLASS_PREPARED || (a->inner->prepare && a->inner->commit_prepared && a->inner->abort_prepared),
+  ASSERT(a, "open",
+         a->caps.store_class != AON_CLASS_PREPARED || (a->inner->prepare && a->inner->commit_prepared && a->inner->abort_prepared),
          "class 1 without prepare");
   *ret_caps = a->caps;
   *ret_state = a;
@@ -179,7 +182,8 @@ static aon_result scan(void *state, const aon_collection *collection, const aon_
 
 static void check_branch(const asserting *a, const char *call, const aon_branch *branch) {
   ASSERT(a, call, branch && branch->bulk_id && aon_uuid_valid(branch->bulk_id), "the branch has no UUID in lower case");
-  ASSERT(a, call, a->caps.store_class == AON_CLASS_BATCH || branch->batch == 0, "only class 3 counts batches, and this is batch %u", branch->batch);
+  ASSERT(a, call, a->caps.store_class == AON_CLASS_BATCH || branch->batch == 0, "only class 3 counts batches, and this is batch %u",
+         branch->batch);
 }
 
 static aon_result begin(void *state, const aon_branch *branch, aon_marker marker, aon_transaction **ret_transaction, aon_error *error) {
@@ -218,9 +222,11 @@ static void check_states(const asserting *a, const aon_write_state *states, size
   for (size_t i = 0; i < count; i++) {
     unknown = unknown || states[i] == AON_WRITE_UNKNOWN;
     applied = applied && states[i] == AON_WRITE_APPLIED;
-    ASSERT(a, "apply", result == AON_OK || i >= failed || states[i] == AON_WRITE_APPLIED, "write %zu, before the one that failed, was not applied", i);
+    ASSERT(a, "apply", result == AON_OK || i >= failed || states[i] == AON_WRITE_APPLIED,
+           "write %zu, before the one that failed, was not applied", i);
   }
-  ASSERT(a, "apply", applied == (result == AON_OK), "the result is %s and %s writes were applied", aon_result_name(result), applied ? "all" : "not all");
+  ASSERT(a, "apply", applied == (result == AON_OK), "the result is %s and %s writes were applied", aon_result_name(result),
+         applied ? "all" : "not all");
   ASSERT(a, "apply", !unknown || result == AON_UNKNOWN, "a write is unknown and the result is %s", aon_result_name(result));
 }
 

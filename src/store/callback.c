@@ -25,7 +25,8 @@ static aon_result open_store(aon_env *env, const aon_store_config *config, void 
   (void)env;
   const aon_callbacks *callbacks = config->options;
   if (!callbacks || callbacks->version != AON_CALLBACKS_VERSION || !callbacks->perform)
-    return aon_fail(error, AON_USAGE, "no_options", "The callback store %s needs an aon_callbacks of version %d with a function that performs.", config->name,
+    return aon_fail(error, AON_USAGE, "no_options",
+                    "The callback store %s needs an aon_callbacks of version %d with a function that performs.", config->name,
                     AON_CALLBACKS_VERSION);
   callback_store *store = calloc(1, sizeof *store);
   char *name = strdup(config->name);
@@ -60,7 +61,8 @@ static void cancel(void *state) {
 }
 
 static aon_result check_cancel(const callback_store *store, aon_error *error) {
-  return atomic_load(&store->cancelled) ? aon_fail(error, AON_CANCELLED, "cancelled", "The call to %s was cancelled.", store->name) : AON_OK;
+  return atomic_load(&store->cancelled) ? aon_fail(error, AON_CANCELLED, "cancelled", "The call to %s was cancelled.", store->name)
+                                        : AON_OK;
 }
 
 static aon_result describe(void *state, const aon_collection *collection, const aon_shape **ret_shape, aon_error *error) {
@@ -72,8 +74,8 @@ static aon_result describe(void *state, const aon_collection *collection, const 
   return AON_OK;
 }
 
-static aon_result normalise(void *state, const aon_collection *collection, aon_text id, const bson_t *document, aon_arena *arena, aon_image *ret_image,
-                            aon_error *error) {
+static aon_result normalise(void *state, const aon_collection *collection, aon_text id, const bson_t *document, aon_arena *arena,
+                            aon_image *ret_image, aon_error *error) {
   callback_store *store = state;
   if (!id.length)
     return aon_fail(error, AON_REJECTED, "bad_format", "A document of %s/%s needs an id.", store->name, collection->name);
@@ -82,7 +84,8 @@ static aon_result normalise(void *state, const aon_collection *collection, aon_t
 
 /* ---- reading ---- */
 
-static aon_result read_one(callback_store *store, const char *collection, aon_text id, aon_arena *arena, aon_image *ret_image, aon_error *error) {
+static aon_result read_one(callback_store *store, const char *collection, aon_text id, aon_arena *arena, aon_image *ret_image,
+                           aon_error *error) {
   *ret_image = (aon_image){0};
   if (!store->callbacks->read)
     return AON_OK;
@@ -95,8 +98,8 @@ static aon_result read_one(callback_store *store, const char *collection, aon_te
   return result;
 }
 
-static aon_result read_documents(void *state, const aon_collection *collection, const aon_text *ids, size_t count, aon_arena *arena, aon_image *images,
-                                 aon_error *error) {
+static aon_result read_documents(void *state, const aon_collection *collection, const aon_text *ids, size_t count, aon_arena *arena,
+                                 aon_image *images, aon_error *error) {
   callback_store *store = state;
   atomic_store(&store->cancelled, 0);
   aon_result result = AON_OK;
@@ -131,7 +134,8 @@ static aon_result scan(void *state, const aon_collection *collection, const aon_
   (void)properties;
   atomic_store(&store->cancelled, 0);
   if (!store->callbacks->scan)
-    return aon_fail(error, AON_USAGE, "not_supported", "The store %s can't be searched: its program gives no function for it.", store->name);
+    return aon_fail(error, AON_USAGE, "not_supported", "The store %s can't be searched: its program gives no function for it.",
+                    store->name);
   searching s = {.store = store, .matches = wanted, .count = count, .each = each, .context = context};
   aon_result result = store->callbacks->scan(store->callbacks->context, collection->name, found, &s, error);
   return result == AON_END ? AON_OK : result;
@@ -140,16 +144,18 @@ static aon_result scan(void *state, const aon_collection *collection, const aon_
 /* ---- writing ---- */
 
 static aon_result differs(const callback_store *store, const aon_write *write, bool duplicate, aon_error *error) {
-  return duplicate ? aon_fail(error, AON_PERMANENT, "duplicate", "%s/%s/%.*s is there already. Nothing was written.", store->name, write->collection->name,
-                              (int)write->id.length, write->id.data)
-                   : aon_fail(error, AON_PERMANENT, "changed_meanwhile", "%s/%s/%.*s was changed by somebody else meanwhile. Nothing was written.", store->name,
+  return duplicate ? aon_fail(error, AON_PERMANENT, "duplicate", "%s/%s/%.*s is there already. Nothing was written.", store->name,
+                              write->collection->name, (int)write->id.length, write->id.data)
+                   : aon_fail(error, AON_PERMANENT, "changed_meanwhile",
+                              "%s/%s/%.*s was changed by somebody else meanwhile. Nothing was written.", store->name,
                               write->collection->name, (int)write->id.length, write->id.data);
 }
 
 static aon_result compare(callback_store *store, const aon_write *write, aon_error *error) {
   if (!store->callbacks->read)
     return write->expected.bson && !write->compensates
-               ? aon_fail(error, AON_PERMANENT, "not_supported", "%s can't be read, so only new documents can be planned in it.", store->name)
+               ? aon_fail(error, AON_PERMANENT, "not_supported", "%s can't be read, so only new documents can be planned in it.",
+                          store->name)
                : AON_OK;
   AON_ARENA_CLEANUP aon_arena arena = {0};
   aon_image now;
@@ -160,7 +166,8 @@ static aon_result compare(callback_store *store, const aon_write *write, aon_err
   if (!write->expected.bson)
     return now.bson ? differs(store, write, true, error) : AON_OK;
   aon_comparison how = {.volatiles = write->collection->volatiles, .sets = write->collection->sets};
-  bool same = now.bson && aon_image_view(&now, &current) && aon_image_view(&write->expected, &expected) && aon_document_equal(&current, &expected, &how);
+  bool same = now.bson && aon_image_view(&now, &current) && aon_image_view(&write->expected, &expected) &&
+              aon_document_equal(&current, &expected, &how);
   return same ? AON_OK : differs(store, write, false, error);
 }
 
@@ -172,7 +179,9 @@ static aon_result call(callback_store *store, const aon_write *write, aon_error 
   bson_t views[2];
   aon_callback_operation operation = {.collection = write->collection->name,
                                       .id = write->id,
-                                      .kind = !before->bson ? AON_CREATE : after->bson ? AON_UPDATE : AON_DELETE,
+                                      .kind = !before->bson ? AON_CREATE
+                                              : after->bson ? AON_UPDATE
+                                                            : AON_DELETE,
                                       .bulk_id = write->stamp,
                                       .sequence = write->operation};
   if (before->bson && aon_image_view(before, &views[0]))
@@ -197,8 +206,8 @@ static aon_result apply_one(callback_store *store, const aon_write *write, aon_w
   return result;
 }
 
-static aon_result apply(void *state, aon_transaction *transaction, const aon_write *writes, size_t count, aon_write_state *states, size_t *ret_failed,
-                        aon_error *error) {
+static aon_result apply(void *state, aon_transaction *transaction, const aon_write *writes, size_t count, aon_write_state *states,
+                        size_t *ret_failed, aon_error *error) {
   callback_store *store = state;
   (void)transaction;
   atomic_store(&store->cancelled, 0);

@@ -36,13 +36,13 @@ static aon_result fail(const faulty *f, const char *call, aon_error *error) {
 }
 
 /* Calls that only need: not made, or made and then disowned. */
-#define PASS(f, name, expression)                \
-  do {                                           \
-    bool now = due(f, name);                     \
-    if (before(f, now))                          \
-      return fail(f, name, error);               \
-    aon_result result = (expression);            \
-    return now ? fail(f, name, error) : result; \
+#define PASS(f, name, expression)                                                                                                          \
+  do {                                                                                                                                     \
+    bool now = due(f, name);                                                                                                               \
+    if (before(f, now))                                                                                                                    \
+      return fail(f, name, error);                                                                                                         \
+    aon_result result = (expression);                                                                                                      \
+    return now ? fail(f, name, error) : result;                                                                                            \
   } while (0)
 
 static aon_result open_store(aon_env *env, const aon_store_config *config, void **ret_state, aon_store_caps *ret_caps, aon_error *error) {
@@ -142,8 +142,8 @@ static aon_result flush(void *state, aon_transaction *transaction, aon_error *er
   PASS(f, "flush", f->inner->flush(f->state, transaction, error));
 }
 
-static aon_result ending(faulty *f, const char *name, aon_result (*end)(void *, aon_transaction *, aon_error *), aon_transaction *transaction,
-                         aon_error *error) {
+static aon_result ending(faulty *f, const char *name, aon_result (*end)(void *, aon_transaction *, aon_error *),
+                         aon_transaction *transaction, aon_error *error) {
   bool now = due(f, name);
   if (before(f, now)) {
     f->inner->abort(f->state, transaction);

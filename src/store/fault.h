@@ -23,7 +23,7 @@ typedef struct aon_fault { /* aon_store_config.options; lives until close; may b
   bool for_ever;    /* all from the nth on */
   aon_fault_when when;
   aon_result kind;
-  const char *code; /* NULL: injected */
+  const char *code;               /* NULL: injected */
   _Atomic uint64_t calls, faults; /* counted; set by the decorator */
 } aon_fault;
 

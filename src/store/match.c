@@ -24,8 +24,10 @@ bool aon_match_holds(const bson_t *document, const aon_match *match) {
   case BSON_TYPE_BOOL:
   case BSON_TYPE_INT32:
   case BSON_TYPE_INT64:
-  case BSON_TYPE_DOUBLE: return !aon_value_to_json(&at, &text, NULL) && same_text(text.data, text.length, match->value);
-  default: return false;
+  case BSON_TYPE_DOUBLE:
+    return !aon_value_to_json(&at, &text, NULL) && same_text(text.data, text.length, match->value);
+  default:
+    return false;
   }
 }
 

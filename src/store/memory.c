@@ -108,8 +108,8 @@ typedef aon_memory_database database;
 
 static void unlock(database **db) { pthread_mutex_unlock(&(*db)->mutex); }
 
-#define LOCKED(db)                                          \
-  __attribute__((cleanup(unlock))) database *held = (db); \
+#define LOCKED(db)                                                                                                                         \
+  __attribute__((cleanup(unlock))) database *held = (db);                                                                                  \
   pthread_mutex_lock(&held->mutex)
 
 /* ---- values and cells ---- */
@@ -166,7 +166,9 @@ static aon_result grow(database *db, aon_error *error) {
 
 static const char *id_of(const cell *c) { return c->key + c->collection_length + 1; }
 
-static uint64_t cell_hash(const char *collection, aon_text id) { return hash_bytes(collection, strlen(collection)) * 31 + hash_bytes(id.data, id.length); }
+static uint64_t cell_hash(const char *collection, aon_text id) {
+  return hash_bytes(collection, strlen(collection)) * 31 + hash_bytes(id.data, id.length);
+}
 
 static cell *cell_find(const database *db, const char *collection, aon_text id) {
   uint64_t hash = cell_hash(collection, id);
@@ -274,10 +276,11 @@ static aon_result request_new(database *db, const aon_write *write, request **re
 }
 
 static aon_result refuse(const request *r, bool duplicate, aon_error *error) {
-  aon_result result = duplicate ? aon_fail(error, AON_PERMANENT, "duplicate", "%s/%.*s is there already. Nothing was written.", r->target->key,
-                                           (int)r->target->id_length, id_of(r->target))
-                                : aon_fail(error, AON_PERMANENT, "changed_meanwhile", "%s/%.*s was changed by somebody else meanwhile. Nothing was written.",
-                                           r->target->key, (int)r->target->id_length, id_of(r->target));
+  aon_result result = duplicate ? aon_fail(error, AON_PERMANENT, "duplicate", "%s/%.*s is there already. Nothing was written.",
+                                           r->target->key, (int)r->target->id_length, id_of(r->target))
+                                : aon_fail(error, AON_PERMANENT, "changed_meanwhile",
+                                           "%s/%.*s was changed by somebody else meanwhile. Nothing was written.", r->target->key,
+                                           (int)r->target->id_length, id_of(r->target));
   if (error)
     error->operation = r->operation;
   return result;
@@ -298,7 +301,8 @@ static aon_result expect(const database *db, const request *r, const value *seen
 }
 
 static aon_result locked_by_other(const cell *c, aon_error *error) {
-  return aon_fail(error, AON_TRANSIENT, "locked", "%s/%.*s is locked by another transaction. Try again later.", c->key, (int)c->id_length, id_of(c));
+  return aon_fail(error, AON_TRANSIENT, "locked", "%s/%.*s is locked by another transaction. Try again later.", c->key, (int)c->id_length,
+                  id_of(c));
 }
 
 /* ---- markers ---- */
@@ -326,10 +330,13 @@ static aon_result marker_get(database *db, const aon_branch *branch, marker **re
   return AON_OK;
 }
 
-static aon_branch branch_of(const aon_transaction *t) { return (aon_branch){.bulk_id = t->bulk_id, .attempt = t->attempt, .batch = t->batch}; }
+static aon_branch branch_of(const aon_transaction *t) {
+  return (aon_branch){.bulk_id = t->bulk_id, .attempt = t->attempt, .batch = t->batch};
+}
 
 static aon_result fenced(const aon_branch *branch, aon_error *error) {
-  return aon_fail(error, AON_FENCED, "fenced", "The markers of bulk operation %s, attempt %u, say that another worker has taken over. Nothing was written.",
+  return aon_fail(error, AON_FENCED, "fenced",
+                  "The markers of bulk operation %s, attempt %u, say that another worker has taken over. Nothing was written.",
                   branch->bulk_id, (unsigned)branch->attempt);
 }
 
@@ -427,7 +434,8 @@ static size_t prepared_count(const database *db) {
 static aon_result prepare_arrives(database *db, aon_transaction *t, aon_error *error) {
   if (prepared_count(db) >= db->config.prepare_slots) {
     roll_back(db, t);
-    return aon_fail(error, AON_TRANSIENT, "no_slot", "All %u slots for prepared transactions are taken. Try again later.", db->config.prepare_slots);
+    return aon_fail(error, AON_TRANSIENT, "no_slot", "All %u slots for prepared transactions are taken. Try again later.",
+                    db->config.prepare_slots);
   }
   if (t->handle)
     t->handle->transaction = NULL;
@@ -455,8 +463,10 @@ static aon_result prepared_ends(database *db, const aon_branch *branch, bool com
   bool committed = m && m->state == MARKER_COMMITTED;
   if (commits == committed)
     return AON_OK;
-  return commits ? aon_fail(error, AON_PERMANENT, "prepared_lost", "The prepared transaction of bulk operation %s is gone, and it did not commit.", branch->bulk_id)
-                 : aon_fail(error, AON_PERMANENT, "already_committed", "The prepared transaction of bulk operation %s has committed already.", branch->bulk_id);
+  return commits ? aon_fail(error, AON_PERMANENT, "prepared_lost",
+                            "The prepared transaction of bulk operation %s is gone, and it did not commit.", branch->bulk_id)
+                 : aon_fail(error, AON_PERMANENT, "already_committed",
+                            "The prepared transaction of bulk operation %s has committed already.", branch->bulk_id);
 }
 
 /* ---- troubles ---- */
@@ -514,11 +524,21 @@ static aon_result errand_arrives(database *db, errand *e, aon_error *error) {
   aon_branch branch = {.bulk_id = e->bulk_id, .attempt = e->attempt, .batch = e->batch};
   aon_result result = AON_OK;
   switch (e->kind) {
-  case ERRAND_WRITE: result = write_arrives(db, e->write, error); break;
-  case ERRAND_COMMIT: result = commit_arrives(db, e->transaction, error); break;
-  case ERRAND_PREPARE: result = prepare_arrives(db, e->transaction, error); break;
-  case ERRAND_COMMIT_PREPARED: result = prepared_ends(db, &branch, true, error); break;
-  case ERRAND_ABORT_PREPARED: result = prepared_ends(db, &branch, false, error); break;
+  case ERRAND_WRITE:
+    result = write_arrives(db, e->write, error);
+    break;
+  case ERRAND_COMMIT:
+    result = commit_arrives(db, e->transaction, error);
+    break;
+  case ERRAND_PREPARE:
+    result = prepare_arrives(db, e->transaction, error);
+    break;
+  case ERRAND_COMMIT_PREPARED:
+    result = prepared_ends(db, &branch, true, error);
+    break;
+  case ERRAND_ABORT_PREPARED:
+    result = prepared_ends(db, &branch, false, error);
+    break;
   }
   request_free(e->write);
   return result;
@@ -645,17 +665,23 @@ static aon_result unholdable(const char *name, const char *code, const char *why
 
 static uint32_t type_bit(bson_type_t type) {
   switch (type) {
-  case BSON_TYPE_DATE_TIME: return AON_TYPE_TIMESTAMP;
-  case BSON_TYPE_OID: return AON_TYPE_OBJECT_ID;
-  case BSON_TYPE_BINARY: return AON_TYPE_BYTES;
-  case BSON_TYPE_DECIMAL128: return AON_TYPE_DECIMAL;
-  default: return 0;
+  case BSON_TYPE_DATE_TIME:
+    return AON_TYPE_TIMESTAMP;
+  case BSON_TYPE_OID:
+    return AON_TYPE_OBJECT_ID;
+  case BSON_TYPE_BINARY:
+    return AON_TYPE_BYTES;
+  case BSON_TYPE_DECIMAL128:
+    return AON_TYPE_DECIMAL;
+  default:
+    return 0;
   }
 }
 
 static aon_result normalise_members(const database *db, bson_iter_t *at, bool array, bson_t *out, aon_error *error);
 
-static aon_result normalise_nested(const database *db, const bson_iter_t *at, const char *key, bool array, bson_t *out, bool *ret_empty, aon_error *error) {
+static aon_result normalise_nested(const database *db, const bson_iter_t *at, const char *key, bool array, bson_t *out, bool *ret_empty,
+                                   aon_error *error) {
   bson_iter_t inner;
   bson_t child = BSON_INITIALIZER;
   aon_result result = AON_OK;
@@ -671,7 +697,8 @@ static aon_result normalise_nested(const database *db, const bson_iter_t *at, co
   return result;
 }
 
-static aon_result normalise_value(const database *db, const bson_iter_t *at, const char *key, bson_t *out, bool *ret_dropped, aon_error *error) {
+static aon_result normalise_value(const database *db, const bson_iter_t *at, const char *key, bson_t *out, bool *ret_dropped,
+                                  aon_error *error) {
   bson_type_t type = bson_iter_type(at);
   *ret_dropped = false;
   if (type == BSON_TYPE_DOCUMENT || type == BSON_TYPE_ARRAY) {
@@ -684,12 +711,13 @@ static aon_result normalise_value(const database *db, const bson_iter_t *at, con
     *ret_dropped = true;
     return AON_OK;
   }
-  bool plain = type == BSON_TYPE_NULL || type == BSON_TYPE_BOOL || type == BSON_TYPE_INT32 || type == BSON_TYPE_INT64 || type == BSON_TYPE_DOUBLE ||
-               type == BSON_TYPE_UTF8;
+  bool plain = type == BSON_TYPE_NULL || type == BSON_TYPE_BOOL || type == BSON_TYPE_INT32 || type == BSON_TYPE_INT64 ||
+               type == BSON_TYPE_DOUBLE || type == BSON_TYPE_UTF8;
   if (!plain && !(db->config.types & type_bit(type)))
     return unholdable(key, "bad_type", "has a type that this store does not have", error);
   if ((type == BSON_TYPE_INT32 || type == BSON_TYPE_INT64) &&
-      (bson_iter_as_int64(at) > db->config.max_exact_integer || bson_iter_as_int64(at) < -db->config.max_exact_integer - (db->config.max_exact_integer == INT64_MAX)))
+      (bson_iter_as_int64(at) > db->config.max_exact_integer ||
+       bson_iter_as_int64(at) < -db->config.max_exact_integer - (db->config.max_exact_integer == INT64_MAX)))
     return unholdable(key, "out_of_range", "is an integer that this store would round", error);
   return bson_append_iter(out, key, -1, at) ? AON_OK : unholdable(key, "too_long", "is too large", error);
 }
@@ -709,8 +737,8 @@ static aon_result normalise_members(const database *db, bson_iter_t *at, bool ar
   return AON_OK;
 }
 
-static aon_result normalise(void *state, const aon_collection *collection, aon_text id, const bson_t *document, aon_arena *arena, aon_image *ret_image,
-                            aon_error *error) {
+static aon_result normalise(void *state, const aon_collection *collection, aon_text id, const bson_t *document, aon_arena *arena,
+                            aon_image *ret_image, aon_error *error) {
   memory_store *store = state;
   bson_iter_t at;
   bson_t out = BSON_INITIALIZER;
@@ -722,7 +750,8 @@ static aon_result normalise(void *state, const aon_collection *collection, aon_t
   else
     result = normalise_members(store->database, &at, false, &out, error);
   if (!result && store->database->config.drop_empty && bson_empty(&out))
-    result = aon_fail(error, AON_REJECTED, "bad_type", "%s/%s can't hold the empty document %.*s.", store->name, collection->name, (int)id.length, id.data);
+    result = aon_fail(error, AON_REJECTED, "bad_type", "%s/%s can't hold the empty document %.*s.", store->name, collection->name,
+                      (int)id.length, id.data);
   if (!result)
     result = aon_image_from(&out, arena, ret_image, error);
   bson_destroy(&out);
@@ -748,8 +777,8 @@ static aon_result image_of(const database *db, const cell *c, const value *v, ao
   return AON_OK;
 }
 
-static aon_result read_documents(void *state, const aon_collection *collection, const aon_text *ids, size_t count, aon_arena *arena, aon_image *images,
-                                 aon_error *error) {
+static aon_result read_documents(void *state, const aon_collection *collection, const aon_text *ids, size_t count, aon_arena *arena,
+                                 aon_image *images, aon_error *error) {
   memory_store *store = state;
   enter(store);
   memset(images, 0, count * sizeof *images);
@@ -775,8 +804,8 @@ typedef struct found_list {
   aon_found found;
 } found_list;
 
-static aon_result collect(memory_store *store, const char *collection, const aon_match *matches, size_t count, aon_arena *arena, found_list **ret_list,
-                          aon_error *error) {
+static aon_result collect(memory_store *store, const char *collection, const aon_match *matches, size_t count, aon_arena *arena,
+                          found_list **ret_list, aon_error *error) {
   LOCKED(store->database);
   for (size_t i = 0; i < held->bucket_count; i++)
     for (const cell *c = held->buckets[i]; c; c = c->next) {
@@ -827,7 +856,8 @@ static aon_result begin(void *state, const aon_branch *branch, aon_marker wanted
   aon_result result = may_begin(store, held, error);
   marker *m = marker_find(held, branch);
   if (!result && m && m->owner)
-    result = aon_fail(error, AON_TRANSIENT, "locked", "A transaction of bulk operation %s is still open in %s.", branch->bulk_id, store->name);
+    result =
+        aon_fail(error, AON_TRANSIENT, "locked", "A transaction of bulk operation %s is still open in %s.", branch->bulk_id, store->name);
   if (!result && !marker_allows(m, wanted))
     result = fenced(branch, error);
   if (!result && locking(held))
@@ -835,7 +865,11 @@ static aon_result begin(void *state, const aon_branch *branch, aon_marker wanted
   aon_transaction *t = result ? NULL : calloc(1, sizeof *t);
   if (result || !t)
     return result ? result : aon_fail_memory(error);
-  *t = (aon_transaction){.next = held->transactions, .handle = store, .attempt = branch->attempt, .batch = branch->batch, .marker = wanted,
+  *t = (aon_transaction){.next = held->transactions,
+                         .handle = store,
+                         .attempt = branch->attempt,
+                         .batch = branch->batch,
+                         .marker = wanted,
                          .began_ms = aon_monotonic_ms(store->env)};
   t->last = &t->first;
   snprintf(t->bulk_id, sizeof t->bulk_id, "%s", branch->bulk_id);
@@ -908,8 +942,8 @@ static aon_result apply_in(memory_store *store, database *db, aon_transaction *t
   return result;
 }
 
-static aon_result apply_transaction(memory_store *store, database *db, aon_transaction *t, const aon_write *writes, size_t count, aon_write_state *states,
-                                    size_t *ret_failed, aon_error *error) {
+static aon_result apply_transaction(memory_store *store, database *db, aon_transaction *t, const aon_write *writes, size_t count,
+                                    aon_write_state *states, size_t *ret_failed, aon_error *error) {
   if (!t || t != store->transaction || t->failed)
     return aon_fail(error, AON_USAGE, "transaction_failed", "Writes to %s need an open transaction that has not failed.", store->name);
   for (size_t i = 0; i < count; i++) {
@@ -976,8 +1010,8 @@ static aon_result apply_single(memory_store *store, const aon_write *write, aon_
   return result;
 }
 
-static aon_result apply(void *state, aon_transaction *transaction, const aon_write *writes, size_t count, aon_write_state *states, size_t *ret_failed,
-                        aon_error *error) {
+static aon_result apply(void *state, aon_transaction *transaction, const aon_write *writes, size_t count, aon_write_state *states,
+                        size_t *ret_failed, aon_error *error) {
   memory_store *store = state;
   enter(store);
   if (store->database->config.store_class <= AON_CLASS_BATCH) {
@@ -1019,7 +1053,8 @@ static aon_result end(memory_store *store, aon_transaction *t, errand_kind kind,
   if (t != store->transaction || t->failed)
     result = aon_fail(error, AON_USAGE, "transaction_failed", "A transaction of %s that has failed can only be rolled back.", store->name);
   else if (expired(store, t))
-    result = aon_fail(error, AON_TRANSIENT, "transaction_expired", "The transaction of %s was open for too long. Begin again.", store->name);
+    result =
+        aon_fail(error, AON_TRANSIENT, "transaction_expired", "The transaction of %s was open for too long. Begin again.", store->name);
   aon_memory_trouble trouble = result ? AON_MEMORY_REFUSE : trouble_now(held);
   if (!result && trouble == AON_MEMORY_REFUSE)
     result = refused_for_now(error);
@@ -1034,8 +1069,12 @@ static aon_result end(memory_store *store, aon_transaction *t, errand_kind kind,
   return trouble == AON_MEMORY_LOSE_REPLY ? no_reply(error) : result;
 }
 
-static aon_result commit(void *state, aon_transaction *transaction, aon_error *error) { return end(state, transaction, ERRAND_COMMIT, error); }
-static aon_result prepare(void *state, aon_transaction *transaction, aon_error *error) { return end(state, transaction, ERRAND_PREPARE, error); }
+static aon_result commit(void *state, aon_transaction *transaction, aon_error *error) {
+  return end(state, transaction, ERRAND_COMMIT, error);
+}
+static aon_result prepare(void *state, aon_transaction *transaction, aon_error *error) {
+  return end(state, transaction, ERRAND_PREPARE, error);
+}
 
 static aon_result end_prepared(memory_store *store, const aon_branch *branch, bool commits, aon_error *error) {
   enter(store);
@@ -1049,8 +1088,12 @@ static aon_result end_prepared(memory_store *store, const aon_branch *branch, bo
   return trouble == AON_MEMORY_LOSE_REPLY ? no_reply(error) : result;
 }
 
-static aon_result commit_prepared(void *state, const aon_branch *branch, aon_error *error) { return end_prepared(state, branch, true, error); }
-static aon_result abort_prepared(void *state, const aon_branch *branch, aon_error *error) { return end_prepared(state, branch, false, error); }
+static aon_result commit_prepared(void *state, const aon_branch *branch, aon_error *error) {
+  return end_prepared(state, branch, true, error);
+}
+static aon_result abort_prepared(void *state, const aon_branch *branch, aon_error *error) {
+  return end_prepared(state, branch, false, error);
+}
 
 static aon_result resolve(void *state, const aon_branch *branch, aon_branch_state *ret_state, aon_error *error) {
   static const aon_branch_state states[] = {
@@ -1101,8 +1144,8 @@ static aon_result examine(void *state, struct aon_buffer *report, bool *ret_heal
   enter(store);
   LOCKED(store->database);
   *ret_healthy = true;
-  return aon_buffer_format(report, error, "in memory, class %d, %zu cells, %zu prepared transactions\n", (int)held->config.store_class, held->cell_count,
-                           prepared_count(held));
+  return aon_buffer_format(report, error, "in memory, class %d, %zu cells, %zu prepared transactions\n", (int)held->config.store_class,
+                           held->cell_count, prepared_count(held));
 }
 
 const aon_store_adapter aon_memory_adapter = {
@@ -1130,7 +1173,8 @@ const aon_store_adapter aon_memory_adapter = {
 
 /* ---- what tests do to it ---- */
 
-aon_result aon_memory_foreign_write(aon_memory_database *db, const char *collection, const char *id, const bson_t *document, aon_error *error) {
+aon_result aon_memory_foreign_write(aon_memory_database *db, const char *collection, const char *id, const bson_t *document,
+                                    aon_error *error) {
   LOCKED(db);
   cell *c;
   value fresh = {0};
@@ -1144,7 +1188,8 @@ aon_result aon_memory_foreign_write(aon_memory_database *db, const char *collect
   return result;
 }
 
-aon_result aon_memory_look(aon_memory_database *db, const char *collection, const char *id, aon_arena *arena, aon_image *ret_image, aon_error *error) {
+aon_result aon_memory_look(aon_memory_database *db, const char *collection, const char *id, aon_arena *arena, aon_image *ret_image,
+                           aon_error *error) {
   LOCKED(db);
   *ret_image = (aon_image){0};
   const cell *c = cell_find(held, collection, (aon_text){id, strlen(id)});

@@ -112,7 +112,8 @@ static aon_result connection_settings(sqlite_store *store, aon_error *error) {
   sqlite3_busy_handler(store->handle, wait_busy, store);
   sqlite3_db_config(store->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
   return aon_sqlite_execute(store->database,
-                            "pragma foreign_keys=on; pragma journal_size_limit=" WAL_KEPT_BYTES "; pragma cache_size=-" CACHE_KIBIBYTES ";", error);
+                            "pragma foreign_keys=on; pragma journal_size_limit=" WAL_KEPT_BYTES "; pragma cache_size=-" CACHE_KIBIBYTES ";",
+                            error);
 }
 
 static aon_result open_connection(sqlite_store *store, aon_sqlite_mode mode, aon_error *error) {
@@ -153,10 +154,12 @@ static aon_result connect_file(sqlite_store *store, bool make, bool *ret_there, 
   if (result)
     return result;
   if (info.exists && info.is_directory)
-    return aon_fail(error, AON_ENVIRONMENT, "no_such_file", "%s is bound to “%s”, which is a folder. Name a file.", store->name, store->path);
+    return aon_fail(error, AON_ENVIRONMENT, "no_such_file", "%s is bound to “%s”, which is a folder. Name a file.", store->name,
+                    store->path);
   if (!info.exists && !store->create)
     return aon_fail(error, AON_ENVIRONMENT, "no_such_file",
-                    "%s is bound to “%s”, which isn't there. Correct the path, or set create: true to have it made.", store->name, store->path);
+                    "%s is bound to “%s”, which isn't there. Correct the path, or set create: true to have it made.", store->name,
+                    store->path);
   if (!info.exists && !make) {
     *ret_there = false;
     return AON_OK;
@@ -195,7 +198,8 @@ static aon_result good_path(const aon_store_config *config, aon_error *error) {
   if (!config->location || !config->location[0])
     return aon_fail(error, AON_USAGE, "bad_location", "%s names no file: write sqlite:PATH.", config->name);
   if (!strcmp(config->location, ":memory:"))
-    return aon_fail(error, AON_USAGE, "bad_location", "%s can't live in memory: nothing would outlive the process. Write sqlite:PATH.", config->name);
+    return aon_fail(error, AON_USAGE, "bad_location", "%s can't live in memory: nothing would outlive the process. Write sqlite:PATH.",
+                    config->name);
   return AON_OK;
 }
 
@@ -259,8 +263,8 @@ static void cancel(void *state) {
 
 /* ---- markers ---- */
 
-#define MAKE_MARKERS                                                                                                             \
-  "create table if not exists aon_markers(bulk text not null, attempt integer not null, batch integer not null, state text not " \
+#define MAKE_MARKERS                                                                                                                       \
+  "create table if not exists aon_markers(bulk text not null, attempt integer not null, batch integer not null, state text not "           \
   "null, at_ms integer not null, primary key(bulk, attempt, batch)) without rowid"
 
 static aon_result bound(sqlite_store *store, const char *sql, const aon_branch *branch, sqlite3_stmt **ret_statement, aon_error *error) {
@@ -292,11 +296,12 @@ static aon_result markers_there(sqlite_store *store, bool *ret_there, aon_error 
 }
 
 static aon_result fenced(const sqlite_store *store, const aon_branch *branch, aon_marker marker, aon_error *error) {
-  return aon_fail(error, AON_FENCED, "fenced",
-                  marker == AON_MARKER_COMMIT
-                      ? "%s holds a marker of bulk operation %s, attempt %u, already: another worker has taken it over. Nothing was written."
-                      : "%s holds no commit marker of bulk operation %s, attempt %u: there is nothing to take back, or it was taken back already.",
-                  store->name, branch->bulk_id, (unsigned)branch->attempt);
+  return aon_fail(
+      error, AON_FENCED, "fenced",
+      marker == AON_MARKER_COMMIT
+          ? "%s holds a marker of bulk operation %s, attempt %u, already: another worker has taken it over. Nothing was written."
+          : "%s holds no commit marker of bulk operation %s, attempt %u: there is nothing to take back, or it was taken back already.",
+      store->name, branch->bulk_id, (unsigned)branch->attempt);
 }
 
 static aon_result write_marker(sqlite_store *store, const aon_branch *branch, aon_marker marker, aon_error *error) {
@@ -311,8 +316,9 @@ static aon_result write_marker(sqlite_store *store, const aon_branch *branch, ao
     if (!result && !there)
       return fenced(store, branch, marker, error);
     if (!result)
-      result = bound_run(store, "update aon_markers set state='undone', at_ms=?4 where bulk=?1 and attempt=?2 and batch=?3 and state='commit'",
-                         branch, error);
+      result =
+          bound_run(store, "update aon_markers set state='undone', at_ms=?4 where bulk=?1 and attempt=?2 and batch=?3 and state='commit'",
+                    branch, error);
   }
   return result || sqlite3_changes(store->handle) == 1 ? result : fenced(store, branch, marker, error);
 }
@@ -409,8 +415,8 @@ static aon_result commit(void *state, aon_transaction *transaction, aon_error *e
   if (!transaction->open || transaction->failed)
     result = aon_fail(error, AON_USAGE, "transaction_failed", "A transaction of %s that has failed can only be rolled back.", store->name);
   if (!result && moved(store))
-    result = aon_fail(error, AON_ENVIRONMENT, "file_replaced", "“%s” was removed or replaced while %s was being written. Nothing was committed.",
-                      store->path, store->name);
+    result = aon_fail(error, AON_ENVIRONMENT, "file_replaced",
+                      "“%s” was removed or replaced while %s was being written. Nothing was committed.", store->path, store->name);
   if (!result)
     result = sqlite_flush(store, transaction, error);
   if (!result)
@@ -424,8 +430,8 @@ static aon_result commit(void *state, aon_transaction *transaction, aon_error *e
 
 /* ---- resolving ---- */
 
-#define RESOLVE                                                                                                  \
-  "insert into aon_markers values(?1, ?2, ?3, 'abort', ?4) on conflict do update set at_ms = max(at_ms + 1, ?4) " \
+#define RESOLVE                                                                                                                            \
+  "insert into aon_markers values(?1, ?2, ?3, 'abort', ?4) on conflict do update set at_ms = max(at_ms + 1, ?4) "                          \
   "returning state"
 
 static aon_result resolved_state(sqlite_store *store, const aon_branch *branch, aon_branch_state *ret_state, aon_error *error) {
@@ -444,8 +450,9 @@ static aon_result resolved_state(sqlite_store *store, const aon_branch *branch, 
   else if (state && !strcmp(state, "abort"))
     *ret_state = AON_BRANCH_ABORTED;
   else
-    return aon_fail(error, AON_CORRUPT, "bad_marker", "The marker of bulk operation %s in %s is none that we wrote. Look at the table aon_markers.",
-                    branch->bulk_id, store->name);
+    return aon_fail(error, AON_CORRUPT, "bad_marker",
+                    "The marker of bulk operation %s in %s is none that we wrote. Look at the table aon_markers.", branch->bulk_id,
+                    store->name);
   rc = sqlite3_step(statement);
   return rc == SQLITE_DONE ? AON_OK : sqlite_failed(store, rc, "writing a marker", error);
 }
@@ -572,7 +579,8 @@ static aon_result examine(void *state, struct aon_buffer *report, bool *ret_heal
   aon_error failure = AON_ERROR_INIT;
   aon_result result = one_at_a_time(store, error);
   if (!result)
-    result = aon_buffer_format(report, error, "SQLite %s, one transaction with a marker (class 2), one writer at a time\n", sqlite3_libversion());
+    result = aon_buffer_format(report, error, "SQLite %s, one transaction with a marker (class 2), one writer at a time\n",
+                               sqlite3_libversion());
   if (result)
     return result;
   result = connect_file(store, false, &there, &failure);

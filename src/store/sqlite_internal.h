@@ -21,9 +21,9 @@
 #include "base/buffer.h"
 #include "wire/sqlite.h"
 
-#define SQLITE_TABLE_STATEMENTS 16      /* prepared statements kept for one table and kind; the oldest gives way */
-#define SQLITE_TIMEOUT_MS 5000          /* where the configuration names none */
-#define SQLITE_FAILED_KEYS_LIMIT 256    /* operations remembered while a foreign key is open, to name the one at fault */
+#define SQLITE_TABLE_STATEMENTS 16   /* prepared statements kept for one table and kind; the oldest gives way */
+#define SQLITE_TIMEOUT_MS 5000       /* where the configuration names none */
+#define SQLITE_FAILED_KEYS_LIMIT 256 /* operations remembered while a foreign key is open, to name the one at fault */
 
 typedef enum sqlite_affinity { AFFINITY_NONE, AFFINITY_TEXT, AFFINITY_NUMERIC, AFFINITY_INTEGER, AFFINITY_REAL } sqlite_affinity;
 
@@ -40,11 +40,11 @@ typedef struct sqlite_column {
   const char *name;
   const char *type; /* as declared, "" if not */
   sqlite_affinity affinity;
-  bool bytes;       /* declared BLOB: its text properties are base64 */
-  bool generated;   /* computed by SQLite: read, never written, never compared */
-  bool rowid;       /* INTEGER PRIMARY KEY: takes integers only */
-  bool collated;    /* a key compared by something else than its bytes */
-  uint32_t key;     /* place in the primary key from 1, 0: not in it */
+  bool bytes;              /* declared BLOB: its text properties are base64 */
+  bool generated;          /* computed by SQLite: read, never written, never compared */
+  bool rowid;              /* INTEGER PRIMARY KEY: takes integers only */
+  bool collated;           /* a key compared by something else than its bytes */
+  uint32_t key;            /* place in the primary key from 1, 0: not in it */
   const char *default_sql; /* NULL: none */
   bool default_fixed;      /* a literal: default_value holds for ever */
   sqlite_value default_value;
@@ -63,14 +63,14 @@ typedef enum sqlite_scratch { SCRATCH_CLEAR, SCRATCH_INSERT, SCRATCH_DEFAULTS, S
 
 typedef struct sqlite_table {
   struct sqlite_table *next;
-  aon_arena arena; /* all texts and arrays below */
+  aon_arena arena;    /* all texts and arrays below */
   const char *name;   /* as the collection has it */
   const char *quoted; /* "name" */
   bool exists, strict;
   aon_shape shape;
   size_t column_count, key_count;
   sqlite_column *columns;
-  size_t *keys; /* indexes of the key's columns, in key order */
+  size_t *keys;            /* indexes of the key's columns, in key order */
   const char *select_list; /* all columns */
   sqlite3_stmt *select_by_id;
   sqlite3_stmt *scratch[SCRATCH_COUNT]; /* of the scratch table that answers what SQLite would give back */
@@ -130,16 +130,19 @@ void sqlite_schema_forget(sqlite_store *store);                                 
 void sqlite_schema_release(sqlite_store *store);
 /* The table of a collection. Not there: where the store may make it, one with exists false; else AON_REJECTED unknown_collection.
  * file_there false: no file is looked at. Lives until the next sqlite_schema_check (its shape until close). */
-aon_result sqlite_table_find(sqlite_store *store, const aon_collection *collection, bool file_there, sqlite_table **ret_table, aon_error *error) AON_MUST_USE;
+aon_result sqlite_table_find(sqlite_store *store, const aon_collection *collection, bool file_there, sqlite_table **ret_table,
+                             aon_error *error) AON_MUST_USE;
 sqlite_table *sqlite_table_known(sqlite_store *store, const aon_collection *collection); /* without looking; NULL: look */
-aon_result sqlite_table_make(sqlite_store *store, const aon_collection *collection, sqlite_table **ret_table, aon_error *error) AON_MUST_USE;
+aon_result sqlite_table_make(sqlite_store *store, const aon_collection *collection, sqlite_table **ret_table,
+                             aon_error *error) AON_MUST_USE;
 aon_result sqlite_quote(const char *name, aon_buffer *out, aon_error *error) AON_MUST_USE;
 
 /* sqlite_value.c */
 aon_result sqlite_bind(sqlite_store *store, sqlite3_stmt *statement, int at, const sqlite_value *value, aon_error *error) AON_MUST_USE;
 void sqlite_value_of(sqlite3_stmt *statement, int column, sqlite_value *ret_value); /* borrowed until the next step */
 /* The id of a row as text, appended to out. */
-aon_result sqlite_row_id(sqlite_store *store, const sqlite_table *table, const sqlite_value *row, aon_buffer *out, aon_error *error) AON_MUST_USE;
+aon_result sqlite_row_id(sqlite_store *store, const sqlite_table *table, const sqlite_value *row, aon_buffer *out,
+                         aon_error *error) AON_MUST_USE;
 /* The current row of a statement whose columns begin with the table's (document table: id, doc), as an image in the arena. */
 aon_result sqlite_row_image(sqlite_store *store, sqlite_table *table, sqlite3_stmt *row, aon_text id, bool token, aon_arena *arena,
                             aon_image *ret_image, aon_error *error) AON_MUST_USE;
@@ -157,9 +160,10 @@ aon_result sqlite_image_row(sqlite_store *store, const sqlite_table *table, cons
 aon_result sqlite_image_text(sqlite_store *store, const aon_image *image, aon_buffer *buffer, const char **ret_text, size_t *ret_length,
                              aon_error *error) AON_MUST_USE;
 aon_result sqlite_default_fix(sqlite_store *store, sqlite_table *table, aon_error *error) AON_MUST_USE; /* evaluates literal defaults */
-bool sqlite_value_matches(const sqlite_value *value, aon_text text); /* as aon_match compares */
+bool sqlite_value_matches(const sqlite_value *value, aon_text text);                                    /* as aon_match compares */
 const sqlite_column *sqlite_column_find(const sqlite_table *table, const char *name, size_t *ret_at);
-aon_result sqlite_unknown_property(const sqlite_store *store, const sqlite_table *table, const char *name, aon_result kind, aon_error *error);
+aon_result sqlite_unknown_property(const sqlite_store *store, const sqlite_table *table, const char *name, aon_result kind,
+                                   aon_error *error);
 
 /* The adapter's calls that stand in other files. */
 aon_result sqlite_describe(void *state, const aon_collection *collection, const aon_shape **ret_shape, aon_error *error);

@@ -51,7 +51,8 @@ static aon_result is_it(sqlite_store *store, const sqlite_table *table, sqlite3_
   return result;
 }
 
-static aon_result read_one(sqlite_store *store, sqlite_table *table, aon_text id, aon_arena *arena, aon_image *ret_image, aon_error *error) {
+static aon_result read_one(sqlite_store *store, sqlite_table *table, aon_text id, aon_arena *arena, aon_image *ret_image,
+                           aon_error *error) {
   sqlite3_stmt *statement = table->select_by_id;
   bool possible, is;
   aon_arena_reset(&store->scratch_arena);
@@ -60,8 +61,9 @@ static aon_result read_one(sqlite_store *store, sqlite_table *table, aon_text id
   while (!result && possible && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
     result = is_it(store, table, statement, id, &is, error);
     if (!result && is && ret_image->bson)
-      result = aon_fail(error, AON_PERMANENT, "ambiguous", "Several rows of %s/%s have the id “%.*s” (as text and as number, say). Repair them by hand.",
-                        store->name, table->name, id.length < 200 ? (int)id.length : 200, id.data);
+      result = aon_fail(error, AON_PERMANENT, "ambiguous",
+                        "Several rows of %s/%s have the id “%.*s” (as text and as number, say). Repair them by hand.", store->name,
+                        table->name, id.length < 200 ? (int)id.length : 200, id.data);
     else if (!result && is)
       result = sqlite_row_image(store, table, statement, id, true, arena, ret_image, error);
   }
@@ -87,8 +89,8 @@ static aon_result read_all(sqlite_store *store, const aon_collection *collection
   return result;
 }
 
-aon_result sqlite_read(void *state, const aon_collection *collection, const aon_text *ids, size_t count, aon_arena *arena, aon_image *images,
-                       aon_error *error) {
+aon_result sqlite_read(void *state, const aon_collection *collection, const aon_text *ids, size_t count, aon_arena *arena,
+                       aon_image *images, aon_error *error) {
   sqlite_store *store = state;
   sqlite_enter(store);
   memset(images, 0, count * sizeof *images);
@@ -125,7 +127,8 @@ static aon_result document_conditions(const scanning *s, aon_buffer *sql, aon_er
   for (size_t i = 0; !result && i < s->count; i++)
     if (can_filter(&s->matches[i]))
       result = aon_buffer_format(sql, error,
-                                 "%s case when typeof(doc) = 'text' and json_valid(doc) and json_type(doc) = 'object' and not instr(doc, '\\u') then json_type(doc, ?%zu) <> 'text' or json_extract(doc, ?%zu) = "
+                                 "%s case when typeof(doc) = 'text' and json_valid(doc) and json_type(doc) = 'object' and not instr(doc, "
+                                 "'\\u') then json_type(doc, ?%zu) <> 'text' or json_extract(doc, ?%zu) = "
                                  "?%zu else 1 end",
                                  sql->data && strstr(sql->data, " where ") ? " and" : " where ", 2 * i + 1, 2 * i + 1, 2 * i + 2);
   return result;
@@ -158,7 +161,8 @@ static aon_result column_conditions(const scanning *s, aon_buffer *sql, aon_erro
     if (!result)
       result = sqlite_quote(column->name, sql, error);
     for (size_t j = 0; !result && j < SQLITE_ALTERNATIVES; j++) /* those that a column can't have are bound as NULL */
-      result = aon_buffer_format(sql, error, "%s?%zu%s", j ? ", " : " in (", i * SQLITE_ALTERNATIVES + j + 1, j + 1 == SQLITE_ALTERNATIVES ? ")" : "");
+      result = aon_buffer_format(sql, error, "%s?%zu%s", j ? ", " : " in (", i * SQLITE_ALTERNATIVES + j + 1,
+                                 j + 1 == SQLITE_ALTERNATIVES ? ")" : "");
   }
   return result;
 }

@@ -169,7 +169,8 @@ static aon_result load_columns(sqlite_store *store, sqlite_table *table, size_t 
   int rc = SQLITE_DONE;
   while (!result && (rc = sqlite3_step(row)) == SQLITE_ROW) {
     if (table->column_count == capacity)
-      result = aon_fail(error, AON_TRANSIENT, "schema_changed", "“%s” in %s was altered while it was looked at. Try again.", table->name, store->name);
+      result = aon_fail(error, AON_TRANSIENT, "schema_changed", "“%s” in %s was altered while it was looked at. Try again.", table->name,
+                        store->name);
     else
       result = load_column(table, row, error);
   }
@@ -187,8 +188,9 @@ static void collated_key(sqlite_table *table, const char *name, const char *coll
 /* The index of the primary key tells its collations; a table with an INTEGER PRIMARY KEY in place of the rowid has none. */
 static aon_result load_key(sqlite_store *store, sqlite_table *table, bool without_rowid, aon_error *error) {
   AON_SQLITE_DONE sqlite3_stmt *row = NULL;
-  aon_result result = prepare_named(store, "select x.name, x.coll from pragma_index_list(?1) i, pragma_index_xinfo(i.name) x where i.origin='pk'",
-                                    table->name, &row, error);
+  aon_result result =
+      prepare_named(store, "select x.name, x.coll from pragma_index_list(?1) i, pragma_index_xinfo(i.name) x where i.origin='pk'",
+                    table->name, &row, error);
   if (result)
     return result;
   bool indexed = false;
@@ -261,13 +263,14 @@ static const char *effect_text(sqlite_table *table, const effects *found) {
   return found->text[0] ? aon_arena_text(&table->arena, found->text, strlen(found->text)) : NULL;
 }
 
-#define REFERRING(event)                                                                                                        \
+#define REFERRING(event)                                                                                                                   \
   "select distinct m.name, 'ON " event " ' || f.on_" event " from sqlite_schema m, pragma_foreign_key_list(m.name) f where m.type='table'" \
   " and f.\"table\" = ?1 collate nocase and f.on_" event " in ('CASCADE', 'SET NULL', 'SET DEFAULT')"
 
 static aon_result has_triggers(sqlite_store *store, const sqlite_table *table, bool *ret_has, aon_error *error) {
   AON_SQLITE_DONE sqlite3_stmt *row = NULL;
-  aon_result result = prepare_named(store, "select 1 from sqlite_schema where type='trigger' and tbl_name=?1 collate nocase", table->name, &row, error);
+  aon_result result =
+      prepare_named(store, "select 1 from sqlite_schema where type='trigger' and tbl_name=?1 collate nocase", table->name, &row, error);
   if (result)
     return result;
   int rc = sqlite3_step(row);
@@ -319,8 +322,9 @@ static aon_result load_effects(sqlite_store *store, sqlite_table *table, aon_err
 /* ---- one table ---- */
 
 static bool is_document_table(const sqlite_table *table) {
-  return table->column_count == 2 && table->key_count == 1 && !strcasecmp(table->columns[0].name, "id") && !strcasecmp(table->columns[1].name, "doc") &&
-         table->columns[0].key == 1 && table->columns[0].affinity == AFFINITY_TEXT && !table->columns[0].generated && !table->columns[1].generated;
+  return table->column_count == 2 && table->key_count == 1 && !strcasecmp(table->columns[0].name, "id") &&
+         !strcasecmp(table->columns[1].name, "doc") && table->columns[0].key == 1 && table->columns[0].affinity == AFFINITY_TEXT &&
+         !table->columns[0].generated && !table->columns[1].generated;
 }
 
 static aon_result load_lists(sqlite_table *table, aon_error *error) {
@@ -358,8 +362,9 @@ static aon_result load_select(sqlite_table *table, aon_error *error) {
 static aon_result load(sqlite_store *store, sqlite_table *table, const found_table *found, aon_error *error) {
   aon_result result = load_columns(store, table, found->columns, error);
   if (!result && !table->key_count)
-    result = aon_fail(error, AON_REJECTED, "unknown_collection",
-                      "“%s” in %s is no table with a primary key, so its rows have no ids. Give it a primary key.", table->name, store->name);
+    result =
+        aon_fail(error, AON_REJECTED, "unknown_collection",
+                 "“%s” in %s is no table with a primary key, so its rows have no ids. Give it a primary key.", table->name, store->name);
   if (!result)
     result = load_key(store, table, found->without_rowid, error);
   table->shape.document_table = !result && is_document_table(table);
@@ -452,8 +457,8 @@ static aon_result absent_new(sqlite_store *store, const char *name, sqlite_table
 static aon_result good_name(const sqlite_store *store, const char *name, aon_error *error) {
   if (name && name[0] && strncasecmp(name, OURS, strlen(OURS)) && strncasecmp(name, "sqlite_", 7))
     return AON_OK;
-  return aon_fail(error, AON_REJECTED, "unknown_collection", "“%s” can't be a collection of %s: that name is kept for the system's own tables.",
-                  name ? name : "", store->name);
+  return aon_fail(error, AON_REJECTED, "unknown_collection",
+                  "“%s” can't be a collection of %s: that name is kept for the system's own tables.", name ? name : "", store->name);
 }
 
 sqlite_table *sqlite_table_known(sqlite_store *store, const aon_collection *collection) {
@@ -463,7 +468,8 @@ sqlite_table *sqlite_table_known(sqlite_store *store, const aon_collection *coll
   return NULL;
 }
 
-aon_result sqlite_table_find(sqlite_store *store, const aon_collection *collection, bool file_there, sqlite_table **ret_table, aon_error *error) {
+aon_result sqlite_table_find(sqlite_store *store, const aon_collection *collection, bool file_there, sqlite_table **ret_table,
+                             aon_error *error) {
   sqlite_table *known = sqlite_table_known(store, collection);
   if (known) {
     *ret_table = known;
@@ -479,8 +485,8 @@ aon_result sqlite_table_find(sqlite_store *store, const aon_collection *collecti
     return result;
   if (store->create)
     return absent_new(store, collection->name, ret_table, error);
-  return aon_fail(error, AON_REJECTED, "unknown_collection", "%s has no table “%s”. Make it, or set create: true for this store.", store->name,
-                  collection->name);
+  return aon_fail(error, AON_REJECTED, "unknown_collection", "%s has no table “%s”. Make it, or set create: true for this store.",
+                  store->name, collection->name);
 }
 
 static void retire(sqlite_store *store, sqlite_table *table) {

@@ -24,11 +24,21 @@
 aon_result sqlite_bind(sqlite_store *store, sqlite3_stmt *statement, int at, const sqlite_value *value, aon_error *error) {
   int rc = SQLITE_OK;
   switch (value->type) {
-  case SQLITE_INTEGER: rc = sqlite3_bind_int64(statement, at, value->integer); break;
-  case SQLITE_FLOAT: rc = sqlite3_bind_double(statement, at, value->real); break;
-  case SQLITE_TEXT: rc = sqlite3_bind_text64(statement, at, value->length ? value->bytes : "", value->length, SQLITE_STATIC, SQLITE_UTF8); break;
-  case SQLITE_BLOB: rc = sqlite3_bind_blob64(statement, at, value->length ? value->bytes : "", value->length, SQLITE_STATIC); break;
-  default: rc = sqlite3_bind_null(statement, at); break;
+  case SQLITE_INTEGER:
+    rc = sqlite3_bind_int64(statement, at, value->integer);
+    break;
+  case SQLITE_FLOAT:
+    rc = sqlite3_bind_double(statement, at, value->real);
+    break;
+  case SQLITE_TEXT:
+    rc = sqlite3_bind_text64(statement, at, value->length ? value->bytes : "", value->length, SQLITE_STATIC, SQLITE_UTF8);
+    break;
+  case SQLITE_BLOB:
+    rc = sqlite3_bind_blob64(statement, at, value->length ? value->bytes : "", value->length, SQLITE_STATIC);
+    break;
+  default:
+    rc = sqlite3_bind_null(statement, at);
+    break;
   }
   return rc ? sqlite_failed(store, rc, "binding a value", error) : AON_OK;
 }
@@ -36,11 +46,20 @@ aon_result sqlite_bind(sqlite_store *store, sqlite3_stmt *statement, int at, con
 void sqlite_value_of(sqlite3_stmt *statement, int column, sqlite_value *ret_value) {
   *ret_value = (sqlite_value){.type = sqlite3_column_type(statement, column)};
   switch (ret_value->type) {
-  case SQLITE_INTEGER: ret_value->integer = sqlite3_column_int64(statement, column); break;
-  case SQLITE_FLOAT: ret_value->real = sqlite3_column_double(statement, column); break;
-  case SQLITE_TEXT: ret_value->bytes = sqlite3_column_text(statement, column); break;
-  case SQLITE_BLOB: ret_value->bytes = sqlite3_column_blob(statement, column); break;
-  default: break;
+  case SQLITE_INTEGER:
+    ret_value->integer = sqlite3_column_int64(statement, column);
+    break;
+  case SQLITE_FLOAT:
+    ret_value->real = sqlite3_column_double(statement, column);
+    break;
+  case SQLITE_TEXT:
+    ret_value->bytes = sqlite3_column_text(statement, column);
+    break;
+  case SQLITE_BLOB:
+    ret_value->bytes = sqlite3_column_blob(statement, column);
+    break;
+  default:
+    break;
   }
   if (ret_value->type == SQLITE_TEXT || ret_value->type == SQLITE_BLOB)
     ret_value->length = (size_t)sqlite3_column_bytes(statement, column);
@@ -79,13 +98,17 @@ static aon_result value_text(const sqlite_value *value, aon_arena *arena, aon_bu
   size_t length;
   char *text;
   switch (value->type) {
-  case SQLITE_INTEGER: return aon_buffer_format(out, error, "%lld", (long long)value->integer);
-  case SQLITE_FLOAT: return real_text(value->real, out, error);
-  case SQLITE_TEXT: return aon_buffer_append(out, value->bytes, value->length, error);
+  case SQLITE_INTEGER:
+    return aon_buffer_format(out, error, "%lld", (long long)value->integer);
+  case SQLITE_FLOAT:
+    return real_text(value->real, out, error);
+  case SQLITE_TEXT:
+    return aon_buffer_append(out, value->bytes, value->length, error);
   case SQLITE_BLOB:
     text = base64_of(arena, value->bytes, value->length, &length);
     return text ? aon_buffer_append(out, text, length, error) : aon_fail_memory(error);
-  default: return AON_OK;
+  default:
+    return AON_OK;
   }
 }
 
@@ -94,25 +117,37 @@ static bool good_utf8(const sqlite_value *value) { return bson_utf8_validate(val
 /* Is this what the property that we read it as would be stored as? */
 static bool plain(const sqlite_column *column, const sqlite_value *value) {
   switch (value->type) {
-  case SQLITE_INTEGER: return column->affinity != AFFINITY_TEXT && column->affinity != AFFINITY_REAL;
-  case SQLITE_FLOAT: return column->affinity != AFFINITY_TEXT;
-  case SQLITE_TEXT: return !column->bytes && good_utf8(value);
-  case SQLITE_BLOB: return column->bytes;
-  default: return true;
+  case SQLITE_INTEGER:
+    return column->affinity != AFFINITY_TEXT && column->affinity != AFFINITY_REAL;
+  case SQLITE_FLOAT:
+    return column->affinity != AFFINITY_TEXT;
+  case SQLITE_TEXT:
+    return !column->bytes && good_utf8(value);
+  case SQLITE_BLOB:
+    return column->bytes;
+  default:
+    return true;
   }
 }
 
 /* ---- rows to images ---- */
 
-static aon_result append_property(const sqlite_column *column, const sqlite_value *value, aon_arena *arena, bson_t *document, aon_error *error) {
+static aon_result append_property(const sqlite_column *column, const sqlite_value *value, aon_arena *arena, bson_t *document,
+                                  aon_error *error) {
   int key_length = (int)strlen(column->name);
   bool done;
   size_t length;
   const char *text;
   switch (value->type) {
-  case SQLITE_INTEGER: done = bson_append_int64(document, column->name, key_length, value->integer); break;
-  case SQLITE_FLOAT: done = bson_append_double(document, column->name, key_length, value->real); break;
-  case SQLITE_NULL: done = bson_append_null(document, column->name, key_length); break;
+  case SQLITE_INTEGER:
+    done = bson_append_int64(document, column->name, key_length, value->integer);
+    break;
+  case SQLITE_FLOAT:
+    done = bson_append_double(document, column->name, key_length, value->real);
+    break;
+  case SQLITE_NULL:
+    done = bson_append_null(document, column->name, key_length);
+    break;
   default:
     text = value->length ? value->bytes : "";
     length = value->length;
@@ -157,7 +192,8 @@ static aon_result append_token(const sqlite_column *column, const sqlite_value *
   return counted ? aon_buffer_append(token, value->bytes, value->length, error) : aon_buffer_append(token, number, sizeof number, error);
 }
 
-static aon_result keep_image(const bson_t *document, const char *token, size_t token_length, aon_arena *arena, aon_image *ret_image, aon_error *error) {
+static aon_result keep_image(const bson_t *document, const char *token, size_t token_length, aon_arena *arena, aon_image *ret_image,
+                             aon_error *error) {
   aon_image image = {.bson_length = document->len, .token_length = (uint32_t)token_length};
   image.bson = aon_arena_copy(arena, bson_get_data(document), document->len);
   if (token_length)
@@ -169,8 +205,8 @@ static aon_result keep_image(const bson_t *document, const char *token, size_t t
 }
 
 /* generated: those columns too, as a reader sees them. */
-static aon_result values_image(const sqlite_table *table, const sqlite_value *values, bool generated, bool token, aon_arena *arena, aon_image *ret_image,
-                               aon_error *error) {
+static aon_result values_image(const sqlite_table *table, const sqlite_value *values, bool generated, bool token, aon_arena *arena,
+                               aon_image *ret_image, aon_error *error) {
   bson_t document = BSON_INITIALIZER;
   AON_BUFFER_CLEANUP aon_buffer tokens = {0};
   aon_result result = AON_OK;
@@ -189,12 +225,12 @@ static aon_result values_image(const sqlite_table *table, const sqlite_value *va
 }
 
 static aon_result not_a_document(sqlite_store *store, const sqlite_table *table, aon_text id, const char *why, aon_error *error) {
-  return aon_fail(error, AON_PERMANENT, "bad_document", "%s/%s/%.*s holds no document: %s. Repair its column doc by hand.", store->name, table->name,
-                  id.length < 200 ? (int)id.length : 200, id.data ? id.data : "", why);
+  return aon_fail(error, AON_PERMANENT, "bad_document", "%s/%s/%.*s holds no document: %s. Repair its column doc by hand.", store->name,
+                  table->name, id.length < 200 ? (int)id.length : 200, id.data ? id.data : "", why);
 }
 
-static aon_result document_image(sqlite_store *store, const sqlite_table *table, sqlite3_stmt *row, aon_text id, bool token, aon_arena *arena,
-                                 aon_image *ret_image, aon_error *error) {
+static aon_result document_image(sqlite_store *store, const sqlite_table *table, sqlite3_stmt *row, aon_text id, bool token,
+                                 aon_arena *arena, aon_image *ret_image, aon_error *error) {
   sqlite_value doc;
   sqlite_value_of(row, 1, &doc);
   if (doc.type != SQLITE_TEXT)
@@ -252,8 +288,9 @@ static aon_result append_id(const sqlite_table *table, const sqlite_value *row, 
 aon_result sqlite_row_id(sqlite_store *store, const sqlite_table *table, const sqlite_value *row, aon_buffer *out, aon_error *error) {
   for (size_t i = 0; i < table->key_count; i++)
     if (row[table->keys[i]].type == SQLITE_NULL)
-      return aon_fail(error, AON_PERMANENT, "bad_document", "A row of %s/%s has NULL in its key column “%s”, so it has no id. Repair it by hand.",
-                      store->name, table->name, table->columns[table->keys[i]].name);
+      return aon_fail(error, AON_PERMANENT, "bad_document",
+                      "A row of %s/%s has NULL in its key column “%s”, so it has no id. Repair it by hand.", store->name, table->name,
+                      table->columns[table->keys[i]].name);
   aon_arena arena = {0};
   aon_result result = append_id(table, row, &arena, out, error);
   aon_arena_release(&arena);
@@ -318,7 +355,8 @@ bool sqlite_value_matches(const sqlite_value *value, aon_text text) {
     return false;
   AON_BUFFER_CLEANUP aon_buffer found = {0};
   AON_ARENA_CLEANUP aon_arena arena = {0};
-  return !value_text(value, &arena, &found, NULL) && found.length == text.length && (!text.length || !memcmp(found.data, text.data, text.length));
+  return !value_text(value, &arena, &found, NULL) && found.length == text.length &&
+         (!text.length || !memcmp(found.data, text.data, text.length));
 }
 
 /* ---- images to rows ---- */
@@ -334,28 +372,40 @@ static const sqlite_column *column_named(const sqlite_table *table, const char *
   return NULL;
 }
 
-const sqlite_column *sqlite_column_find(const sqlite_table *table, const char *name, size_t *ret_at) { return column_named(table, name, 0, ret_at); }
-
-aon_result sqlite_unknown_property(const sqlite_store *store, const sqlite_table *table, const char *name, aon_result kind, aon_error *error) {
-  for (size_t i = 0; i < table->column_count; i++)
-    if (!strcasecmp(table->columns[i].name, name))
-      return aon_fail(error, kind, "unknown_property", "%s/%s has no column “%s”; write “%s”.", store->name, table->name, name, table->columns[i].name);
-  return aon_fail(error, kind, "unknown_property", "%s/%s has no column “%s”. Leave the property out, or add the column.", store->name, table->name, name);
+const sqlite_column *sqlite_column_find(const sqlite_table *table, const char *name, size_t *ret_at) {
+  return column_named(table, name, 0, ret_at);
 }
 
-static aon_result bad_type(const sqlite_store *store, const sqlite_table *table, const sqlite_column *column, const char *why, aon_error *error) {
+aon_result sqlite_unknown_property(const sqlite_store *store, const sqlite_table *table, const char *name, aon_result kind,
+                                   aon_error *error) {
+  for (size_t i = 0; i < table->column_count; i++)
+    if (!strcasecmp(table->columns[i].name, name))
+      return aon_fail(error, kind, "unknown_property", "%s/%s has no column “%s”; write “%s”.", store->name, table->name, name,
+                      table->columns[i].name);
+  return aon_fail(error, kind, "unknown_property", "%s/%s has no column “%s”. Leave the property out, or add the column.", store->name,
+                  table->name, name);
+}
+
+static aon_result bad_type(const sqlite_store *store, const sqlite_table *table, const sqlite_column *column, const char *why,
+                           aon_error *error) {
   return aon_fail(error, AON_REJECTED, "bad_type", "%s/%s can't hold the property “%s”: %s.", store->name, table->name, column->name, why);
 }
 
 /* A property in its plain form. strict: refuse what can't be held, else take it as it is. */
-static aon_result plain_value(sqlite_store *store, const sqlite_table *table, const sqlite_column *column, const bson_iter_t *property, bool strict,
-                              sqlite_value *ret_value, aon_error *error) {
+static aon_result plain_value(sqlite_store *store, const sqlite_table *table, const sqlite_column *column, const bson_iter_t *property,
+                              bool strict, sqlite_value *ret_value, aon_error *error) {
   uint32_t length;
   switch (bson_iter_type(property)) {
-  case BSON_TYPE_NULL: *ret_value = (sqlite_value){.type = SQLITE_NULL}; return AON_OK;
-  case BSON_TYPE_BOOL: *ret_value = (sqlite_value){.type = SQLITE_INTEGER, .integer = bson_iter_bool(property)}; return AON_OK;
+  case BSON_TYPE_NULL:
+    *ret_value = (sqlite_value){.type = SQLITE_NULL};
+    return AON_OK;
+  case BSON_TYPE_BOOL:
+    *ret_value = (sqlite_value){.type = SQLITE_INTEGER, .integer = bson_iter_bool(property)};
+    return AON_OK;
   case BSON_TYPE_INT32:
-  case BSON_TYPE_INT64: *ret_value = (sqlite_value){.type = SQLITE_INTEGER, .integer = bson_iter_as_int64(property)}; return AON_OK;
+  case BSON_TYPE_INT64:
+    *ret_value = (sqlite_value){.type = SQLITE_INTEGER, .integer = bson_iter_as_int64(property)};
+    return AON_OK;
   case BSON_TYPE_DOUBLE: {
     double real = bson_iter_double(property);
     if (strict && !isfinite(real))
@@ -380,12 +430,15 @@ static aon_result plain_value(sqlite_store *store, const sqlite_table *table, co
     return AON_OK;
   }
   case BSON_TYPE_DOCUMENT:
-  case BSON_TYPE_ARRAY: return bad_type(store, table, column, "a column holds no object and no list; give it as a text of JSON", error);
-  default: return bad_type(store, table, column, "this type has no form in SQLite; give it as text", error);
+  case BSON_TYPE_ARRAY:
+    return bad_type(store, table, column, "a column holds no object and no list; give it as a text of JSON", error);
+  default:
+    return bad_type(store, table, column, "this type has no form in SQLite; give it as text", error);
   }
 }
 
-static aon_result apply_token(sqlite_store *store, const sqlite_table *table, const uint8_t *token, size_t length, sqlite_value *row, aon_error *error) {
+static aon_result apply_token(sqlite_store *store, const sqlite_table *table, const uint8_t *token, size_t length, sqlite_value *row,
+                              aon_error *error) {
   const uint8_t *end = token + length;
   while (token < end) {
     if (end - token < 7)
@@ -410,10 +463,13 @@ static aon_result apply_token(sqlite_store *store, const sqlite_table *table, co
       }
     token = bytes + value_length;
   }
-  return token == end ? AON_OK : aon_fail(error, AON_CORRUPT, "bad_token", "The stored form of a row of %s/%s can't be read.", store->name, table->name);
+  return token == end
+             ? AON_OK
+             : aon_fail(error, AON_CORRUPT, "bad_token", "The stored form of a row of %s/%s can't be read.", store->name, table->name);
 }
 
-static aon_result properties_row(sqlite_store *store, const sqlite_table *table, const bson_t *document, bool strict, sqlite_value *ret_row, aon_error *error) {
+static aon_result properties_row(sqlite_store *store, const sqlite_table *table, const bson_t *document, bool strict, sqlite_value *ret_row,
+                                 aon_error *error) {
   memset(ret_row, 0, table->column_count * sizeof *ret_row);
   bson_iter_t at;
   if (!bson_iter_init(&at, document))
@@ -433,7 +489,8 @@ static aon_result properties_row(sqlite_store *store, const sqlite_table *table,
   return AON_OK;
 }
 
-aon_result sqlite_image_row(sqlite_store *store, const sqlite_table *table, const aon_image *image, sqlite_value *ret_row, aon_error *error) {
+aon_result sqlite_image_row(sqlite_store *store, const sqlite_table *table, const aon_image *image, sqlite_value *ret_row,
+                            aon_error *error) {
   bson_t document;
   if (!aon_image_view(image, &document))
     return aon_fail(error, AON_CORRUPT, "bad_image", "An image of a row of %s/%s can't be read.", store->name, table->name);
@@ -462,11 +519,16 @@ aon_result sqlite_image_text(sqlite_store *store, const aon_image *image, aon_bu
 
 static const char *stand_in_type(const sqlite_table *table, const sqlite_column *column) {
   switch (column->affinity) {
-  case AFFINITY_TEXT: return "TEXT";
-  case AFFINITY_NUMERIC: return "NUMERIC";
-  case AFFINITY_INTEGER: return "INTEGER";
-  case AFFINITY_REAL: return "REAL";
-  default: return table->strict && !column->bytes ? "ANY" : "BLOB";
+  case AFFINITY_TEXT:
+    return "TEXT";
+  case AFFINITY_NUMERIC:
+    return "NUMERIC";
+  case AFFINITY_INTEGER:
+    return "INTEGER";
+  case AFFINITY_REAL:
+    return "REAL";
+  default:
+    return table->strict && !column->bytes ? "ANY" : "BLOB";
   }
 }
 
@@ -537,7 +599,8 @@ static aon_result make_stand_in(sqlite_store *store, sqlite_table *table, aon_er
     return result;
   if (sqlite3_exec(store->scratch, create.data, NULL, NULL, NULL))
     return scratch_failed(store, table, error);
-  const char *texts[SCRATCH_COUNT] = {[SCRATCH_CLEAR] = clear.data, [SCRATCH_INSERT] = insert.data, [SCRATCH_DEFAULTS] = defaults.data, [SCRATCH_SELECT] = read.data};
+  const char *texts[SCRATCH_COUNT] = {
+      [SCRATCH_CLEAR] = clear.data, [SCRATCH_INSERT] = insert.data, [SCRATCH_DEFAULTS] = defaults.data, [SCRATCH_SELECT] = read.data};
   for (int i = 0; i < SCRATCH_COUNT; i++)
     if (!table->scratch[i] && sqlite3_prepare_v3(store->scratch, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &table->scratch[i], NULL))
       return scratch_failed(store, table, error);
@@ -552,7 +615,8 @@ static aon_result copy_value(sqlite_value *value, aon_arena *arena, aon_error *e
 }
 
 /* Runs one of the inserts and takes the row back. values NULL: the defaults; only columns that want them are overwritten. */
-static aon_result ask(sqlite_store *store, sqlite_table *table, const sqlite_value *values, sqlite_value *ret_row, aon_arena *arena, aon_error *error) {
+static aon_result ask(sqlite_store *store, sqlite_table *table, const sqlite_value *values, sqlite_value *ret_row, aon_arena *arena,
+                      aon_error *error) {
   aon_result result = make_stand_in(store, table, error);
   if (result)
     return result;
@@ -568,7 +632,8 @@ static aon_result ask(sqlite_store *store, sqlite_table *table, const sqlite_val
   int rc = sqlite3_step(insert);
   sqlite3_reset(insert);
   if (rc == SQLITE_CONSTRAINT_DATATYPE)
-    return aon_fail(error, AON_REJECTED, "bad_type", "%s/%s is a strict table: %s.", store->name, table->name, sqlite3_errmsg(store->scratch));
+    return aon_fail(error, AON_REJECTED, "bad_type", "%s/%s is a strict table: %s.", store->name, table->name,
+                    sqlite3_errmsg(store->scratch));
   if (rc != SQLITE_DONE || sqlite3_step(read) != SQLITE_ROW)
     result = scratch_failed(store, table, error);
   at = 0;
@@ -598,12 +663,19 @@ aon_result sqlite_default_fix(sqlite_store *store, sqlite_table *table, aon_erro
 /* Certainly given back as it is? */
 static bool stable(const sqlite_table *table, const sqlite_column *column, const sqlite_value *value) {
   switch (value->type) {
-  case SQLITE_NULL: return true;
-  case SQLITE_INTEGER: return column->affinity == AFFINITY_INTEGER || (!table->strict && column->affinity != AFFINITY_TEXT && column->affinity != AFFINITY_REAL);
-  case SQLITE_FLOAT: return column->affinity == AFFINITY_REAL && value->real != 0.0; /* -0.0 loses its sign */
-  case SQLITE_TEXT: return column->affinity == AFFINITY_TEXT;
-  case SQLITE_BLOB: return column->bytes;
-  default: return true;
+  case SQLITE_NULL:
+    return true;
+  case SQLITE_INTEGER:
+    return column->affinity == AFFINITY_INTEGER ||
+           (!table->strict && column->affinity != AFFINITY_TEXT && column->affinity != AFFINITY_REAL);
+  case SQLITE_FLOAT:
+    return column->affinity == AFFINITY_REAL && value->real != 0.0; /* -0.0 loses its sign */
+  case SQLITE_TEXT:
+    return column->affinity == AFFINITY_TEXT;
+  case SQLITE_BLOB:
+    return column->bytes;
+  default:
+    return true;
   }
 }
 
@@ -672,8 +744,9 @@ static aon_result same_number(const sqlite_value *given, const sqlite_value *kep
   AON_ARENA_CLEANUP aon_arena arena = {0};
   aon_result result = value_text(kept, &arena, &text, error);
   if (!result)
-    *ret_same = decimal_parse(given->bytes, given->length, &wanted) && decimal_parse(text.data, text.length, &got) && wanted.negative == got.negative &&
-                wanted.length == got.length && wanted.exponent == got.exponent && !memcmp(wanted.digits, got.digits, got.length);
+    *ret_same = decimal_parse(given->bytes, given->length, &wanted) && decimal_parse(text.data, text.length, &got) &&
+                wanted.negative == got.negative && wanted.length == got.length && wanted.exponent == got.exponent &&
+                !memcmp(wanted.digits, got.digits, got.length);
   return result;
 }
 
@@ -694,7 +767,8 @@ static aon_result convert(sqlite_store *store, sqlite_table *table, sqlite_value
     result = same_number(&row[i], &kept[i], &same, error);
     if (!result && !same)
       result = aon_fail(error, AON_REJECTED, "out_of_range",
-                        "%s/%s would round the property “%s”: its column is declared %s, in which SQLite keeps numbers of 15 to 17 digits. Declare it TEXT.",
+                        "%s/%s would round the property “%s”: its column is declared %s, in which SQLite keeps numbers of 15 to 17 digits. "
+                        "Declare it TEXT.",
                         store->name, table->name, column->name, column->type);
     row[i] = kept[i];
   }
@@ -722,11 +796,12 @@ static aon_result fill_defaults(sqlite_store *store, sqlite_table *table, sqlite
 }
 
 static aon_result bad_id(const sqlite_store *store, const sqlite_table *table, aon_text id, const char *why, aon_error *error) {
-  return aon_fail(error, AON_REJECTED, "bad_format", "“%.*s” can't be an id in %s/%s: %s.", id.length < 200 ? (int)id.length : 200, id.data, store->name,
-                  table->name, why);
+  return aon_fail(error, AON_REJECTED, "bad_format", "“%.*s” can't be an id in %s/%s: %s.", id.length < 200 ? (int)id.length : 200, id.data,
+                  store->name, table->name, why);
 }
 
-static aon_result fill_key(sqlite_store *store, const sqlite_table *table, aon_text id, sqlite_value *row, bool *ret_given, aon_error *error) {
+static aon_result fill_key(sqlite_store *store, const sqlite_table *table, aon_text id, sqlite_value *row, bool *ret_given,
+                           aon_error *error) {
   aon_text *parts = aon_arena_alloc(&store->scratch_arena, table->key_count * sizeof *parts);
   if (!parts)
     return aon_fail_memory(error);
@@ -749,7 +824,8 @@ static aon_result fill_key(sqlite_store *store, const sqlite_table *table, aon_t
   return AON_OK;
 }
 
-static aon_result check_key(sqlite_store *store, const sqlite_table *table, aon_text id, const sqlite_value *row, bool given, aon_error *error) {
+static aon_result check_key(sqlite_store *store, const sqlite_table *table, aon_text id, const sqlite_value *row, bool given,
+                            aon_error *error) {
   const sqlite_column *first = &table->columns[table->keys[0]];
   if (first->rowid && row[table->keys[0]].type != SQLITE_INTEGER)
     return bad_id(store, table, id, "its key is a whole number", error);
@@ -758,14 +834,15 @@ static aon_result check_key(sqlite_store *store, const sqlite_table *table, aon_
   if (result || (found.length == id.length && !memcmp(found.data, id.data, id.length)))
     return result;
   if (given)
-    return aon_fail(error, AON_REJECTED, "inconsistent", "The document for %s/%s/%.*s names another key in its own properties.", store->name, table->name,
-                    id.length < 200 ? (int)id.length : 200, id.data);
+    return aon_fail(error, AON_REJECTED, "inconsistent", "The document for %s/%s/%.*s names another key in its own properties.",
+                    store->name, table->name, id.length < 200 ? (int)id.length : 200, id.data);
   return aon_fail(error, AON_REJECTED, "bad_format", "The id “%.*s” in %s/%s would be stored as “%.*s”. Write it like that.",
-                  id.length < 200 ? (int)id.length : 200, id.data, store->name, table->name, found.length < 200 ? (int)found.length : 200, found.data);
+                  id.length < 200 ? (int)id.length : 200, id.data, store->name, table->name, found.length < 200 ? (int)found.length : 200,
+                  found.data);
 }
 
-static aon_result normalise_row(sqlite_store *store, sqlite_table *table, aon_text id, const bson_t *document, aon_arena *arena, aon_image *ret_image,
-                                aon_error *error) {
+static aon_result normalise_row(sqlite_store *store, sqlite_table *table, aon_text id, const bson_t *document, aon_arena *arena,
+                                aon_image *ret_image, aon_error *error) {
   sqlite_value *row = table->after;
   bool given;
   aon_arena_reset(&store->scratch_arena);
@@ -785,7 +862,8 @@ static aon_result normalise_row(sqlite_store *store, sqlite_table *table, aon_te
 static aon_result json_only(const bson_t *document, const char *top, int depth, aon_error *error) {
   bson_iter_t at;
   if (depth > AON_DOCUMENT_DEPTH_LIMIT)
-    return aon_fail(error, AON_REJECTED, "too_long", "The property “%s” is nested more than %d levels deep.", top, AON_DOCUMENT_DEPTH_LIMIT);
+    return aon_fail(error, AON_REJECTED, "too_long", "The property “%s” is nested more than %d levels deep.", top,
+                    AON_DOCUMENT_DEPTH_LIMIT);
   if (!bson_iter_init(&at, document))
     return aon_fail(error, AON_CORRUPT, "bad_image", "A document can't be read.");
   while (bson_iter_next(&at)) {
@@ -798,14 +876,21 @@ static aon_result json_only(const bson_t *document, const char *top, int depth, 
     case BSON_TYPE_BOOL:
     case BSON_TYPE_INT32:
     case BSON_TYPE_INT64:
-    case BSON_TYPE_UTF8: continue;
+    case BSON_TYPE_UTF8:
+      continue;
     case BSON_TYPE_DOUBLE:
       if (isfinite(bson_iter_double(&at)))
         continue;
       return aon_fail(error, AON_REJECTED, "bad_type", "The property “%s” is no finite number.", name);
-    case BSON_TYPE_DOCUMENT: bson_iter_document(&at, &length, &bytes); break;
-    case BSON_TYPE_ARRAY: bson_iter_array(&at, &length, &bytes); break;
-    default: return aon_fail(error, AON_REJECTED, "bad_type", "The property “%s” has a type that JSON does not have; SQLite stores documents as JSON.", name);
+    case BSON_TYPE_DOCUMENT:
+      bson_iter_document(&at, &length, &bytes);
+      break;
+    case BSON_TYPE_ARRAY:
+      bson_iter_array(&at, &length, &bytes);
+      break;
+    default:
+      return aon_fail(error, AON_REJECTED, "bad_type",
+                      "The property “%s” has a type that JSON does not have; SQLite stores documents as JSON.", name);
     }
     if (!bson_init_static(&inner, bytes, length))
       return aon_fail(error, AON_CORRUPT, "bad_image", "A document can't be read.");

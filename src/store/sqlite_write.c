@@ -30,7 +30,8 @@ static aon_result about(aon_result result, const sqlite_store *store, const aon_
 
 /* ---- statement texts ---- */
 
-static aon_result list_columns(const sqlite_table *table, int chosen, const char *format, const char *separator, aon_buffer *sql, aon_error *error) {
+static aon_result list_columns(const sqlite_table *table, int chosen, const char *format, const char *separator, aon_buffer *sql,
+                               aon_error *error) {
   aon_result result = AON_OK;
   bool first = true;
   for (size_t i = 0; !result && i < table->column_count; i++) {
@@ -98,7 +99,8 @@ static aon_result statement_new(sqlite_store *store, sqlite_table *table, sqlite
 }
 
 /* The statement for table->choice, from the few kept or made anew in the place of the one unused for longest. */
-static aon_result statement_for(sqlite_store *store, sqlite_table *table, sqlite_kind kind, sqlite3_stmt **ret_statement, aon_error *error) {
+static aon_result statement_for(sqlite_store *store, sqlite_table *table, sqlite_kind kind, sqlite3_stmt **ret_statement,
+                                aon_error *error) {
   sqlite_statement *slots = table->statements[kind], *oldest = &slots[0];
   for (size_t i = 0; i < SQLITE_TABLE_STATEMENTS; i++) {
     if (slots[i].statement && !memcmp(slots[i].key, table->choice, table->column_count)) {
@@ -125,17 +127,22 @@ static bool same_value(const sqlite_value *a, const sqlite_value *b) {
   if (a->type != b->type)
     return false;
   switch (a->type) {
-  case SQLITE_INTEGER: return a->integer == b->integer;
-  case SQLITE_FLOAT: return !memcmp(&a->real, &b->real, sizeof a->real);
+  case SQLITE_INTEGER:
+    return a->integer == b->integer;
+  case SQLITE_FLOAT:
+    return !memcmp(&a->real, &b->real, sizeof a->real);
   case SQLITE_TEXT:
-  case SQLITE_BLOB: return a->length == b->length && (!a->length || !memcmp(a->bytes, b->bytes, a->length));
-  default: return true;
+  case SQLITE_BLOB:
+    return a->length == b->length && (!a->length || !memcmp(a->bytes, b->bytes, a->length));
+  default:
+    return true;
   }
 }
 
 #define STAMP "_bulkOperationId"
 
-static aon_result stamped_text(const aon_image *image, const char *stamp, sqlite_store *store, const char **ret_text, size_t *ret_length, aon_error *error) {
+static aon_result stamped_text(const aon_image *image, const char *stamp, sqlite_store *store, const char **ret_text, size_t *ret_length,
+                               aon_error *error) {
   bson_t document, copy = BSON_INITIALIZER;
   if (!aon_image_view(image, &document)) {
     bson_destroy(&copy);
@@ -155,11 +162,12 @@ static aon_result stamped_text(const aon_image *image, const char *stamp, sqlite
 }
 
 /* id and doc, as a row of a document table. */
-static aon_result document_row(sqlite_store *store, const aon_write *write, const aon_image *image, const char *stamp, aon_buffer *buffer, sqlite_value *row,
-                               aon_error *error) {
+static aon_result document_row(sqlite_store *store, const aon_write *write, const aon_image *image, const char *stamp, aon_buffer *buffer,
+                               sqlite_value *row, aon_error *error) {
   const char *text;
   size_t length;
-  aon_result result = stamp ? stamped_text(image, stamp, store, &text, &length, error) : sqlite_image_text(store, image, buffer, &text, &length, error);
+  aon_result result =
+      stamp ? stamped_text(image, stamp, store, &text, &length, error) : sqlite_image_text(store, image, buffer, &text, &length, error);
   if (result)
     return result;
   row[0] = (sqlite_value){.type = SQLITE_TEXT, .bytes = write->id.data, .length = write->id.length};
@@ -228,8 +236,9 @@ static aon_result changed_meanwhile(sqlite_store *store, const aon_write *write,
   aon_error ignored = AON_ERROR_INIT; /* the document can't be read: then it was changed as well */
   bool gone = !sqlite_read(store, write->collection, &write->id, 1, &arena, &now, &ignored) && !now.bson;
   aon_arena_release(&arena);
-  return aon_fail(error, AON_PERMANENT, "changed_meanwhile", "%s", gone ? "it was deleted by somebody else meanwhile. Nothing was written; try again with what is there now."
-                                                                        : "it was changed by somebody else meanwhile. Nothing was written; try again with what is there now.");
+  return aon_fail(error, AON_PERMANENT, "changed_meanwhile", "%s",
+                  gone ? "it was deleted by somebody else meanwhile. Nothing was written; try again with what is there now."
+                       : "it was changed by somebody else meanwhile. Nothing was written; try again with what is there now.");
 }
 
 /* A key that is taken already is a duplicate whatever SQLite calls it; so is any other unique value. */
@@ -260,7 +269,8 @@ static void watch_keys(aon_transaction *transaction, const sqlite_table *table, 
   }
   if (transaction->at_fault_count == SQLITE_FAILED_KEYS_LIMIT)
     return;
-  sqlite_open_key entry = {.table = table, .operation = write->operation, .id = malloc(write->id.length + 1), .id_length = write->id.length};
+  sqlite_open_key entry = {
+      .table = table, .operation = write->operation, .id = malloc(write->id.length + 1), .id_length = write->id.length};
   if (!entry.id)
     return;
   memcpy(entry.id, write->id.data, write->id.length);
@@ -326,8 +336,9 @@ static aon_result open_keys(sqlite_store *store, aon_error *error) {
   if (!entry && store->transaction.at_fault_count)
     entry = &store->transaction.at_fault[0];
   aon_fail_native(error, AON_PERMANENT, "constraint", SQLITE_CONSTRAINT_FOREIGNKEY,
-                  "%s refuses it: a row of %s%s%.*s%s would refer to one of %s that isn't there.", store->name, child, entry ? " (see the operation on " : "",
-                  entry ? (int)(entry->id_length < ID_SHOWN ? entry->id_length : ID_SHOWN) : 0, entry ? entry->id : "", entry ? ")" : "", parent);
+                  "%s refuses it: a row of %s%s%.*s%s would refer to one of %s that isn't there.", store->name, child,
+                  entry ? " (see the operation on " : "", entry ? (int)(entry->id_length < ID_SHOWN ? entry->id_length : ID_SHOWN) : 0,
+                  entry ? entry->id : "", entry ? ")" : "", parent);
   if (error && entry)
     error->operation = entry->operation;
   return AON_PERMANENT;

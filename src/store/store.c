@@ -9,15 +9,41 @@
 #include <string.h>
 
 typedef enum call {
-  CALL_OPEN, CALL_DESCRIBE, CALL_NORMALISE, CALL_READ, CALL_SCAN, CALL_BEGIN, CALL_APPLY, CALL_FLUSH, CALL_PREPARE, CALL_COMMIT,
-  CALL_ABORT, CALL_COMMIT_PREPARED, CALL_ABORT_PREPARED, CALL_RESOLVE, CALL_FORGET, CALL_EXAMINE, CALL_COUNT
+  CALL_OPEN,
+  CALL_DESCRIBE,
+  CALL_NORMALISE,
+  CALL_READ,
+  CALL_SCAN,
+  CALL_BEGIN,
+  CALL_APPLY,
+  CALL_FLUSH,
+  CALL_PREPARE,
+  CALL_COMMIT,
+  CALL_ABORT,
+  CALL_COMMIT_PREPARED,
+  CALL_ABORT_PREPARED,
+  CALL_RESOLVE,
+  CALL_FORGET,
+  CALL_EXAMINE,
+  CALL_COUNT
 } call;
 
-static const char *const call_names[CALL_COUNT] = {
-    [CALL_OPEN] = "open", [CALL_DESCRIBE] = "describe", [CALL_NORMALISE] = "normalise", [CALL_READ] = "read", [CALL_SCAN] = "scan",
-    [CALL_BEGIN] = "begin", [CALL_APPLY] = "apply", [CALL_FLUSH] = "flush", [CALL_PREPARE] = "prepare", [CALL_COMMIT] = "commit",
-    [CALL_ABORT] = "abort", [CALL_COMMIT_PREPARED] = "commit_prepared", [CALL_ABORT_PREPARED] = "abort_prepared",
-    [CALL_RESOLVE] = "resolve", [CALL_FORGET] = "forget", [CALL_EXAMINE] = "examine"};
+static const char *const call_names[CALL_COUNT] = {[CALL_OPEN] = "open",
+                                                   [CALL_DESCRIBE] = "describe",
+                                                   [CALL_NORMALISE] = "normalise",
+                                                   [CALL_READ] = "read",
+                                                   [CALL_SCAN] = "scan",
+                                                   [CALL_BEGIN] = "begin",
+                                                   [CALL_APPLY] = "apply",
+                                                   [CALL_FLUSH] = "flush",
+                                                   [CALL_PREPARE] = "prepare",
+                                                   [CALL_COMMIT] = "commit",
+                                                   [CALL_ABORT] = "abort",
+                                                   [CALL_COMMIT_PREPARED] = "commit_prepared",
+                                                   [CALL_ABORT_PREPARED] = "abort_prepared",
+                                                   [CALL_RESOLVE] = "resolve",
+                                                   [CALL_FORGET] = "forget",
+                                                   [CALL_EXAMINE] = "examine"};
 
 #define STEP_BYTES 96
 
@@ -43,8 +69,9 @@ const aon_store_adapter *aon_store_adapter_find(const char *scheme) {
 
 static aon_result fitting(const aon_store_adapter *adapter, const aon_store_config *config, aon_error *error) {
   if (adapter->interface_version != AON_STORE_INTERFACE)
-    return aon_fail(error, AON_USAGE, "interface_version", "The store adapter “%s” speaks interface %u, this program speaks %u. Build them from one version.",
-                    adapter->kind, (unsigned)adapter->interface_version, (unsigned)AON_STORE_INTERFACE);
+    return aon_fail(error, AON_USAGE, "interface_version",
+                    "The store adapter “%s” speaks interface %u, this program speaks %u. Build them from one version.", adapter->kind,
+                    (unsigned)adapter->interface_version, (unsigned)AON_STORE_INTERFACE);
   if (!config->name || !config->name[0])
     return aon_fail(error, AON_USAGE, "bad_name", "A store without a name can't be opened.");
   return AON_OK;
@@ -53,7 +80,8 @@ static aon_result fitting(const aon_store_adapter *adapter, const aon_store_conf
 static aon_result measured(const aon_store *store, aon_error *error) {
   const aon_store_caps *caps = &store->caps;
   if (caps->store_class < AON_CLASS_PREPARED || caps->store_class > AON_CLASS_PLAIN || !caps->batch_operations || !caps->batch_bytes)
-    return aon_fail(error, AON_USAGE, "bad_adapter", "The store adapter “%s” does not say what %s can do.", store->adapter->kind, store->config.name);
+    return aon_fail(error, AON_USAGE, "bad_adapter", "The store adapter “%s” does not say what %s can do.", store->adapter->kind,
+                    store->config.name);
   return AON_OK;
 }
 

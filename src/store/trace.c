@@ -15,7 +15,8 @@ typedef struct trace {
   char name[64];
 } trace;
 
-__attribute__((format(printf, 4, 5))) static aon_result tell(const trace *t, aon_result result, const aon_error *error, const char *format, ...) {
+__attribute__((format(printf, 4, 5))) static aon_result tell(const trace *t, aon_result result, const aon_error *error, const char *format,
+                                                             ...) {
   char what[LINE_BYTES / 2], line[LINE_BYTES];
   va_list arguments;
   va_start(arguments, format);
@@ -106,7 +107,8 @@ static aon_result scan(void *state, const aon_collection *collection, const aon_
 static aon_result begin(void *state, const aon_branch *branch, aon_marker marker, aon_transaction **ret_transaction, aon_error *error) {
   trace *t = state;
   aon_result result = t->inner->begin(t->state, branch, marker, ret_transaction, error);
-  return tell(t, result, error, "begin %s %u.%u, marker %s", branch->bulk_id, branch->attempt, branch->batch, marker == AON_MARKER_COMMIT ? "commit" : "undone");
+  return tell(t, result, error, "begin %s %u.%u, marker %s", branch->bulk_id, branch->attempt, branch->batch,
+              marker == AON_MARKER_COMMIT ? "commit" : "undone");
 }
 
 static aon_result apply(void *state, aon_transaction *transaction, const aon_write *writes, size_t count, aon_write_state *states,

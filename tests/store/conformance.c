@@ -41,7 +41,8 @@ static aon_result callback_undo(void *context, const aon_callback_operation *ope
   return callback_write(context, operation, true, error);
 }
 
-static aon_result callback_read(void *context, const char *collection, aon_text asked, bson_t *document, bool *ret_exists, aon_error *error) {
+static aon_result callback_read(void *context, const char *collection, aon_text asked, bson_t *document, bool *ret_exists,
+                                aon_error *error) {
   char id[100];
   aon_arena arena = {0};
   aon_image found;
@@ -93,8 +94,12 @@ static int set_up(void **state) {
     memory.store_class = AON_CLASS_PLAIN;
   if (memory.store_class)
     OK(&s->w, aon_memory_new(&memory, &s->memory, &s->w.error));
-  s->callbacks = (aon_callbacks){.version = AON_CALLBACKS_VERSION, .context = s->memory, .perform = callback_perform, .undo = callback_undo,
-                                 .read = callback_read, .scan = callback_scan};
+  s->callbacks = (aon_callbacks){.version = AON_CALLBACKS_VERSION,
+                                 .context = s->memory,
+                                 .perform = callback_perform,
+                                 .undo = callback_undo,
+                                 .read = callback_read,
+                                 .scan = callback_scan};
   if (s->fixture->kind == COLUMNS)
     sql(world_path(&s->w, "s.db"), "create table items(name text, id text primary key, n integer, note text collate nocase)");
   s->items = (aon_collection){.store = "main", .name = "items"};
@@ -116,10 +121,10 @@ static int tear_down(void **state) {
 
 static bool transactional(const subject *s) { return s->class <= AON_CLASS_BATCH; }
 
-#define NEEDS(condition) \
-  do {                   \
-    if (!(condition))    \
-      skip();            \
+#define NEEDS(condition)                                                                                                                   \
+  do {                                                                                                                                     \
+    if (!(condition))                                                                                                                      \
+      skip();                                                                                                                              \
   } while (0)
 
 static aon_image made(subject *s, const char *id, const char *json) { return normal(&s->w, s->store, &s->items, id, json); }
@@ -170,7 +175,8 @@ static void creates_once(void **state) {
 static void names_the_operation(void **state) {
   subject *s = *state;
   put(s, "b", "{\"n\":1}");
-  aon_write writes[2] = {write_of(&s->items, "a", absent, made(s, "a", "{\"n\":1}"), 16), write_of(&s->items, "b", absent, made(s, "b", "{\"n\":2}"), 17)};
+  aon_write writes[2] = {write_of(&s->items, "a", absent, made(s, "a", "{\"n\":1}"), 16),
+                         write_of(&s->items, "b", absent, made(s, "b", "{\"n\":2}"), 17)};
   aon_result result = apply_now(&s->w, s->store, writes, 2);
   assert_int_equal(result, AON_PERMANENT);
   assert_int_equal(s->w.error.operation, 17);
@@ -219,7 +225,8 @@ static void refuses_what_is_gone(void **state) {
 static void goes_back(void **state) {
   subject *s = *state;
   aon_image before = put(s, "a", "{\"name\":\"Anna\",\"n\":1}");
-  aon_write there[3] = {write_of(&s->items, "a", before, made(s, "a", "{\"n\":2}"), 0), write_of(&s->items, "b", absent, made(s, "b", "{\"n\":3}"), 1)};
+  aon_write there[3] = {write_of(&s->items, "a", before, made(s, "a", "{\"n\":2}"), 0),
+                        write_of(&s->items, "b", absent, made(s, "b", "{\"n\":3}"), 1)};
   OK(&s->w, apply_now(&s->w, s->store, there, 2));
   aon_write back[2] = {write_of(&s->items, "b", look(&s->w, s->store, &s->items, "b"), absent, 1),
                        write_of(&s->items, "a", look(&s->w, s->store, &s->items, "a"), before, 0)};
@@ -233,8 +240,8 @@ static void goes_back(void **state) {
 static void chains_within_one_call(void **state) {
   subject *s = *state;
   aon_image one = made(s, "a", "{\"n\":1}"), two = made(s, "a", "{\"n\":2}");
-  aon_write writes[4] = {write_of(&s->items, "a", absent, one, 0), write_of(&s->items, "a", one, two, 1), write_of(&s->items, "a", two, absent, 2),
-                         write_of(&s->items, "a", absent, one, 3)};
+  aon_write writes[4] = {write_of(&s->items, "a", absent, one, 0), write_of(&s->items, "a", one, two, 1),
+                         write_of(&s->items, "a", two, absent, 2), write_of(&s->items, "a", absent, one, 3)};
   OK(&s->w, apply_now(&s->w, s->store, writes, 4));
   aon_image now = look(&s->w, s->other, &s->items, "a");
   assert_same(&s->w, &now, &one);
@@ -254,7 +261,8 @@ static void refuses_an_empty_id(void **state) {
   subject *s = *state;
   bson_t document = BSON_INITIALIZER;
   aon_image ignored;
-  FAILS(&s->w, aon_store_normalise(s->store, &s->items, text(""), &document, &s->w.arena, &ignored, &s->w.error), AON_REJECTED, "bad_format");
+  FAILS(&s->w, aon_store_normalise(s->store, &s->items, text(""), &document, &s->w.arena, &ignored, &s->w.error), AON_REJECTED,
+        "bad_format");
   bson_destroy(&document);
 }
 
@@ -538,7 +546,8 @@ static void tells_what_became_of_each(void **state) {
   subject *s = *state;
   NEEDS(!transactional(s));
   put(s, "b", "{\"n\":1}");
-  aon_write writes[3] = {write_of(&s->items, "a", absent, made(s, "a", "{\"n\":1}"), 0), write_of(&s->items, "b", absent, made(s, "b", "{\"n\":1}"), 1),
+  aon_write writes[3] = {write_of(&s->items, "a", absent, made(s, "a", "{\"n\":1}"), 0),
+                         write_of(&s->items, "b", absent, made(s, "b", "{\"n\":1}"), 1),
                          write_of(&s->items, "c", absent, made(s, "c", "{\"n\":1}"), 2)};
   aon_write_state states[3];
   size_t failed;
@@ -561,15 +570,38 @@ static void examines(void **state) {
   aon_buffer_release(&report);
 }
 
-#define TEST(function) {#function, function, set_up, tear_down, NULL}
+#define TEST(function)                                                                                                                     \
+  { #function, function, set_up, tear_down, NULL }
 
-static const struct CMUnitTest suite[] = {
-    TEST(reads_as_empty), TEST(gives_back_what_normalise_said), TEST(creates_once), TEST(names_the_operation), TEST(updates_what_is_expected),
-    TEST(refuses_what_changed_meanwhile), TEST(refuses_what_is_gone), TEST(goes_back), TEST(chains_within_one_call), TEST(stamps), TEST(refuses_an_empty_id),
-    TEST(keeps_odd_ids_and_texts), TEST(finds_what_matches), TEST(stops_where_told), TEST(reads_within_a_scan), TEST(gives_images_that_a_write_can_expect),
-    TEST(isolates), TEST(commits_once), TEST(fences_who_was_resolved), TEST(turns_the_marker_when_undone), TEST(never_both_aborted_and_committed),
-    TEST(lost_connection_rolls_back), TEST(keeps_young_markers), TEST(one_conflict_ends_it_all), TEST(commits_what_is_prepared),
-    TEST(rolls_back_what_is_prepared), TEST(refuses_what_its_class_lacks), TEST(tells_what_became_of_each), TEST(examines)};
+static const struct CMUnitTest suite[] = {TEST(reads_as_empty),
+                                          TEST(gives_back_what_normalise_said),
+                                          TEST(creates_once),
+                                          TEST(names_the_operation),
+                                          TEST(updates_what_is_expected),
+                                          TEST(refuses_what_changed_meanwhile),
+                                          TEST(refuses_what_is_gone),
+                                          TEST(goes_back),
+                                          TEST(chains_within_one_call),
+                                          TEST(stamps),
+                                          TEST(refuses_an_empty_id),
+                                          TEST(keeps_odd_ids_and_texts),
+                                          TEST(finds_what_matches),
+                                          TEST(stops_where_told),
+                                          TEST(reads_within_a_scan),
+                                          TEST(gives_images_that_a_write_can_expect),
+                                          TEST(isolates),
+                                          TEST(commits_once),
+                                          TEST(fences_who_was_resolved),
+                                          TEST(turns_the_marker_when_undone),
+                                          TEST(never_both_aborted_and_committed),
+                                          TEST(lost_connection_rolls_back),
+                                          TEST(keeps_young_markers),
+                                          TEST(one_conflict_ends_it_all),
+                                          TEST(commits_what_is_prepared),
+                                          TEST(rolls_back_what_is_prepared),
+                                          TEST(refuses_what_its_class_lacks),
+                                          TEST(tells_what_became_of_each),
+                                          TEST(examines)};
 
 #define SUITE (sizeof suite / sizeof *suite)
 

@@ -208,7 +208,10 @@ static void class_5_can_lose_a_foreign_write(void **state) { /* docs/guarantees.
 
 static void limits_and_types(void **state) {
   subject *s = *state;
-  OK(&s->w, aon_memory_new(&(aon_memory_config){.store_class = AON_CLASS_BATCH, .batch_operations = 2, .max_exact_integer = 1 << 20, .types = AON_TYPE_TIMESTAMP,
+  OK(&s->w, aon_memory_new(&(aon_memory_config){.store_class = AON_CLASS_BATCH,
+                                                .batch_operations = 2,
+                                                .max_exact_integer = 1 << 20,
+                                                .types = AON_TYPE_TIMESTAMP,
                                                 .drop_empty = true},
                            &s->memory, &s->w.error));
   s->store = world_store(&s->w, &aon_memory_adapter, s->memory, "main", "", true);
@@ -243,13 +246,17 @@ typedef struct effects {
 static aon_result told(effects *e, const char *what, const aon_callback_operation *operation, aon_error *error) {
   static const char *const kinds[] = {"?", "create", "update", "delete"};
   size_t length = strlen(e->calls);
-  snprintf(e->calls + length, sizeof e->calls - length, "%s %s %.*s %s>%s;", what, kinds[operation->kind], (int)operation->id.length, operation->id.data,
-           operation->before ? "b" : "-", operation->after ? "a" : "-");
+  snprintf(e->calls + length, sizeof e->calls - length, "%s %s %.*s %s>%s;", what, kinds[operation->kind], (int)operation->id.length,
+           operation->id.data, operation->before ? "b" : "-", operation->after ? "a" : "-");
   return e->answer ? aon_fail(error, e->answer, "effect", "The effect could not be had.") : AON_OK;
 }
 
-static aon_result perform(void *context, const aon_callback_operation *operation, aon_error *error) { return told(context, "do", operation, error); }
-static aon_result undo(void *context, const aon_callback_operation *operation, aon_error *error) { return told(context, "undo", operation, error); }
+static aon_result perform(void *context, const aon_callback_operation *operation, aon_error *error) {
+  return told(context, "do", operation, error);
+}
+static aon_result undo(void *context, const aon_callback_operation *operation, aon_error *error) {
+  return told(context, "undo", operation, error);
+}
 
 static void effects_are_done_and_undone(void **state) {
   subject *s = *state;
@@ -264,7 +271,8 @@ static void effects_are_done_and_undone(void **state) {
   back.compensates = true;
   OK(&s->w, apply_one(s, back, &became));
   assert_string_equal(e.calls, "do create m ->a;undo create m ->a;");
-  FAILS(&s->w, apply_one(s, write_of(&items, "m", letter, absent, 4), &became), AON_PERMANENT, "not_supported"); /* nothing to compare with */
+  FAILS(&s->w, apply_one(s, write_of(&items, "m", letter, absent, 4), &became), AON_PERMANENT,
+        "not_supported"); /* nothing to compare with */
   e.answer = AON_UNKNOWN;
   FAILS(&s->w, apply_one(s, write_of(&items, "n", absent, letter, 0), &became), AON_UNKNOWN, "effect");
   assert_int_equal(became, AON_WRITE_UNKNOWN);
@@ -335,7 +343,8 @@ static void close_both(subject *s) {
 static void a_fault_says_the_truth(void **state) {
   subject *s = *state;
   for (int after = 0; after < 2; after++) {
-    aon_fault fault = {.call = "commit", .nth = 1, .when = after ? AON_FAULT_AFTER : AON_FAULT_BEFORE, .kind = after ? AON_UNKNOWN : AON_TRANSIENT};
+    aon_fault fault = {
+        .call = "commit", .nth = 1, .when = after ? AON_FAULT_AFTER : AON_FAULT_BEFORE, .kind = after ? AON_UNKNOWN : AON_TRANSIENT};
     faulty_store(s, &fault, AON_CLASS_TRANSACTION);
     FAILS(&s->w, aon_store_commit(s->store, open_with(s, s->store, 1, "a"), &s->w.error), fault.kind, "injected");
     assert_int_equal(resolved(s, s->other, 1), after ? AON_BRANCH_COMMITTED : AON_BRANCH_ABORTED);
@@ -519,9 +528,11 @@ static void announces_every_call(void **state) {
   aon_store_abort(s->store, open_with(s, s->store, 3, "c"));
   OK(&s->w, aon_store_forget(s->store, 0, &s->w.error));
   resolved(s, s->store, 1);
-  assert_string_equal(own.seen, "store.main.describe store.main.normalise store.main.read store.main.begin store.main.apply store.main.flush store.main.prepare "
-                                "store.main.commit_prepared store.main.begin store.main.apply store.main.commit store.main.begin store.main.apply "
-                                "store.main.abort store.main.forget store.main.resolve ");
+  assert_string_equal(
+      own.seen,
+      "store.main.describe store.main.normalise store.main.read store.main.begin store.main.apply store.main.flush store.main.prepare "
+      "store.main.commit_prepared store.main.begin store.main.apply store.main.commit store.main.begin store.main.apply "
+      "store.main.abort store.main.forget store.main.resolve ");
   s->w.env->ops = own.real;
 }
 
@@ -555,11 +566,25 @@ static void reads_have_a_limit(void **state) {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      TEST(a_lost_reply_was_applied), TEST(a_late_write_matches_what_was_restored), TEST(a_late_write_misses_a_voided_stamp), TEST(a_late_commit_is_fenced),
-      TEST(an_open_commit_keeps_its_secret), TEST(row_locks_keep_others_out), TEST(prepare_has_slots), TEST(a_version_never_comes_again),
-      TEST(class_5_can_lose_a_foreign_write), TEST(limits_and_types), TEST(effects_are_done_and_undone), TEST(effects_without_undo_wait),
-      TEST(traces_every_call), TEST(a_fault_says_the_truth), TEST(a_failing_begin_leaves_nothing_open), TEST(faults_until_none_is_left),
-      TEST(breaches_end_the_process), TEST(announces_every_call), TEST(finds_adapters), TEST(reads_have_a_limit)};
+  const struct CMUnitTest tests[] = {TEST(a_lost_reply_was_applied),
+                                     TEST(a_late_write_matches_what_was_restored),
+                                     TEST(a_late_write_misses_a_voided_stamp),
+                                     TEST(a_late_commit_is_fenced),
+                                     TEST(an_open_commit_keeps_its_secret),
+                                     TEST(row_locks_keep_others_out),
+                                     TEST(prepare_has_slots),
+                                     TEST(a_version_never_comes_again),
+                                     TEST(class_5_can_lose_a_foreign_write),
+                                     TEST(limits_and_types),
+                                     TEST(effects_are_done_and_undone),
+                                     TEST(effects_without_undo_wait),
+                                     TEST(traces_every_call),
+                                     TEST(a_fault_says_the_truth),
+                                     TEST(a_failing_begin_leaves_nothing_open),
+                                     TEST(faults_until_none_is_left),
+                                     TEST(breaches_end_the_process),
+                                     TEST(announces_every_call),
+                                     TEST(finds_adapters),
+                                     TEST(reads_have_a_limit)};
   return cmocka_run_group_tests_name("stores and decorators", tests, NULL, NULL);
 }

@@ -59,7 +59,8 @@ static void rejects(subject *s, const char *id, const char *json, const char *co
 
 /* ---- values ---- */
 
-static const char *const loose = "create table t(id text primary key, i integer, r real, n decimal(20,2), x text, b blob, y, v varchar(10), f float, d datetime, o boolean)";
+static const char *const loose = "create table t(id text primary key, i integer, r real, n decimal(20,2), x text, b blob, y, v "
+                                 "varchar(10), f float, d datetime, o boolean)";
 static const char *const strict = "create table t(id text primary key, i integer, r real, x text, b blob, y any) strict";
 
 static uint64_t next_random(uint64_t *seed) { /* xorshift: the same run each time */
@@ -70,19 +71,61 @@ static uint64_t next_random(uint64_t *seed) { /* xorshift: the same run each tim
 }
 
 static const char *random_value(subject *s, uint64_t *seed) {
-  static const char *const values[] = {
-      "null",  "true", "false", "0",    "-1",      "\"\"",     "\"abc\"",   "\"12\"",   "\" 12 \"", "\"012\"",   "\"1.5\"", "\"1.50\"", "\"1e3\"", "\"0x10\"",
-      "1.5",   "5.0",  "-0.0",  "1e300", "0.1",    "\"0.1\"",  "\"AAE=\"",  "\"QUJD\"", "\"nan\"",  "\"+5\"",    "\"5.\"",  "\".5\"",   "1e-7",    "123456789012345680000.0",
-      "9223372036854775807", "-9223372036854775808", "9007199254740993", "\"9223372036854775808\"", "\"12345678901234567.89\"", "\"1e400\"", "\"é\\u0000x\"",
-      "0.30000000000000004", "\"0.30000000000000004\"", "\"-\"", "\"1 2\"", "4503599627370497.5", "\"99999999999999999999\"", "\"1_000\"", "\"1e\"", "\"e5\""};
+  static const char *const values[] = {"null",
+                                       "true",
+                                       "false",
+                                       "0",
+                                       "-1",
+                                       "\"\"",
+                                       "\"abc\"",
+                                       "\"12\"",
+                                       "\" 12 \"",
+                                       "\"012\"",
+                                       "\"1.5\"",
+                                       "\"1.50\"",
+                                       "\"1e3\"",
+                                       "\"0x10\"",
+                                       "1.5",
+                                       "5.0",
+                                       "-0.0",
+                                       "1e300",
+                                       "0.1",
+                                       "\"0.1\"",
+                                       "\"AAE=\"",
+                                       "\"QUJD\"",
+                                       "\"nan\"",
+                                       "\"+5\"",
+                                       "\"5.\"",
+                                       "\".5\"",
+                                       "1e-7",
+                                       "123456789012345680000.0",
+                                       "9223372036854775807",
+                                       "-9223372036854775808",
+                                       "9007199254740993",
+                                       "\"9223372036854775808\"",
+                                       "\"12345678901234567.89\"",
+                                       "\"1e400\"",
+                                       "\"é\\u0000x\"",
+                                       "0.30000000000000004",
+                                       "\"0.30000000000000004\"",
+                                       "\"-\"",
+                                       "\"1 2\"",
+                                       "4503599627370497.5",
+                                       "\"99999999999999999999\"",
+                                       "\"1_000\"",
+                                       "\"1e\"",
+                                       "\"e5\""};
   uint64_t kind = next_random(seed) % (sizeof values / sizeof *values + 6);
   if (kind < sizeof values / sizeof *values)
     return values[kind];
   int64_t number = (int64_t)next_random(seed) >> (next_random(seed) % 60);
   switch (kind % 3) {
-  case 0: return aon_arena_format(&s->w.arena, "%lld", (long long)number);
-  case 1: return aon_arena_format(&s->w.arena, "%.17e", (double)number / 1000.0);
-  default: return aon_arena_format(&s->w.arena, "\"%lld.%02u\"", (long long)number, (unsigned)(next_random(seed) % 100));
+  case 0:
+    return aon_arena_format(&s->w.arena, "%lld", (long long)number);
+  case 1:
+    return aon_arena_format(&s->w.arena, "%.17e", (double)number / 1000.0);
+  default:
+    return aon_arena_format(&s->w.arena, "\"%lld.%02u\"", (long long)number, (unsigned)(next_random(seed) % 100));
   }
 }
 
@@ -160,14 +203,32 @@ static void random_values_strict_texts(void **state) {
 
 /* Every storage class in every column that takes it, changed and put back: the same classes, the same bytes. */
 static void gives_rows_back_exactly(void **state) {
-  static const char *const values[] = {"null", "0", "1", "1.0", "-7.25", "1e300", "'1'", "'01'", "''", "x''", "x'00ff'", "'é'", "cast(x'ff00' as text)", "'AAE='", "x'41414532'",
-                                       "9223372036854775807", "-9223372036854775808", "9e999", "0.30000000000000004", "'a' || char(0) || 'b'"};
+  static const char *const values[] = {"null",
+                                       "0",
+                                       "1",
+                                       "1.0",
+                                       "-7.25",
+                                       "1e300",
+                                       "'1'",
+                                       "'01'",
+                                       "''",
+                                       "x''",
+                                       "x'00ff'",
+                                       "'é'",
+                                       "cast(x'ff00' as text)",
+                                       "'AAE='",
+                                       "x'41414532'",
+                                       "9223372036854775807",
+                                       "-9223372036854775808",
+                                       "9e999",
+                                       "0.30000000000000004",
+                                       "'a' || char(0) || 'b'"};
   enum { VALUES = sizeof values / sizeof *values };
   subject *s = *state;
   sql(s->path, "create table t(id text primary key, i integer, r real, n numeric, x text, b blob, y, c text collate nocase)");
   for (size_t i = 0; i < VALUES; i++)
-    sql(s->path, aon_arena_format(&s->w.arena, "insert into t values('k%zu', %s, %s, %s, %s, %s, %s, %s)", i, values[i], values[i], values[(i + 3) % VALUES], values[i],
-                                  values[i], values[i], values[(i + 5) % VALUES]));
+    sql(s->path, aon_arena_format(&s->w.arena, "insert into t values('k%zu', %s, %s, %s, %s, %s, %s, %s)", i, values[i], values[i],
+                                  values[(i + 3) % VALUES], values[i], values[i], values[i], values[(i + 5) % VALUES]));
   const char *dump = "select *, hex(x), hex(b), hex(y) from t order by id", *before = sql_text(&s->w, s->path, dump);
   aon_write away[VALUES], back[2 * VALUES];
   aon_image after = {0};
@@ -186,7 +247,8 @@ static void gives_rows_back_exactly(void **state) {
 }
 
 static void sees_every_foreign_change(void **state) {
-  static const char *const pairs[][2] = {{"'1'", "1"}, {"x'31'", "'1'"}, {"'a'", "'A'"}, {"null", "''"}, {"'AAE='", "x'0001'"}, {"1", "2"}, {"0.1", "0.30000000000000004"}};
+  static const char *const pairs[][2] = {
+      {"'1'", "1"}, {"x'31'", "'1'"}, {"'a'", "'A'"}, {"null", "''"}, {"'AAE='", "x'0001'"}, {"1", "2"}, {"0.1", "0.30000000000000004"}};
   subject *s = *state;
   sql(s->path, "create table t(id text primary key, y collate nocase)");
   for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
@@ -306,7 +368,8 @@ static void null_keys_are_named(void **state) {
 
 static void fills_defaults(void **state) {
   subject *s = *state;
-  sql(s->path, "create table t(id text primary key, a text default 'x''y', b integer default '12', c real default 5, d default null, e text default (upper('q')),"
+  sql(s->path, "create table t(id text primary key, a text default 'x''y', b integer default '12', c real default 5, d default null, e "
+               "text default (upper('q')),"
                " f text default current_timestamp, g blob default x'0001', h text, j integer default -3, k text default \"word\")");
   aon_image wanted = normal(&s->w, s->store, &s->t, "a", "{\"h\":null}");
   aon_write write = write_of(&s->t, "a", absent, wanted, 0);
@@ -317,7 +380,8 @@ static void fills_defaults(void **state) {
   assert_non_null(strstr(json, "\"a\":\"x'y\",\"b\":12,\"c\":5.0,\"d\":null,\"e\":\"Q\",\"f\":\"20"));
   assert_non_null(strstr(json, "\"g\":\"AAE=\",\"h\":null,\"j\":-3,\"k\":\"word\""));
   sql(s->path, "insert into t(id, f) values('b', 'x')");
-  assert_string_equal(sql_text(&s->w, s->path, "select a,b,c,d,e,g,h,j,k from t where id='a'"), sql_text(&s->w, s->path, "select a,b,c,d,e,g,h,j,k from t where id='b'"));
+  assert_string_equal(sql_text(&s->w, s->path, "select a,b,c,d,e,g,h,j,k from t where id='a'"),
+                      sql_text(&s->w, s->path, "select a,b,c,d,e,g,h,j,k from t where id='b'"));
 }
 
 static void leaves_generated_columns_alone(void **state) {
@@ -353,10 +417,11 @@ static void writes_only_what_differs(void **state) { /* triggers OF a column fir
 static void says_what_else_a_write_changes(void **state) {
   subject *s = *state;
   const aon_shape *shape;
-  sql(s->path, "create table t(id text primary key, a text unique); create table plain(id text primary key, v text);"
-               "create table child(id text primary key, t text references T(id) on delete cascade, a text references t(a) on update set null);"
-               "create table log(n integer primary key); create trigger gone after delete on t begin insert into log values(null); end;"
-               "create trigger same after update of a on t begin update plain set v = new.a; end");
+  sql(s->path,
+      "create table t(id text primary key, a text unique); create table plain(id text primary key, v text);"
+      "create table child(id text primary key, t text references T(id) on delete cascade, a text references t(a) on update set null);"
+      "create table log(n integer primary key); create trigger gone after delete on t begin insert into log values(null); end;"
+      "create trigger same after update of a on t begin update plain set v = new.a; end");
   OK(&s->w, aon_store_describe(s->store, &s->t, &shape, &s->w.error));
   assert_non_null(strstr(shape->delete_effect, "child"));
   assert_non_null(strstr(shape->delete_effect, "CASCADE"));
@@ -386,7 +451,8 @@ static void refused(subject *s, const char *json, const char *code) {
 
 static void respects_constraints(void **state) {
   subject *s = *state;
-  sql(s->path, "create table t(id text primary key, a text not null, b integer check(b > 0), c text unique on conflict replace, d text unique on conflict ignore);"
+  sql(s->path, "create table t(id text primary key, a text not null, b integer check(b > 0), c text unique on conflict replace, d text "
+               "unique on conflict ignore);"
                "create trigger no before insert on t when new.a = 'no' begin select raise(abort, 'not today'); end;"
                "create trigger skip before insert on t when new.a = 'skip' begin select raise(ignore); end");
   OK(&s->w, create(s, "other", "{\"a\":\"1\",\"c\":\"c\",\"d\":\"d\"}", 0));
@@ -445,7 +511,8 @@ static void many_choices_of_columns(void **state) { /* more than there are state
   aon_image before = look(&s->w, s->store, &s->t, "x");
   for (unsigned mask = 1; mask < 64; mask++) {
     char json[128];
-    snprintf(json, sizeof json, "{\"a\":%u,\"b\":%u,\"c\":%u,\"d\":%u,\"e\":%u,\"f\":%u}", mask & 1, mask >> 1 & 1, mask >> 2 & 1, mask >> 3 & 1, mask >> 4 & 1, mask >> 5);
+    snprintf(json, sizeof json, "{\"a\":%u,\"b\":%u,\"c\":%u,\"d\":%u,\"e\":%u,\"f\":%u}", mask & 1, mask >> 1 & 1, mask >> 2 & 1,
+             mask >> 3 & 1, mask >> 4 & 1, mask >> 5);
     aon_image after = normal(&s->w, s->store, &s->t, "x", json);
     aon_write write = write_of(&s->t, "x", before, after, 0);
     OK(&s->w, apply_now(&s->w, s->store, &write, 1));
@@ -457,12 +524,29 @@ static void many_choices_of_columns(void **state) { /* more than there are state
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      TEST(random_values_loose), TEST(random_values_numbers), TEST(random_values_others), TEST(random_values_bytes), TEST(random_values_strict),
-      TEST(random_values_strict_reals), TEST(random_values_strict_texts), TEST(gives_rows_back_exactly), TEST(sees_every_foreign_change),
-      TEST(keeps_every_digit_or_refuses), TEST(refuses_what_no_column_holds), TEST(integer_keys), TEST(composite_keys), TEST(keys_of_any_kind),
-      TEST(needs_a_key), TEST(null_keys_are_named), TEST(fills_defaults), TEST(leaves_generated_columns_alone), TEST(writes_only_what_differs),
-      TEST(says_what_else_a_write_changes), TEST(respects_constraints), TEST(checks_foreign_keys_at_the_end), TEST(follows_a_changed_schema),
-      TEST(many_choices_of_columns)};
+  const struct CMUnitTest tests[] = {TEST(random_values_loose),
+                                     TEST(random_values_numbers),
+                                     TEST(random_values_others),
+                                     TEST(random_values_bytes),
+                                     TEST(random_values_strict),
+                                     TEST(random_values_strict_reals),
+                                     TEST(random_values_strict_texts),
+                                     TEST(gives_rows_back_exactly),
+                                     TEST(sees_every_foreign_change),
+                                     TEST(keeps_every_digit_or_refuses),
+                                     TEST(refuses_what_no_column_holds),
+                                     TEST(integer_keys),
+                                     TEST(composite_keys),
+                                     TEST(keys_of_any_kind),
+                                     TEST(needs_a_key),
+                                     TEST(null_keys_are_named),
+                                     TEST(fills_defaults),
+                                     TEST(leaves_generated_columns_alone),
+                                     TEST(writes_only_what_differs),
+                                     TEST(says_what_else_a_write_changes),
+                                     TEST(respects_constraints),
+                                     TEST(checks_foreign_keys_at_the_end),
+                                     TEST(follows_a_changed_schema),
+                                     TEST(many_choices_of_columns)};
   return cmocka_run_group_tests_name("sqlite column tables", tests, NULL, NULL);
 }

@@ -79,7 +79,8 @@ static void makes_a_private_file_with_wal(void **state) {
   assert_int_equal(info.st_mode & 0777, 0600);
   assert_string_equal(sql_text(&s->w, s->path, "pragma journal_mode"), "t:wal");
   assert_string_equal(sql_text(&s->w, s->path, "select id, doc from users"), "t:a|t:{\"n\":1}");
-  assert_string_equal(sql_text(&s->w, s->path, "select sql from sqlite_schema where name='users'"), "t:CREATE TABLE \"users\" (id TEXT PRIMARY KEY, doc TEXT)");
+  assert_string_equal(sql_text(&s->w, s->path, "select sql from sqlite_schema where name='users'"),
+                      "t:CREATE TABLE \"users\" (id TEXT PRIMARY KEY, doc TEXT)");
 }
 
 static void gives_wal_to_an_empty_file(void **state) { /* what a crash leaves between making the file and its first page */
@@ -110,27 +111,35 @@ static void a_rollback_unmakes_tables(void **state) {
     OK(&s->w, aon_store_apply(s->store, transaction, &write, 1, NULL, &failed, &s->w.error));
     assert_non_null(look(&s->w, s->store, &users, "a").bson);
     aon_store_abort(s->store, transaction);
+    if (i == 1) /* aon_markers and users went; now the schema's number comes again with another schema */
+      sql(s->path, "create table other(id text primary key, doc text); create table another(id text primary key, doc text)");
     assert_null(look(&s->w, s->store, &users, "a").bson);
-    if (i == 1) /* the schema's number comes again, with another schema */
-      sql(s->path, "create table other(id text primary key, doc text)");
   }
-  assert_string_equal(sql_text(&s->w, s->path, "select name from sqlite_schema where type='table'"), "t:other");
+  assert_string_equal(sql_text(&s->w, s->path, "select name from sqlite_schema where type='table'"), "t:other\nt:another");
 }
 
 /* ---- byte for byte ---- */
 
 static void gives_texts_back_byte_for_byte(void **state) {
-  static const char *const docs[] = {
-      "{\"n\":1}", " { \"n\" : 1 , \"a\":[1, 2 ] }\n", "{\"n\":1.0}", "{\"n\":1e2,\"m\":1E+2,\"k\":-0}", "{\"s\":\"\\u00e9\\/\\ud83d\\ude00\"}", "{}", "{ }",
-      "{\"n\":0.1000}", "{\"n\":9223372036854775807,\"d\":12345678901234567.25}", "{\"$oid\":\"x\",\"\":null}", "{\"b\":1,\"a\":{\"z\":[],\"y\":{}}}"};
+  static const char *const docs[] = {"{\"n\":1}",
+                                     " { \"n\" : 1 , \"a\":[1, 2 ] }\n",
+                                     "{\"n\":1.0}",
+                                     "{\"n\":1e2,\"m\":1E+2,\"k\":-0}",
+                                     "{\"s\":\"\\u00e9\\/\\ud83d\\ude00\"}",
+                                     "{}",
+                                     "{ }",
+                                     "{\"n\":0.1000}",
+                                     "{\"n\":9223372036854775807,\"d\":12345678901234567.25}",
+                                     "{\"$oid\":\"x\",\"\":null}",
+                                     "{\"b\":1,\"a\":{\"z\":[],\"y\":{}}}"};
   subject *s = *state;
   sql(s->path, "create table users(id text primary key, doc text)");
   for (size_t i = 0; i < sizeof docs / sizeof *docs; i++) {
     char *statement = aon_arena_format(&s->w.arena, "replace into users values('a', '%s')", docs[i]);
     sql(s->path, statement);
     aon_image before = look(&s->w, s->store, &users, "a"), after = image(&s->w, "{\"other\":true}");
-    aon_write there_and_back[4] = {write_of(&users, "a", before, after, 0), write_of(&users, "a", after, before, 1), write_of(&users, "a", before, absent, 2),
-                                   write_of(&users, "a", absent, before, 3)};
+    aon_write there_and_back[4] = {write_of(&users, "a", before, after, 0), write_of(&users, "a", after, before, 1),
+                                   write_of(&users, "a", before, absent, 2), write_of(&users, "a", absent, before, 3)};
     OK(&s->w, apply_now(&s->w, s->store, there_and_back, 4));
     assert_string_equal(sql_text(&s->w, s->path, "select doc from users"), aon_arena_format(&s->w.arena, "t:%s", docs[i]));
   }
@@ -147,9 +156,11 @@ static void a_changed_text_is_a_change(void **state) { /* the same document in o
 
 static void works_in_utf16(void **state) {
   subject *s = *state;
-  sql(s->path, "pragma encoding='UTF-16le'; create table users(id text primary key, doc text); insert into users values('é', '{\"s\": \"ü😀\"}')");
+  sql(s->path,
+      "pragma encoding='UTF-16le'; create table users(id text primary key, doc text); insert into users values('é', '{\"s\": \"ü😀\"}')");
   aon_image before = look(&s->w, s->store, &users, "é");
-  aon_write writes[2] = {write_of(&users, "é", before, image(&s->w, "{\"s\":1}"), 0), write_of(&users, "é", image(&s->w, "{\"s\":1}"), before, 1)};
+  aon_write writes[2] = {write_of(&users, "é", before, image(&s->w, "{\"s\":1}"), 0),
+                         write_of(&users, "é", image(&s->w, "{\"s\":1}"), before, 1)};
   OK(&s->w, apply_now(&s->w, s->store, writes, 2));
   assert_string_equal(sql_text(&s->w, s->path, "select doc from users"), "t:{\"s\": \"ü😀\"}");
 }
@@ -180,7 +191,8 @@ static void names_what_is_no_document(void **state) {
 
 static void finds_keys_with_escapes(void **state) {
   subject *s = *state;
-  sql(s->path, "create table users(id text primary key, doc text); insert into users values('a', '{\"\\u006eame\": \"\\u0041nna\"}'), ('b', '{\"n\\\"x\": true}'),"
+  sql(s->path, "create table users(id text primary key, doc text); insert into users values('a', '{\"\\u006eame\": \"\\u0041nna\"}'), "
+               "('b', '{\"n\\\"x\": true}'),"
                "('c', '{\"name\":null}'), ('d', '{\"name\":{\"name\":\"Anna\"}}')");
   int count = 0;
   aon_match match = {"name", text("Anna")};
@@ -308,11 +320,23 @@ static void many_tables_in_one_transaction(void **state) {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      TEST(reading_makes_nothing), TEST(makes_a_private_file_with_wal), TEST(gives_wal_to_an_empty_file), TEST(keeps_the_journal_mode_that_was_there),
-      TEST(a_rollback_unmakes_tables), TEST(gives_texts_back_byte_for_byte), TEST(a_changed_text_is_a_change), TEST(works_in_utf16),
-      TEST(names_what_is_no_document), TEST(finds_keys_with_escapes), TEST(refuses_what_json_lacks), TEST(keeps_its_own_names), TEST(odd_collection_names),
-      TEST(without_create_nothing_is_made), TEST(resolving_makes_the_file), TEST(forgets_old_markers), TEST(case_folding_keys_are_not_folded),
-      TEST(many_tables_in_one_transaction)};
+  const struct CMUnitTest tests[] = {TEST(reading_makes_nothing),
+                                     TEST(makes_a_private_file_with_wal),
+                                     TEST(gives_wal_to_an_empty_file),
+                                     TEST(keeps_the_journal_mode_that_was_there),
+                                     TEST(a_rollback_unmakes_tables),
+                                     TEST(gives_texts_back_byte_for_byte),
+                                     TEST(a_changed_text_is_a_change),
+                                     TEST(works_in_utf16),
+                                     TEST(names_what_is_no_document),
+                                     TEST(finds_keys_with_escapes),
+                                     TEST(refuses_what_json_lacks),
+                                     TEST(keeps_its_own_names),
+                                     TEST(odd_collection_names),
+                                     TEST(without_create_nothing_is_made),
+                                     TEST(resolving_makes_the_file),
+                                     TEST(forgets_old_markers),
+                                     TEST(case_folding_keys_are_not_folded),
+                                     TEST(many_tables_in_one_transaction)};
   return cmocka_run_group_tests_name("sqlite document tables", tests, NULL, NULL);
 }

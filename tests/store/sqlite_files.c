@@ -1,4 +1,5 @@
-/* SQLite files among others: readers beside a writer, other processes, kills, locks, damage, read-only folders, disks that are full or fail. */
+/* SQLite files among others: readers beside a writer, other processes, kills, locks, damage, read-only folders, disks that are full or
+ * fail. */
 #include <pthread.h>
 #include <signal.h>
 #include <sqlite3.h>
@@ -268,8 +269,9 @@ static void a_file_that_is_no_database(void **state) {
 static void a_damaged_page(void **state) {
   subject *s = *state;
   bool healthy;
-  sql(s->path, "create table users(id text primary key, doc text); with recursive c(n) as (select 1 union all select n + 1 from c where n < 3000)"
-               " insert into users select 'k' || n, '{\"n\":' || n || '}' from c");
+  sql(s->path,
+      "create table users(id text primary key, doc text); with recursive c(n) as (select 1 union all select n + 1 from c where n < 3000)"
+      " insert into users select 'k' || n, '{\"n\":' || n || '}' from c");
   aon_store_close(s->store);
   s->store = world_store(&s->w, &aon_sqlite_adapter, NULL, "main", s->path, true);
   struct stat info;
@@ -349,9 +351,12 @@ static struct bad_disk { /* the VFS has no other place for it */
   sqlite3_io_methods methods;
   int changes, fail_at, code;
   bool for_ever;
+  int syncs_until_failure;
 } bad;
 
-static int change(void) { return ++bad.changes == bad.fail_at || (bad.for_ever && bad.fail_at && bad.changes > bad.fail_at) ? bad.code : SQLITE_OK; }
+static int change(void) {
+  return ++bad.changes == bad.fail_at || (bad.for_ever && bad.fail_at && bad.changes > bad.fail_at) ? bad.code : SQLITE_OK;
+}
 
 #define REAL(file) (((bad_file *)(file))->real)
 
@@ -363,7 +368,8 @@ static int bad_write(sqlite3_file *f, const void *from, int n, sqlite3_int64 at)
 }
 static int bad_truncate(sqlite3_file *f, sqlite3_int64 size) { return REAL(f)->pMethods->xTruncate(REAL(f), size); }
 static int bad_sync(sqlite3_file *f, int flags) {
-  int rc = change();
+  bool fails = bad.syncs_until_failure && !--bad.syncs_until_failure;
+  int rc = fails ? SQLITE_IOERR_FSYNC : change();
   return !rc ? REAL(f)->pMethods->xSync(REAL(f), flags) : rc == SQLITE_FULL ? SQLITE_IOERR_FSYNC : rc;
 }
 static int bad_size(sqlite3_file *f, sqlite3_int64 *size) { return REAL(f)->pMethods->xFileSize(REAL(f), size); }
@@ -373,7 +379,9 @@ static int bad_reserved(sqlite3_file *f, int *is) { return REAL(f)->pMethods->xC
 static int bad_control(sqlite3_file *f, int op, void *argument) { return REAL(f)->pMethods->xFileControl(REAL(f), op, argument); }
 static int bad_sector(sqlite3_file *f) { return REAL(f)->pMethods->xSectorSize(REAL(f)); }
 static int bad_traits(sqlite3_file *f) { return REAL(f)->pMethods->xDeviceCharacteristics(REAL(f)); }
-static int bad_map(sqlite3_file *f, int page, int size, int extend, void volatile **at) { return REAL(f)->pMethods->xShmMap(REAL(f), page, size, extend, at); }
+static int bad_map(sqlite3_file *f, int page, int size, int extend, void volatile **at) {
+  return REAL(f)->pMethods->xShmMap(REAL(f), page, size, extend, at);
+}
 static int bad_shm_lock(sqlite3_file *f, int offset, int n, int flags) { return REAL(f)->pMethods->xShmLock(REAL(f), offset, n, flags); }
 static void bad_barrier(sqlite3_file *f) { REAL(f)->pMethods->xShmBarrier(REAL(f)); }
 static int bad_unmap(sqlite3_file *f, int delete) { return REAL(f)->pMethods->xShmUnmap(REAL(f), delete); }
@@ -395,8 +403,9 @@ static void bad_disk_register(void) {
   bad.vfs.pNext = NULL;
   bad.vfs.szOsFile = (int)sizeof(bad_file) + bad.real->szOsFile;
   bad.vfs.xOpen = bad_open;
-  bad.methods = (sqlite3_io_methods){2, bad_close, bad_read, bad_write, bad_truncate, bad_sync, bad_size, bad_lock, bad_unlock, bad_reserved, bad_control, bad_sector,
-                                     bad_traits, bad_map, bad_shm_lock, bad_barrier, bad_unmap, NULL, NULL};
+  bad.methods = (sqlite3_io_methods){2,          bad_close,    bad_read,    bad_write,  bad_truncate, bad_sync, bad_size,     bad_lock,
+                                     bad_unlock, bad_reserved, bad_control, bad_sector, bad_traits,   bad_map,  bad_shm_lock, bad_barrier,
+                                     bad_unmap,  NULL,         NULL};
   sqlite3_vfs_register(&bad.vfs, 0);
 }
 
@@ -435,7 +444,7 @@ static void fail_each_change(subject *s, const char *journal, int code, bool for
     bad.fail_at = 0;
     s->store = world_store(&s->w, &aon_sqlite_adapter, NULL, "main", s->path, true);
     assert_null(look(&s->w, s->store, &users, "none").bson);
-    bad = (struct bad_disk){bad.vfs, bad.real, bad.methods, 0, (int)attempt * (for_ever ? 5 : 3) + 1, code, for_ever};
+    bad = (struct bad_disk){bad.vfs, bad.real, bad.methods, 0, (int)attempt * (for_ever ? 5 : 3) + 1, code, for_ever, 0};
     aon_result result = whole_transaction(s, attempt);
     faulty = bad.changes >= bad.fail_at;
     bad.fail_at = 0;
@@ -478,13 +487,60 @@ static void a_failing_disk_with_rollback_journal(void **state) {
   fail_each_change(s, "delete", SQLITE_IOERR_WRITE, false);
 }
 
+/* The frames of a commit are in the log, only their sync failed; then the worker dies. Whoever opens the file next finds the commit
+ * there, so nothing but "unknown" was true. */
+static void a_commit_that_was_not_synced_is_unknown(void **state) {
+  subject *s = *state;
+  int pipes[2];
+  put(s, "seed");
+  aon_store_close(s->store);
+  aon_store_close(s->other);
+  s->store = s->other = NULL;
+  assert_int_equal(pipe(pipes), 0);
+  pid_t child = fork();
+  if (!child) {
+    bad_disk_register();
+    s->w.env->vfs = "bad";
+    s->store = world_store(&s->w, &aon_sqlite_adapter, NULL, "main", s->path, true);
+    aon_transaction *transaction = open_with(s, 1, "a");
+    bad.syncs_until_failure = 2; /* the first one is for the head of a new log */
+    unsigned char result = (unsigned char)aon_store_commit(s->store, transaction, &s->w.error);
+    if (write(pipes[1], &result, 1) == 1)
+      kill(getpid(), SIGKILL);
+    _exit(1);
+  }
+  int status;
+  unsigned char result = 0;
+  assert_int_equal(read(pipes[0], &result, 1), 1);
+  waitpid(child, &status, 0);
+  close(pipes[0]);
+  close(pipes[1]);
+  assert_int_equal(result, AON_UNKNOWN);
+  s->store = world_store(&s->w, &aon_sqlite_adapter, NULL, "main", s->path, true);
+  assert_int_equal(resolved(s, s->store, 1), AON_BRANCH_COMMITTED);
+  assert_non_null(look(&s->w, s->store, &users, "a").bson);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      TEST(readers_go_on_beside_a_writer), TEST(a_second_writer_waits_and_is_told), TEST(two_names_of_one_file_are_told), TEST(a_killed_worker_leaves_all_or_nothing),
-      TEST(a_commit_refused_by_readers_is_rolled_back), TEST(a_replaced_file_is_noticed), TEST(cancel_ends_a_wait), TEST(cancel_ends_a_scan),
-      TEST(examines_a_sound_file), TEST(a_file_that_is_no_database), TEST(a_damaged_page), TEST(a_read_only_folder), TEST(paths_that_are_none),
-      TEST(a_full_disk_with_wal), TEST(a_full_disk_with_rollback_journal), TEST(a_failing_disk_with_wal), TEST(a_failing_disk_with_rollback_journal)};
+  const struct CMUnitTest tests[] = {TEST(readers_go_on_beside_a_writer),
+                                     TEST(a_second_writer_waits_and_is_told),
+                                     TEST(two_names_of_one_file_are_told),
+                                     TEST(a_killed_worker_leaves_all_or_nothing),
+                                     TEST(a_commit_refused_by_readers_is_rolled_back),
+                                     TEST(a_replaced_file_is_noticed),
+                                     TEST(cancel_ends_a_wait),
+                                     TEST(cancel_ends_a_scan),
+                                     TEST(examines_a_sound_file),
+                                     TEST(a_file_that_is_no_database),
+                                     TEST(a_damaged_page),
+                                     TEST(a_read_only_folder),
+                                     TEST(paths_that_are_none),
+                                     TEST(a_full_disk_with_wal),
+                                     TEST(a_full_disk_with_rollback_journal),
+                                     TEST(a_failing_disk_with_wal),
+                                     TEST(a_failing_disk_with_rollback_journal),
+                                     TEST(a_commit_that_was_not_synced_is_unknown)};
   return cmocka_run_group_tests_name("sqlite files", tests, NULL, NULL);
 }

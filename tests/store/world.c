@@ -35,7 +35,8 @@ void world_close(world *w) {
 
 const char *world_path(world *w, const char *name) { return aon_arena_format(&w->arena, "%s/%s", w->folder, name); }
 
-aon_store *world_store(world *w, const aon_store_adapter *adapter, const void *options, const char *name, const char *location, bool create) {
+aon_store *world_store(world *w, const aon_store_adapter *adapter, const void *options, const char *name, const char *location,
+                       bool create) {
   aon_assert *wrap = aon_arena_alloc(&w->arena, sizeof *wrap);
   *wrap = (aon_assert){.inner = adapter, .inner_options = options};
   aon_store_config config = {.name = name, .location = location, .create = create, .timeout_ms = 300, .options = wrap};
@@ -56,8 +57,8 @@ void fails_(world *w, aon_result result, aon_result kind, const char *code, cons
     w->error = (aon_error)AON_ERROR_INIT;
     return;
   }
-  print_error("%s:%d: %s: wanted %s %s, got %s %s: %s\n", file, line, what, aon_result_name(kind), code ? code : "", aon_result_name(result), w->error.code,
-              w->error.sentence);
+  print_error("%s:%d: %s: wanted %s %s, got %s %s: %s\n", file, line, what, aon_result_name(kind), code ? code : "",
+              aon_result_name(result), w->error.code, w->error.sentence);
   _fail(file, line);
 }
 
@@ -104,7 +105,8 @@ const char *json_of(world *w, const aon_image *of) {
 
 void assert_same(world *w, const aon_image *a, const aon_image *b) {
   bson_t one, other;
-  bool same = a->bson && b->bson ? aon_image_view(a, &one) && aon_image_view(b, &other) && aon_document_equal(&one, &other, NULL) : a->bson == b->bson;
+  bool same = a->bson && b->bson ? aon_image_view(a, &one) && aon_image_view(b, &other) && aon_document_equal(&one, &other, NULL)
+                                 : a->bson == b->bson;
   if (!same) {
     print_error("%s\ndiffers from\n%s\n", json_of(w, a), json_of(w, b));
     fail();

@@ -6,7 +6,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
+
+#include <cmocka.h> /* needs those before it */
 
 #include "aon/store.h"
 #include "base/arena.h"
@@ -25,7 +26,8 @@ void world_close(world *w); /* removes the folder */
 const char *world_path(world *w, const char *name);
 
 /* Opened under assert. wrap lives in the world's arena. */
-aon_store *world_store(world *w, const aon_store_adapter *adapter, const void *options, const char *name, const char *location, bool create);
+aon_store *world_store(world *w, const aon_store_adapter *adapter, const void *options, const char *name, const char *location,
+                       bool create);
 
 #define OK(w, call) ok_(w, call, #call, __FILE__, __LINE__)
 void ok_(world *w, aon_result result, const char *what, const char *file, int line);
@@ -34,8 +36,9 @@ void ok_(world *w, aon_result result, const char *what, const char *file, int li
 void fails_(world *w, aon_result result, aon_result kind, const char *code, const char *what, const char *file, int line);
 
 aon_text text(const char *literal);
-aon_image image(world *w, const char *json);                                          /* plain BSON of a text of JSON */
-aon_image normal(world *w, aon_store *store, const aon_collection *collection, const char *id, const char *json); /* as the store will give it back */
+aon_image image(world *w, const char *json); /* plain BSON of a text of JSON */
+aon_image normal(world *w, aon_store *store, const aon_collection *collection, const char *id,
+                 const char *json); /* as the store will give it back */
 aon_image look(world *w, aon_store *store, const aon_collection *collection, const char *id);
 const char *json_of(world *w, const aon_image *image); /* "absent" if absent */
 void assert_same(world *w, const aon_image *a, const aon_image *b);
@@ -45,6 +48,6 @@ aon_write write_of(const aon_collection *collection, const char *id, aon_image e
 aon_result apply_now(world *w, aon_store *store, const aon_write *writes, size_t count);
 aon_branch branch(uint32_t attempt);
 
-void sql(const char *path, const char *statement); /* by a connection of its own */
+void sql(const char *path, const char *statement);             /* by a connection of its own */
 char *sql_text(world *w, const char *path, const char *query); /* rows by \n, columns by |, typed: i:1 t:abc n: */
 #endif
