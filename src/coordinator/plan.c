@@ -295,6 +295,8 @@ static aon_result sink_operation(void *context, const aon_operation *given, aon_
     result = check_size(planner, operation, error);
   if (result)
     return result;
+  if (holds_sensitive(operation))
+    operation->flags |= AON_OPERATION_SENSITIVE;
   if (planner->chains)
     *slot_of(planner, operation->collection, operation->id) = (uint32_t)planner->count + 1;
   forced_failures(planner, operation);
