@@ -103,21 +103,8 @@ static bool names(const char *doc, const aon_conflict *found) {
   return !strcmp(doc, name);
 }
 
-/* After a lost decision "ours" is the after image: force and retry write it again. */
-static aon_result settle(aon_run *run, const aon_bulk *bulk, const aon_conflict *found, const char *choice, const bson_t *merged, bool *ret_settled,
-                         aon_error *error) {
-  if (bulk->state != AON_COMMIT_FAILED || (choice && strcmp(choice, "force")))
-    return aon_conflict_settle(run, found, choice, merged, ret_settled, error);
-  AON_ARENA_CLEANUP aon_arena arena = {0};
-  aon_operation operation;
-  bson_t after;
-  aon_result result = aon_run_operation(run, found->sequence, &arena, &operation, error);
-  if (!result && (!operation.after.bson || !aon_image_view(&operation.after, &after)))
-    return aon_fail(error, AON_CORRUPT, "corrupt", "The after image of operation %lld can't be read.", (long long)found->sequence);
-  return result ? result : aon_conflict_settle(run, found, "merge", &after, ret_settled, error);
-}
 
-static aon_result settle_listed(aon_run *run, const aon_bulk *bulk, const resolving *how, uint64_t *ret_named, uint64_t *ret_left, aon_error *error) {
+static aon_result settle_listed(aon_run *run, const resolving *how, uint64_t *ret_named, uint64_t *ret_left, aon_error *error) {
   conflict_list list = {0};
   aon_result result = aon_journal_conflicts(run->journal, run->id, gather, &list, error);
   *ret_named = *ret_left = 0;
@@ -128,7 +115,7 @@ static aon_result settle_listed(aon_run *run, const aon_bulk *bulk, const resolv
       continue;
     }
     ++*ret_named;
-    result = settle(run, bulk, &list.items[i], how->choice, how->merged, &settled, error);
+    result = aon_conflict_settle(run, &list.items[i], how->choice, how->merged, &settled, error);
     if (!result && settled)
       result = aon_journal_conflict_drop(run->journal, run->id, run->epoch, list.items[i].sequence, error);
     *ret_left += !settled;
@@ -156,7 +143,7 @@ static aon_result do_resolve(aon_run *run, const aon_bulk *bulk, void *context, 
   uint64_t named, left;
   run->deaf = true;
   run->recovering = true;
-  aon_result result = settle_listed(run, bulk, how, &named, &left, error);
+  aon_result result = settle_listed(run, how, &named, &left, error);
   if (result)
     return result;
   if (!named && left)
@@ -187,10 +174,36 @@ aon_result aon_resolve(aon_engine *engine, const char *id, const char *doc, aon_
 
 /* ---- rollback ---- */
 
+/* Documents named because a store could not be reached for too long: the whole way is gone again. */
+static aon_result drop_given_up(void *context, const aon_conflict *found, aon_error *error) {
+  aon_run *run = ((void **)context)[0];
+  uint64_t *count = ((void **)context)[1];
+  if (found->watched || strcmp(found->code, AON_GAVE_UP))
+    return AON_OK;
+  ++*count;
+  return aon_journal_conflict_drop(run->journal, run->id, run->epoch, found->sequence, error);
+}
+
+static aon_result again_back(aon_run *run, aon_error *error) {
+  aon_result result = aon_run_move(run, AON_ROLLING_BACK, NULL, error);
+  return result ? result : aon_run_rollback(run, error);
+}
+
+static aon_result again_forward(aon_run *run, aon_error *error) {
+  aon_result result = aon_run_move(run, AON_COMMITTING, NULL, error);
+  return result ? result : aon_run_finish(run, error);
+}
+
 static aon_result retry_failed(aon_run *run, const aon_bulk *bulk, aon_error *error) {
   const resolving by_rule = {.doc = "all"};
   uint64_t named, left;
-  aon_result result = settle_listed(run, bulk, &by_rule, &named, &left, error);
+  uint64_t gave_up = 0;
+  aon_result result = aon_journal_conflicts(run->journal, run->id, drop_given_up, (void *[]){run, &gave_up}, error);
+  if (result)
+    return result;
+  if (gave_up && bulk->state != AON_UNDO_FAILED)
+    return bulk->state == AON_COMMIT_FAILED ? again_forward(run, error) : again_back(run, error);
+  result = settle_listed(run, &by_rule, &named, &left, error);
   run->conflicts = left;
   return result || left ? result : aon_run_conclude(run, resolved_state(run, bulk), error);
 }
@@ -200,10 +213,7 @@ static aon_result do_rollback(aon_run *run, const aon_bulk *bulk, void *context,
   run->deaf = true;
   run->recovering = true;
   switch (bulk->state) {
-  case AON_HELD: {
-    aon_result result = aon_run_move(run, AON_ROLLING_BACK, NULL, error);
-    return result ? result : aon_run_rollback(run, error);
-  }
+  case AON_HELD: return again_back(run, error);
   case AON_ROLLING_BACK: return aon_run_rollback(run, error);
   case AON_ROLLBACK_FAILED:
   case AON_UNDO_FAILED:
@@ -221,53 +231,13 @@ aon_result aon_rollback(aon_engine *engine, const char *id, const aon_run_option
 
 /* ---- resume ---- */
 
-/* What classes 3 to 5 wrote before the hold must still stand as written; otherwise somebody changed it meanwhile. */
-static aon_result compare_written(void *context, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {
-  aon_run *run = context;
-  if (operations[0].sequence >= run->reached)
-    return AON_OK;
-  AON_ARENA_CLEANUP aon_arena arena = {0};
-  for (size_t i = 0; i < count; i++) {
-    aon_image now;
-    bson_t current, after;
-    aon_result result = aon_store_read(part->store, operations[i].collection, &operations[i].id, 1, &arena, &now, error);
-    if (result)
-      return result;
-    bool same = operations[i].after.bson ? now.bson && aon_image_view(&now, &current) && aon_image_view(&operations[i].after, &after) &&
-                                               aon_document_equal(&current, &after, NULL)
-                                         : !now.bson;
-    if (!same)
-      return aon_fail(error, AON_PERMANENT, "changed_meanwhile", "%s/%s/%.*s was changed by somebody else while it was on hold. Roll it back instead.",
-                      part->name, operations[i].collection->name, (int)operations[i].id.length, operations[i].id.data);
-    aon_arena_reset(&arena);
-  }
-  part->resume_from = operations[count - 1].sequence + 1;
-  return AON_OK;
-}
-
-static aon_result note_applied(void *context, const aon_batch *batch, aon_error *error) {
-  (void)error;
-  aon_run *run = context;
-  aon_part *part = aon_run_part(run, batch->store);
-  if (part && batch->status == AON_BATCH_APPLIED && batch->last + 1 > part->resume_from)
-    part->resume_from = batch->last + 1;
-  if (part && batch->batch >= part->next_batch)
-    part->next_batch = batch->batch + 1;
-  return AON_OK;
-}
-
 static aon_result do_resume(aon_run *run, const aon_bulk *bulk, void *context, aon_error *error) {
   (void)context;
   if (bulk->state != AON_HELD)
     return wrong_state(bulk, "only one that is held can be resumed", error);
-  aon_result result = aon_journal_batches(run->journal, run->id, note_applied, run, error);
-  for (size_t i = 0; !result && i < run->part_count; i++) {
-    aon_part *part = &run->parts[i];
-    if (aon_part_transactional(part) || !part->resume_from)
-      continue;
-    run->reached = part->resume_from;
-    result = aon_run_walk(run, 0, part->resume_from - 1, false, ~0u, part, compare_written, run, error);
-  }
+  aon_result result = aon_run_note_batches(run, error);
+  if (!result)
+    result = aon_run_compare_written(run, error);
   uint32_t attempt = bulk->attempt + 1;
   aon_bulk_change change = {.attempt = &attempt};
   if (!result)
@@ -295,10 +265,7 @@ static aon_result do_cancel(aon_run *run, const aon_bulk *bulk, void *context, a
   case AON_VALIDATING:
   case AON_PLANNING:
   case AON_LOGGED: return aon_run_conclude(run, AON_CANCELLED_STATE, error);
-  case AON_EXECUTING: {
-    aon_result result = aon_run_move(run, AON_ROLLING_BACK, NULL, error);
-    return result ? result : aon_run_rollback(run, error);
-  }
+  case AON_EXECUTING: return again_back(run, error);
   case AON_HELD: return do_rollback(run, bulk, context, error);
   default: return wrong_state(bulk, "it can no longer be cancelled", error);
   }

@@ -21,18 +21,36 @@ typedef struct sending {
   aon_run *run;
   aon_write *writes;
   aon_write_state *states;
+  aon_operation *kept; /* of a batch, without those that an earlier attempt applied */
   bool again; /* the real run of a rehearsed part */
-  int64_t *from_start; /* progress */
 } sending;
 
-void aon_parts_abort(aon_run *run) {
+static aon_result sending_open(sending *s, aon_run *run, aon_error *error) {
+  size_t batch = run->engine->config.batch;
+  *s = (sending){.run = run};
+  s->writes = calloc(batch, sizeof *s->writes);
+  s->states = calloc(batch, sizeof *s->states);
+  s->kept = calloc(batch, sizeof *s->kept);
+  return s->writes && s->states && s->kept ? AON_OK : aon_fail_memory(error);
+}
+
+static void sending_close(sending *s) {
+  free(s->writes);
+  free(s->states);
+  free(s->kept);
+}
+
+static void end_transactions(aon_run *run, bool rehearsed_only) {
   for (size_t i = 0; i < run->part_count; i++) {
     aon_part *part = &run->parts[i];
-    if (part->transaction && part->shares_with == i)
-      aon_store_abort(part->store, part->transaction);
+    if (!part->transaction || (rehearsed_only && !part->rehearse))
+      continue;
+    aon_store_abort(part->store, part->transaction);
     part->transaction = NULL;
   }
 }
+
+void aon_parts_abort(aon_run *run) { end_transactions(run, false); }
 
 static void to_writes(const aon_operation *operations, size_t count, aon_write *writes) {
   for (size_t i = 0; i < count; i++)
@@ -54,10 +72,10 @@ static aon_result report(aon_run *run, const aon_operation *operations, size_t c
   if (filled.operation == AON_NO_OPERATION && failed < count)
     filled.operation = operations[failed].sequence;
   const aon_operation *operation = operation_of(operations, count, &filled);
-  if (result != AON_TRANSIENT && operation) {
+  if (operation)
     run->reached = operation->sequence;
+  if (result != AON_TRANSIENT && operation)
     aon_run_fail(run, &filled, operation);
-  }
   if (error)
     *error = filled;
   return result;
@@ -131,12 +149,12 @@ static aon_result transactions(aon_run *run, sending *s, int64_t last, bool agai
     aon_result result = transactions_once(run, s, last, again, &failure);
     if (!result)
       return AON_OK;
-    if (!aon_result_retryable(result) || i + 1 >= AON_RETRY_TRIES || again) {
+    if (!aon_result_retryable(result) || i + 1 >= AON_RETRY_TRIES) {
       if (error)
         *error = failure;
       return result;
     }
-    aon_parts_abort(run);
+    end_transactions(run, again); /* those that were not rehearsed stand as they are */
     result = aon_run_pause(run, i, AON_RETRY_LONGEST_MS, error);
     if (result)
       return result;
@@ -170,7 +188,7 @@ static aon_result send_atomic(aon_run *run, aon_part *part, uint32_t batch, cons
 static aon_result batch_atomic(sending *s, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {
   aon_run *run = s->run;
   for (uint32_t i = 0;; i++) {
-    uint32_t batch = part->next_batch++;
+    uint32_t batch = aon_part_take_batch(run, part);
     size_t failed = count;
     aon_error failure = AON_ERROR_INIT;
     aon_result result = announce(run, part, batch, operations, count, AON_BATCH_ANNOUNCED, false, error);
@@ -198,18 +216,18 @@ static aon_result batch_atomic(sending *s, aon_part *part, const aon_operation *
 }
 
 /* Did a write whose reply was lost, or that was refused on its second sending, take effect after all? */
-static aon_result look(aon_run *run, const aon_part *part, const aon_write *write, aon_write_state *state, aon_error *error) {
+static aon_result look(const aon_part *part, const aon_write *write, aon_write_state *state, aon_error *error) {
   AON_ARENA_CLEANUP aon_arena arena = {0};
   aon_image now;
+  const aon_shape *shape;
   aon_result result = aon_store_read(part->store, write->collection, &write->id, 1, &arena, &now, error);
+  if (!result)
+    result = aon_store_describe(part->store, write->collection, &shape, error);
   if (result)
     return result;
-  (void)run;
-  bson_t current, wanted, expected;
-  bool there = now.bson != NULL && aon_image_view(&now, &current);
-  if (!there ? !write->wanted.bson : write->wanted.bson && aon_image_view(&write->wanted, &wanted) && aon_document_equal(&current, &wanted, NULL))
+  if (aon_image_same(&now, &write->wanted, write->collection->volatiles, shape->volatiles))
     *state = AON_WRITE_APPLIED;
-  else if (!there ? !write->expected.bson : write->expected.bson && aon_image_view(&write->expected, &expected) && aon_document_equal(&current, &expected, NULL))
+  else if (aon_image_same(&now, &write->expected, write->collection->volatiles, shape->volatiles))
     *state = AON_WRITE_NOT_SENT;
   else
     return aon_fail(error, AON_PERMANENT, "changed_meanwhile", "%s/%s/%.*s was changed by somebody else meanwhile.", part->name, write->collection->name,
@@ -217,24 +235,33 @@ static aon_result look(aon_run *run, const aon_part *part, const aon_write *writ
   return AON_OK;
 }
 
-/* Sends what is still to be sent of a batch, a round. Refusals of a write that was in doubt are looked at. */
-static aon_result round_of(aon_run *run, aon_part *part, sending *s, size_t count, const bool *doubtful, size_t *ret_failed, aon_error *error) {
+/* Sends one write again. A write in doubt is looked at: before in class 5, which has no condition, after a refusal in class 4. */
+static aon_result send_again(aon_part *part, const aon_write *write, bool doubtful, aon_write_state *state, aon_error *error) {
+  size_t failed = 0;
+  if (doubtful && part->caps->store_class == AON_CLASS_PLAIN) {
+    aon_result result = look(part, write, state, error);
+    if (result || *state == AON_WRITE_APPLIED)
+      return result;
+  }
+  aon_error refusal = AON_ERROR_INIT;
+  aon_result result = aon_store_apply(part->store, NULL, write, 1, state, &failed, &refusal);
+  if (result == AON_PERMANENT && doubtful) {
+    aon_result seen = look(part, write, state, error);
+    if (seen || *state == AON_WRITE_APPLIED)
+      return seen;
+    *state = AON_WRITE_REFUSED; /* it is as before, and the refusal stands */
+  }
+  if (result && error)
+    *error = refusal;
+  return result;
+}
+
+/* Sends what is still to be sent of a batch, a round. */
+static aon_result round_of(aon_part *part, sending *s, size_t count, const bool *doubtful, size_t *ret_failed, aon_error *error) {
   for (size_t i = 0; i < count; i++) {
     if (s->states[i] == AON_WRITE_APPLIED)
       continue;
-    if (doubtful[i] && part->caps->store_class == AON_CLASS_PLAIN) {
-      aon_result result = look(run, part, &s->writes[i], &s->states[i], error);
-      if (result) {
-        *ret_failed = i;
-        return result;
-      }
-      if (s->states[i] == AON_WRITE_APPLIED)
-        continue;
-    }
-    size_t failed = 0;
-    aon_result result = aon_store_apply(part->store, NULL, &s->writes[i], 1, &s->states[i], &failed, error);
-    if (result == AON_PERMANENT && doubtful[i])
-      result = look(run, part, &s->writes[i], &s->states[i], error);
+    aon_result result = send_again(part, &s->writes[i], doubtful[i], &s->states[i], error);
     if (result) {
       *ret_failed = i;
       return result;
@@ -246,7 +273,7 @@ static aon_result round_of(aon_run *run, aon_part *part, sending *s, size_t coun
 /* Classes 4 and 5: conditional or plain writes; a lost reply is sent again under the same condition. */
 static aon_result batch_single(sending *s, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {
   aon_run *run = s->run;
-  uint32_t batch = part->next_batch++;
+  uint32_t batch = aon_part_take_batch(run, part);
   bool *doubtful = calloc(count, sizeof *doubtful);
   if (!doubtful)
     return aon_fail_memory(error);
@@ -260,33 +287,62 @@ static aon_result batch_single(sending *s, aon_part *part, const aon_operation *
     return result;
   }
   memset(s->states, 0, count * sizeof *s->states);
+  bool unanswered = false; /* also where a later sending was answered: the first one may still be on its way */
   result = aon_store_apply(part->store, NULL, s->writes, count, s->states, &failed, &failure);
-  for (uint32_t i = 0; (result == AON_UNKNOWN || result == AON_TRANSIENT) && i < AON_RETRY_TRIES; i++) {
-    for (size_t j = 0; j < count; j++)
+  for (uint32_t i = 0;; i++) {
+    for (size_t j = 0; j < count; j++) {
       doubtful[j] = doubtful[j] || s->states[j] == AON_WRITE_UNKNOWN;
+      unanswered = unanswered || doubtful[j];
+    }
+    if ((result != AON_UNKNOWN && result != AON_TRANSIENT) || i == AON_RETRY_TRIES)
+      break;
     result = aon_run_pause(run, i, AON_RETRY_LONGEST_MS, &failure);
     if (!result)
-      result = round_of(run, part, s, count, doubtful, &failed, &failure);
+      result = round_of(part, s, count, doubtful, &failed, &failure);
   }
   free(doubtful);
-  bool unanswered = false;
-  for (size_t j = 0; j < count; j++)
-    unanswered = unanswered || s->states[j] == AON_WRITE_UNKNOWN;
   if (result) {
     aon_error ignored = AON_ERROR_INIT; /* the first failure is the one to tell; recovery treats an announced batch as doubtful anyway */
     if (announce(run, part, batch, operations, count, AON_BATCH_ANNOUNCED, unanswered, &ignored))
       aon_log(run->env, AON_LOG_DEBUG, "the journal did not take the state of a batch: %s", ignored.sentence);
     return report(run, operations, count, failed, result, &failure, error);
   }
-  return announce(run, part, batch, operations, count, AON_BATCH_APPLIED, false, error);
+  return announce(run, part, batch, operations, count, AON_BATCH_APPLIED, unanswered, error);
+}
+
+/* Leaves out what an earlier attempt or worker has applied; what it announced without an end is looked at, one by one. */
+static aon_result still_to_send(sending *s, const aon_part *part, const aon_operation *operations, size_t count, size_t *ret_count, aon_error *error) {
+  *ret_count = 0;
+  for (size_t i = 0; i < count; i++) {
+    aon_write_state state = AON_WRITE_NOT_SENT;
+    if (operations[i].sequence < part->applied_below)
+      continue;
+    if (operations[i].sequence < part->doubtful_below) {
+      aon_write write;
+      aon_error failure = AON_ERROR_INIT;
+      to_writes(&operations[i], 1, &write);
+      aon_result result = look(part, &write, &state, &failure);
+      if (result)
+        return report(s->run, operations, count, i, result, &failure, error);
+    }
+    if (state != AON_WRITE_APPLIED)
+      s->kept[(*ret_count)++] = operations[i];
+  }
+  return AON_OK;
 }
 
 static aon_result send_batch(void *context, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {
   sending *s = context;
   if (!part->caps->can_undo && s->run->state != AON_COMMITTING)
     return AON_OK; /* what can't be taken back waits for the decision */
-  if (operations[0].sequence < part->resume_from)
-    return AON_OK; /* applied by an earlier attempt, and compared when it was resumed */
+  size_t left = count;
+  if (operations[0].sequence < part->applied_below || operations[0].sequence < part->doubtful_below) {
+    aon_result result = still_to_send(s, part, operations, count, &left, error);
+    if (result || !left)
+      return result;
+    operations = s->kept;
+    count = left;
+  }
   to_writes(operations, count, s->writes);
   aon_result result = part->caps->store_class == AON_CLASS_BATCH ? batch_atomic(s, part, operations, count, error)
                                                                  : batch_single(s, part, operations, count, error);
@@ -404,9 +460,18 @@ static aon_result hold(aon_run *run, aon_error *error) {
   return result;
 }
 
+/* The first failure is told with its operation, wherever it was met. */
+static void note_failure(aon_run *run, const aon_error *why) {
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  aon_operation operation;
+  aon_error ignored = AON_ERROR_INIT;
+  bool known = !run->outcome->failure.set && why->operation >= 0 && !aon_run_operation(run, why->operation, &arena, &operation, &ignored);
+  aon_run_fail(run, why, known ? &operation : NULL);
+}
+
 static aon_result go_back(aon_run *run, const aon_error *why, aon_error *error) {
   run->deaf = true;
-  aon_run_fail(run, why, NULL);
+  note_failure(run, why);
   if (run->outcome->failure.operation >= 0)
     aon_log(run->env, AON_LOG_ERROR, "Operation %lld failed: %s", (long long)run->outcome->failure.operation, run->outcome->failure.message);
   else
@@ -441,11 +506,6 @@ static aon_result forced(aon_run *run, aon_error *error) {
   aon_result result = aon_fail(error, AON_PERMANENT, "forced_failure", "[TEST] Forced failure");
   error->operation = run->fail_at;
   run->reached = run->fail_at;
-  AON_ARENA_CLEANUP aon_arena arena = {0};
-  aon_operation operation;
-  aon_error ignored = AON_ERROR_INIT;
-  if (!aon_run_operation(run, run->fail_at, &arena, &operation, &ignored))
-    aon_run_fail(run, error, &operation);
   return result;
 }
 
@@ -480,29 +540,24 @@ static void warn_unreached(aon_run *run) {
 static double milliseconds_since(aon_run *run, int64_t from_ms) { return (double)(aon_monotonic_ms(run->env) - from_ms); }
 
 aon_result aon_run_execute(aon_run *run, aon_error *error) {
-  sending s = {.run = run};
-  s.writes = calloc(run->engine->config.batch, sizeof *s.writes);
-  s.states = calloc(run->engine->config.batch, sizeof *s.states);
-  if (!s.writes || !s.states) {
-    free(s.writes);
-    free(s.states);
-    return aon_fail_memory(error);
+  sending s;
+  aon_result result = sending_open(&s, run, error);
+  if (result) {
+    sending_close(&s);
+    return result;
   }
   aon_log(run->env, AON_LOG_INFO, "Executing %lld operations atomically...", (long long)run->operations);
   warn_unreached(run);
   int64_t started = aon_monotonic_ms(run->env);
   aon_error failure = AON_ERROR_INIT;
-  aon_result result = AON_OK;
   if (run->state != AON_EXECUTING)
     result = aon_run_move(run, AON_EXECUTING, NULL, error);
   if (result) {
-    free(s.writes);
-    free(s.states);
+    sending_close(&s);
     return result;
   }
   result = drive(run, &s, &failure);
-  free(s.writes);
-  free(s.states);
+  sending_close(&s);
   run->outcome->timings.execute = milliseconds_since(run, started);
   if (result == AON_FENCED) { /* another worker has taken over: it recovers, this one only stops */
     aon_parts_abort(run);
@@ -521,8 +576,19 @@ aon_result aon_run_execute(aon_run *run, aon_error *error) {
   return result;
 }
 
+/* After the decision one by one: what a store refuses for good is named, and the others still go out. */
 static aon_result send_effect(void *context, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {
-  return part->caps->can_undo ? AON_OK : send_batch(context, part, operations, count, error);
+  sending *s = context;
+  aon_result result = AON_OK;
+  for (size_t i = 0; !result && i < count && !part->caps->can_undo; i++) {
+    aon_error failure = AON_ERROR_INIT;
+    result = send_batch(s, part, &operations[i], 1, &failure);
+    if (result == AON_PERMANENT || result == AON_REJECTED)
+      result = aon_commit_conflict(s->run, &operations[i], &failure, error);
+    else if (result && error)
+      *error = failure;
+  }
+  return result;
 }
 
 aon_result aon_run_effects(aon_run *run, aon_error *error) {
@@ -531,14 +597,13 @@ aon_result aon_run_effects(aon_run *run, aon_error *error) {
     any = any || !run->parts[i].caps->can_undo;
   if (!any)
     return AON_OK;
-  sending s = {.run = run};
-  s.writes = calloc(run->engine->config.batch, sizeof *s.writes);
-  s.states = calloc(run->engine->config.batch, sizeof *s.states);
-  aon_result result = s.writes && s.states ? AON_OK : aon_fail_memory(error);
+  sending s;
+  aon_result result = sending_open(&s, run, error);
   unsigned slow = AON_CLASS_BIT(AON_CLASS_BATCH) | AON_CLASS_BIT(AON_CLASS_CONDITIONAL) | AON_CLASS_BIT(AON_CLASS_PLAIN);
   if (!result)
+    result = aon_run_note_batches(run, error);
+  if (!result)
     result = aon_run_walk(run, 0, run->operations - 1, false, slow, NULL, send_effect, &s, error);
-  free(s.writes);
-  free(s.states);
+  sending_close(&s);
   return result;
 }

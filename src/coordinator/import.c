@@ -13,6 +13,24 @@
 
 /* ---- what all submissions share ---- */
 
+/* The same again gets the first one's result, so it waits for it, as long as it would wait for a lock. */
+static aon_result wait_for_first(aon_run *run, aon_bulk *bulk, aon_error *error) {
+  int64_t until = aon_monotonic_ms(run->env) + run->options->lock_wait_ms;
+  aon_result result = AON_OK;
+  while (!result && !aon_state_terminal(bulk->state) && bulk->state != AON_HELD && bulk->state > AON_QUEUED) {
+    if (aon_monotonic_ms(run->env) >= until) {
+      result = aon_fail(error, AON_BUSY, "still_running", "Bulk operation %s is %s; its result is not there yet. Look again with: aon show %s", bulk->id,
+                        aon_state_name(bulk->state), bulk->id);
+      if (error)
+        snprintf(error->held_by, sizeof error->held_by, "%s", bulk->id);
+      return result;
+    }
+    aon_sleep_ms(run->env, 100);
+    result = aon_journal_get(run->journal, bulk->id, &run->arena, bulk, error);
+  }
+  return result;
+}
+
 aon_result aon_run_submit(aon_run *run, const aon_submit_what *what, const char *digest, aon_error *error) {
   char id[AON_UUID_LENGTH + 1];
   aon_process self = run->env->ops->process_self(run->env->context);
@@ -41,7 +59,9 @@ aon_result aon_run_submit(aon_run *run, const aon_submit_what *what, const char 
   if (result)
     return result;
   if (existed) {
-    result = aon_outcome_repeat(run->engine, run->journal, &bulk, run->outcome, error);
+    result = wait_for_first(run, &bulk, error);
+    if (!result)
+      result = aon_outcome_repeat(run->engine, run->journal, &bulk, run->outcome, error);
     return result ? result : AON_END;
   }
   aon_run_adopt(run, &bulk);

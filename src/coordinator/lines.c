@@ -18,6 +18,7 @@
 
 #define LINE_BYTES_LIMIT (16u << 20)
 #define LINE_BATCH 500
+#define LINE_BATCH_BYTES (8u << 20) /* a batch ends before its number of lines when their texts reach this */
 #define LINE_COLLECTIONS 512
 
 typedef enum verb { VERB_CREATE, VERB_UPDATE, VERB_UPSERT, VERB_REPLACE, VERB_DELETE } verb;
@@ -46,7 +47,7 @@ typedef struct apply {
   uint64_t number;
   aon_arena arena; /* of a batch */
   input_line lines[LINE_BATCH];
-  size_t count;
+  size_t count, batch_bytes;
   aon_collection collections[LINE_COLLECTIONS]; /* of stores without a pack */
   size_t collection_count;
   aon_arena names;
@@ -240,10 +241,18 @@ static aon_result read_line(apply *a, input_line *line, const char *text, size_t
   else if (m.id && strlen(m.id) > 1500)
     snprintf(sentence, sizeof sentence, "“id” is longer than 1,500 bytes.");
   aon_store *store = NULL;
-  if (!*sentence && aon_engine_store_open(a->run->engine, m.store, &store, &failure)) {
+  if (!*sentence && (result = aon_engine_store_open(a->run->engine, m.store, &store, &failure))) {
     code = failure.code;
     snprintf(sentence, sizeof sentence, "%.380s", failure.sentence);
+    if (result != AON_REJECTED) { /* the machine, not the line */
+      if (error)
+        *error = failure;
+      bson_destroy(&object);
+      return result;
+    }
   }
+  if (!*sentence && m.has_types && !m.has_data)
+    snprintf(sentence, sizeof sentence, "“types” says how to read “data”, which is not there.");
   if (!*sentence && m.path && !aon_store_capabilities(store)->paths)
     snprintf(sentence, sizeof sentence, "Store “%.100s” has no paths; leave “path” out.", m.store);
   if (!*sentence && m.has_types && !aon_store_capabilities(store)->types) {
@@ -328,7 +337,9 @@ static aon_result hand_over(aon_planner *planner, const input_line *line, const 
     const bson_t *document = have_after ? &after : &line->data;
     operation.after.bson = bson_get_data(document);
     operation.after.bson_length = document->len;
-    if (before->bson && aon_image_view(before, &now) && aon_document_equal(&now, document, NULL)) {
+    static const aon_comparison but_stamp = {0}; /* a replace does not name the stamp that an earlier one left */
+    if (before->bson && aon_image_view(before, &now) &&
+        (aon_document_equal(&now, document, NULL) || (line->verb == VERB_REPLACE && aon_document_equal(&now, document, &but_stamp)))) {
       count->unchanged++;
       if (have_after)
         bson_destroy(&after);
@@ -424,7 +435,7 @@ static aon_result plan_batch(apply *a, aon_planner *planner, aon_error *error) {
       result = plan_line(a, planner, &a->lines[i], &images[i], error);
     forget_line(&a->lines[i]);
   }
-  a->count = 0;
+  a->count = a->batch_bytes = 0;
   aon_arena_reset(&a->arena);
   return result;
 }
@@ -446,11 +457,12 @@ static aon_result each_line(apply *a, aon_planner *planner, aon_error *error) {
     if (result == AON_END)
       forget_line(&a->lines[a->count]);
     else if (result)
-      return result;
+      forget_line(&a->lines[a->count]);
     else
       a->count++;
-    if (a->count == LINE_BATCH)
-      result = plan_batch(a, planner, error);
+    a->batch_bytes += length;
+    if (a->count == LINE_BATCH || (a->count && a->batch_bytes >= LINE_BATCH_BYTES))
+      result = result && result != AON_END ? result : plan_batch(a, planner, error);
     if (result && result != AON_END)
       return result;
     if (a->number % LINE_BATCH == 0 && (result = aon_run_tick(a->run, error)))
@@ -464,7 +476,7 @@ static aon_result make_plan(void *context, aon_run *run, aon_planner *planner, a
   const aon_plan_sink *sink = aon_planner_sink(planner);
   aon_problems_clear(&run->outcome->problems);
   a->offset = a->number = a->errors = 0;
-  a->taken = a->count = 0;
+  a->taken = a->count = a->batch_bytes = 0;
   a->at_end = false;
   aon_buffer_clear(&a->buffer);
   aon_result result = run->state == AON_PLANNING ? aon_run_move(run, AON_VALIDATING, NULL, error) : AON_OK;
@@ -514,7 +526,7 @@ static aon_result run_lines(apply *a, aon_error *error) {
   aon_error failure = AON_ERROR_INIT;
   if (!result)
     result = aon_plan_under_locks(run, true, make_plan, a, &failure);
-  run->outcome->timings.plan = (double)(aon_monotonic_ms(run->env) - started);
+  run->outcome->timings.plan = (double)(aon_monotonic_ms(run->env) - started) - run->outcome->timings.log;
   if (result == AON_REJECTED && a->errors) {
     run->deaf = true;
     run->outcome->state = AON_REJECTED_STATE;

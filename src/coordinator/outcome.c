@@ -18,6 +18,10 @@ void aon_outcome_release(aon_outcome *outcome) {
 }
 
 int aon_outcome_exit_status(const aon_outcome *outcome, aon_result result, const aon_error *error) {
+  /* Begun and not at its end: whatever stopped this command, recovery goes on with it, and a person should look. */
+  bool begun = outcome->bulk_id[0] && (outcome->state == AON_ROLLING_BACK || (outcome->state >= AON_EXECUTING && outcome->state <= AON_COMMITTING));
+  if (result && result != AON_BUSY && result != AON_USAGE && begun)
+    return 4;
   if (result == AON_BUSY || (error && result && !strcmp(error->code, "database_locked")))
     return 5;
   if (result == AON_REJECTED)

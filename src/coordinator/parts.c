@@ -5,6 +5,8 @@
 
 #include "coordinator/internal.h"
 #include "coordinator/run.h"
+#include "model/document.h"
+#include "wire/sqlite.h"
 
 aon_branch aon_part_branch(const aon_run *run, uint32_t batch) {
   return (aon_branch){.bulk_id = run->id, .attempt = run->attempt, .batch = batch};
@@ -25,6 +27,8 @@ aon_result aon_run_part_add(aon_run *run, const char *store, aon_part **ret_part
   }
   if (run->part_count == AON_PARTS_LIMIT)
     return aon_fail(error, AON_REJECTED, "too_many_stores", "More than %d stores in one bulk operation.", AON_PARTS_LIMIT);
+  if (strlen(store) >= sizeof part->name)
+    return aon_fail(error, AON_REJECTED, "too_long", "The name of store “%.64s…” is longer than %zu bytes.", store, sizeof part->name - 1);
   aon_store *opened;
   aon_result result = aon_engine_store_open(run->engine, store, &opened, error);
   if (result)
@@ -42,14 +46,35 @@ aon_result aon_run_part_add(aon_run *run, const char *store, aon_part **ret_part
   return AON_OK;
 }
 
-static bool holds_journal(const aon_run *run, const aon_part *part) {
-  return part->caps->database[0] && !strcmp(part->caps->database, run->engine->config.journal.location);
+uint32_t aon_part_take_batch(aon_run *run, aon_part *part) {
+  for (size_t i = 0; part->caps->database[0] && i < run->part_count; i++)
+    if (!strcmp(run->parts[i].caps->database, part->caps->database))
+      return run->parts[i].next_batch++;
+  return part->next_batch++;
+}
+
+void aon_part_took_batch(aon_run *run, aon_part *part, uint32_t batch) {
+  for (size_t i = 0; part->caps->database[0] && i < run->part_count; i++)
+    if (!strcmp(run->parts[i].caps->database, part->caps->database)) {
+      part = &run->parts[i];
+      break;
+    }
+  if (batch >= part->next_batch)
+    part->next_batch = batch + 1;
+}
+
+/* Operations of all names of its database. */
+static int64_t shared_operations(const aon_run *run, size_t leader) {
+  int64_t sum = 0;
+  for (size_t i = 0; i < run->part_count; i++)
+    sum += run->parts[i].shares_with == leader ? run->parts[i].operations : 0;
+  return sum;
 }
 
 /* The last resource is a class 2 store: the one that holds the journal, else the one with most operations. */
-static void choose(aon_run *run) {
+static void choose(aon_run *run, const char *journal) {
   aon_part *last = NULL;
-  int64_t slow = 0;
+  int64_t slow = 0, most = 0;
   for (size_t i = 0; i < run->part_count; i++) {
     aon_part *part = &run->parts[i];
     part->last_resource = false;
@@ -57,9 +82,11 @@ static void choose(aon_run *run) {
       slow += part->operations;
     if (part->shares_with != i || part->caps->store_class != AON_CLASS_TRANSACTION)
       continue;
-    if (!last || (holds_journal(run, part) && !holds_journal(run, last)) ||
-        (part->operations > last->operations && !holds_journal(run, last)))
+    int64_t operations = !strcmp(part->caps->database, journal) ? INT64_MAX : shared_operations(run, i);
+    if (!last || operations > most) {
       last = part;
+      most = operations;
+    }
   }
   if (last)
     last->last_resource = true;
@@ -72,17 +99,28 @@ static void choose(aon_run *run) {
     int64_t limit_ms = run->engine->config.hold_ms;
     if (part->caps->transaction_ms && part->caps->transaction_ms / 2 < limit_ms)
       limit_ms = part->caps->transaction_ms / 2;
-    part->rehearse = expected_ms > limit_ms || holds_journal(run, part);
+    part->rehearse = expected_ms > limit_ms || !strcmp(part->caps->database, journal);
   }
 }
 
 aon_result aon_parts_decide(aon_run *run, aon_buffer *out, aon_error *error) {
-  choose(run);
-  aon_result result = aon_buffer_text(out, "[", error);
+  char journal[AON_SQLITE_IDENTITY] = "";
+  const char *location = run->engine->config.journal.location;
+  if (!strncmp(location, "sqlite:", 7))
+    location += 7;
+  aon_result result = aon_sqlite_identity(run->env, location, journal, error);
+  if (result)
+    return result;
+  choose(run, journal);
+  result = aon_buffer_text(out, "[", error);
   for (size_t i = 0; !result && i < run->part_count; i++) {
     const aon_part *part = &run->parts[i];
-    result = aon_buffer_format(out, error, "%s{\"name\":\"%s\",\"class\":%d,\"operations\":%lld,\"lastResource\":%s,\"rehearse\":%s}", i ? "," : "",
-                               part->name, (int)part->caps->store_class, (long long)part->operations, part->last_resource ? "true" : "false",
+    result = aon_buffer_text(out, i ? ",{\"name\":" : "{\"name\":", error);
+    if (!result)
+      result = aon_text_to_json(part->name, strlen(part->name), out, error);
+    if (!result)
+      result = aon_buffer_format(out, error, ",\"class\":%d,\"operations\":%lld,\"lastResource\":%s,\"rehearse\":%s}",
+                               (int)part->caps->store_class, (long long)part->operations, part->last_resource ? "true" : "false",
                                part->rehearse ? "true" : "false");
   }
   return result ? result : aon_buffer_text(out, "]", error);

@@ -16,7 +16,7 @@
 
 #define COLLECTIONS_LIMIT 1024
 #define BATCH_BYTES (8u << 20)  /* a batch ends before its number of operations when its images reach this */
-#define LOCK_TRIES 3            /* plans anew at least so often when only a generation has changed */
+#define LOCK_TRIES 10           /* plans anew at least so often when only a generation has changed */
 
 typedef struct known { /* a collection met in this plan */
   const aon_collection *collection;
@@ -343,10 +343,8 @@ static aon_result sink_group(void *context, const char *name, aon_error *error) 
 
 static size_t batch_bytes(const aon_planner *planner) { return planner->arena.used_bytes + planner->claim_count * sizeof(aon_claimed) + 4096; }
 
-aon_result aon_planner_flush(aon_planner *planner, aon_error *error) {
+static aon_result log_batch(aon_planner *planner, aon_error *error) {
   aon_run *run = planner->run;
-  if (!planner->count && !planner->claim_count)
-    return AON_OK;
   aon_result result = aon_journal_room(run->journal, 3 * batch_bytes(planner), error);
   for (uint32_t i = 0; !result; i++) {
     bool holder_older = false;
@@ -368,6 +366,16 @@ aon_result aon_planner_flush(aon_planner *planner, aon_error *error) {
     /* Older than the holder: it may wait with its locks kept. A younger one gives them back (the caller does). */
     result = aon_run_pause(run, i, left, error);
   }
+  return result;
+}
+
+aon_result aon_planner_flush(aon_planner *planner, aon_error *error) {
+  aon_run *run = planner->run;
+  if (!planner->count && !planner->claim_count)
+    return AON_OK;
+  int64_t started = aon_monotonic_ms(run->env);
+  aon_result result = log_batch(planner, error);
+  run->outcome->timings.log += (double)(aon_monotonic_ms(run->env) - started);
   if (result)
     return result;
   planner->count = planner->claim_count = 0;

@@ -7,6 +7,7 @@
 #include "coordinator/internal.h"
 #include "coordinator/run.h"
 #include "model/document.h"
+#include "model/text.h"
 
 #define READ_TRIES 10
 
@@ -35,30 +36,39 @@ static void give_image(const holding *held, aon_image *ret_image, aon_image *ret
     *ret_pending = held->operation.after;
 }
 
-/* A stray: stamped by a bulk operation that rolled back. It is taken back by the sweep; a read does not show it. */
-static aon_result is_stray(aon_journal *journal, const aon_image *image, aon_arena *arena, bool *ret_stray, aon_error *error) {
-  bson_t view;
-  bson_iter_t at;
-  *ret_stray = false;
-  if (!image->bson || !aon_image_view(image, &view) || !bson_iter_init_find(&at, &view, "_bulkOperationId") || !BSON_ITER_HOLDS_UTF8(&at))
+/* A stray: stamped by a bulk operation that rolled back. The sweep takes it back; a read shows what was there before (an image, if the
+ * journal still has it). */
+static aon_result mend_stray(aon_engine *engine, aon_journal *journal, const aon_collection *collection, aon_text id, aon_arena *arena, aon_image *image,
+                             aon_error *error) {
+  char stamp[37];
+  if (!aon_image_stamped(image, stamp))
     return AON_OK;
   aon_bulk bulk;
   aon_error failure = AON_ERROR_INIT;
-  aon_result result = aon_journal_get(journal, bson_iter_utf8(&at, NULL), arena, &bulk, &failure);
-  if (result == AON_USAGE)
-    return AON_OK; /* another journal's */
+  aon_result result = aon_journal_get(journal, stamp, arena, &bulk, &failure);
+  if (result == AON_USAGE || (!result && bulk.state != AON_ROLLED_BACK))
+    return AON_OK; /* another journal's, or no stray */
+  int64_t sequence = AON_NO_OPERATION;
+  if (!result)
+    result = aon_journal_last_of(journal, stamp, aon_document_hash(collection->store, collection->name, id), collection, id, &sequence, &failure);
+  aon_run run;
+  aon_run_begin(&run, engine, journal, NULL, NULL);
+  memcpy(run.id, stamp, sizeof run.id);
+  aon_operation operation;
+  if (!result && sequence != AON_NO_OPERATION)
+    result = aon_run_operation(&run, sequence, arena, &operation, &failure);
+  if (!result && sequence != AON_NO_OPERATION && (operation.before.bson || operation.kind == AON_CREATE))
+    *image = operation.before;
+  aon_run_end(&run);
   if (result && error)
     *error = failure;
-  *ret_stray = !result && bulk.state == AON_ROLLED_BACK;
   return result;
 }
 
 static aon_result read_committed(aon_engine *engine, aon_journal *journal, aon_store *store, const aon_collection *collection, aon_text id, bool *ret_settled,
                                  aon_arena *arena, aon_image *ret_image, aon_image *ret_pending, aon_error *error) {
-  (void)engine;
   holding before = {0}, after = {0};
   int64_t first, second;
-  bool stray = false;
   *ret_settled = true;
   aon_result result = look(journal, collection, id, arena, &before, &first, error);
   if (!result && shows_image(&before)) {
@@ -74,8 +84,8 @@ static aon_result read_committed(aon_engine *engine, aon_journal *journal, aon_s
     return AON_OK;
   }
   if (!result)
-    result = is_stray(journal, ret_image, arena, &stray, error);
-  *ret_settled = first == second && !stray;
+    result = mend_stray(engine, journal, collection, id, arena, ret_image, error);
+  *ret_settled = first == second;
   return result;
 }
 

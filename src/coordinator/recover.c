@@ -19,7 +19,13 @@ static void lost(aon_run *run) {
   aon_run_fail(run, &why, NULL);
 }
 
-static aon_result roll_back_lost(aon_run *run, aon_error *error) {
+/* The stores are opened late: what is said of the bulk operation does not depend on whether they can be reached now. */
+static aon_result go_on_back(aon_run *run, const char *stores, aon_error *error) {
+  aon_result result = aon_parts_load(run, stores, error);
+  return result ? result : aon_run_rollback(run, error);
+}
+
+static aon_result roll_back_lost(aon_run *run, const char *stores, aon_error *error) {
   AON_BUFFER_CLEANUP aon_buffer failure = {0};
   lost(run);
   aon_result result = aon_failure_to_json(&run->outcome->failure, &failure, error);
@@ -27,10 +33,13 @@ static aon_result roll_back_lost(aon_run *run, aon_error *error) {
   aon_bulk_change change = {.failure = failure.data};
   if (!result)
     result = aon_run_move(run, AON_ROLLING_BACK, &change, error);
-  return result ? result : aon_run_rollback(run, error);
+  return result ? result : go_on_back(run, stores, error);
 }
 
-static aon_result recover_preparing(aon_run *run, aon_error *error) {
+static aon_result recover_preparing(aon_run *run, const char *stores, aon_error *error) {
+  aon_result loaded = aon_parts_load(run, stores, error);
+  if (loaded)
+    return loaded;
   for (size_t i = 0; i < run->part_count; i++) {
     if (!run->parts[i].last_resource)
       continue;
@@ -43,30 +52,18 @@ static aon_result recover_preparing(aon_run *run, aon_error *error) {
       return result ? result : aon_run_finish(run, error);
     }
   }
-  return roll_back_lost(run, error);
+  return roll_back_lost(run, stores, error);
 }
 
-static aon_result last_undo(void *context, const aon_bulk *bulk, aon_error *error) {
-  (void)error;
-  aon_state *state = context;
-  *state = bulk->state;
-  if (bulk->state == AON_COMMITTED && !strcmp(bulk->kind, "undo_part"))
-    *state = AON_ROLLED_BACK; /* a part of it was taken back: it stays committed */
-  return AON_END;
+static aon_result recover_committing(aon_run *run, const char *stores, aon_error *error) {
+  aon_result result = aon_parts_load(run, stores, error);
+  return result ? result : aon_run_finish(run, error);
 }
 
 static aon_result recover_undoing(aon_run *run, aon_error *error) {
-  aon_state state = AON_STATE_COUNT;
-  aon_bulk_filter filter = {.undoes = run->id, .limit = 1};
-  aon_result result = aon_journal_list(run->journal, &filter, last_undo, &state, error);
-  if (result)
-    return result;
-  if (state != AON_STATE_COUNT && !aon_state_terminal(state))
-    return AON_OK; /* it is recovered itself, and settles this one */
-  aon_state to = state == AON_COMMITTED                                        ? AON_UNDONE
-                 : state == AON_ROLLBACK_FAILED || state == AON_COMMIT_FAILED ? AON_UNDO_FAILED
-                                                                              : AON_COMMITTED;
-  return aon_run_move(run, to, NULL, error);
+  aon_state to;
+  aon_result result = aon_undone_becomes(run, run->id, NULL, AON_STATE_COUNT, "", &to, error);
+  return result || to == AON_UNDOING ? result : aon_run_move(run, to, NULL, error); /* an undo under way settles this one itself */
 }
 
 static aon_result recover_held(aon_run *run, const aon_bulk *bulk, aon_error *error) {
@@ -75,7 +72,7 @@ static aon_result recover_held(aon_run *run, const aon_bulk *bulk, aon_error *er
     run->has_lease = false;
     return aon_journal_update(run->journal, run->id, run->epoch, &free_again, error);
   }
-  return roll_back_lost(run, error);
+  return roll_back_lost(run, bulk->stores, error);
 }
 
 static aon_result count_conflict(void *context, const aon_conflict *found, aon_error *error) {
@@ -96,9 +93,6 @@ static aon_result recover_by_state(aon_run *run, const aon_bulk *bulk, aon_error
   run->deaf = true;
   run->recovering = true;
   run->reached = run->operations;
-  aon_result result = bulk->state >= AON_LOGGED ? aon_parts_load(run, bulk->stores, error) : AON_OK;
-  if (result)
-    return result;
   switch (bulk->state) {
   case AON_PARSING:
   case AON_VALIDATING:
@@ -106,10 +100,10 @@ static aon_result recover_by_state(aon_run *run, const aon_bulk *bulk, aon_error
   case AON_LOGGED:
     lost(run);
     return aon_run_conclude(run, AON_ROLLED_BACK, error);
-  case AON_EXECUTING: return roll_back_lost(run, error);
-  case AON_PREPARING: return recover_preparing(run, error);
-  case AON_COMMITTING: return aon_run_finish(run, error);
-  case AON_ROLLING_BACK: return aon_run_rollback(run, error);
+  case AON_EXECUTING: return roll_back_lost(run, bulk->stores, error);
+  case AON_PREPARING: return recover_preparing(run, bulk->stores, error);
+  case AON_COMMITTING: return recover_committing(run, bulk->stores, error);
+  case AON_ROLLING_BACK: return go_on_back(run, bulk->stores, error);
   case AON_HELD: return recover_held(run, bulk, error);
   case AON_UNDOING: return recover_undoing(run, error);
   case AON_ROLLBACK_FAILED:
@@ -130,34 +124,40 @@ aon_result aon_run_claim(aon_run *run, const char *id, aon_bulk *ret_bulk, aon_e
   return AON_OK;
 }
 
-typedef struct giving_up {
-  aon_run *run;
-  const char *why;
-} giving_up;
-
-static aon_result name_documents(void *context, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {
-  (void)part;
-  giving_up *g = context;
-  aon_result result = AON_OK;
-  for (size_t i = 0; !result && i < count; i++) {
-    char id[600];
-    snprintf(id, sizeof id, "%.*s", (int)operations[i].id.length, operations[i].id.data);
-    aon_conflict record = {.sequence = operations[i].sequence, .store = operations[i].collection->store, .collection = operations[i].collection->name,
-                           .document_id = id, .code = "gave_up", .sentence = g->why};
-    result = aon_journal_conflict_put(g->run->journal, g->run->id, g->run->epoch, &record, error);
-    g->run->conflicts++;
+/* Every operation of the log is named: who can't be asked can't be proved to be as before. aon rollback looks at all of them anew. */
+static aon_result name_documents(aon_run *run, const char *why, aon_error *error) {
+  aon_entries *entries = NULL;
+  aon_result result = aon_entries_open(run->journal, run->id, 0, INT64_MAX, true, &entries, error);
+  while (!result) {
+    const aon_operation *operations;
+    size_t count;
+    bool cleared;
+    result = aon_entries_next(entries, &operations, &count, &cleared, error);
+    for (size_t i = 0; !result && i < count; i++) {
+      char id[1600];
+      snprintf(id, sizeof id, "%.*s", (int)operations[i].id.length, operations[i].id.data);
+      aon_conflict record = {.sequence = operations[i].sequence, .store = operations[i].collection->store, .collection = operations[i].collection->name,
+                             .document_id = id, .code = AON_GAVE_UP, .sentence = why};
+      result = aon_journal_conflict_put(run->journal, run->id, run->epoch, &record, error);
+      run->conflicts++;
+    }
   }
-  return result;
+  aon_entries_close(entries);
+  return result == AON_END ? AON_OK : result;
 }
 
-/* A transient failure of a rollback is tried again by the next sweep, but not for ever: after give_up every document that may still
- * differ is named, and a person decides (aon rollback settles those that turn out to be as before). */
-static aon_result give_up_after(aon_run *run, const aon_bulk *bulk, const aon_error *why, aon_error *error) {
-  if (run->state != AON_ROLLING_BACK || aon_now_ms(run->env) - bulk->changed_ms < run->engine->config.give_up_ms)
+/* A transient failure of a rollback, or after the decision, is tried again by the next sweep, but not for ever: after give_up every
+ * document that may still differ is named, and a person decides. */
+static aon_result give_up_after(aon_run *run, const aon_error *why, aon_error *error) {
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  aon_bulk bulk;
+  if (run->state != AON_ROLLING_BACK && run->state != AON_COMMITTING)
     return AON_OK;
-  giving_up g = {.run = run, .why = why->sentence};
-  aon_result result = aon_run_walk(run, 0, run->operations - 1, true, ~0u, NULL, name_documents, &g, error);
-  return result ? result : aon_run_conclude(run, AON_ROLLBACK_FAILED, error);
+  aon_result result = aon_journal_get(run->journal, run->id, &arena, &bulk, error);
+  if (result || !bulk.hold_until_ms || aon_now_ms(run->env) < bulk.hold_until_ms)
+    return result;
+  result = name_documents(run, why->sentence, error);
+  return result ? result : aon_run_conclude(run, run->state == AON_COMMITTING ? AON_COMMIT_FAILED : AON_ROLLBACK_FAILED, error);
 }
 
 static aon_result recover_one(aon_engine *engine, aon_journal *journal, const char *id, const aon_run_options *options, aon_state *ret_before,
@@ -173,7 +173,7 @@ static aon_result recover_one(aon_engine *engine, aon_journal *journal, const ch
     result = recover_by_state(&run, &bulk, &failure);
     if (result) {
       aon_error second = AON_ERROR_INIT;
-      if (give_up_after(&run, &bulk, &failure, &second))
+      if (result != AON_FENCED && give_up_after(&run, &failure, &second))
         aon_log(engine->env, AON_LOG_DEBUG, "%s", second.sentence);
       if (aon_state_terminal(run.state))
         result = AON_OK;
@@ -194,13 +194,13 @@ static aon_result recover_one(aon_engine *engine, aon_journal *journal, const ch
 }
 
 typedef struct open_list {
+  aon_env *env;
   aon_arena arena;
   const char **ids;
   size_t count, capacity;
 } open_list;
 
-static aon_result gather_open(void *context, const aon_bulk *bulk, aon_error *error) {
-  open_list *list = context;
+static aon_result gather_id(open_list *list, const char *id, aon_error *error) {
   if (list->count == list->capacity) {
     size_t capacity = list->capacity ? 2 * list->capacity : 64;
     const char **grown = realloc(list->ids, capacity * sizeof *grown);
@@ -209,8 +209,14 @@ static aon_result gather_open(void *context, const aon_bulk *bulk, aon_error *er
     list->ids = grown;
     list->capacity = capacity;
   }
-  list->ids[list->count] = aon_arena_text(&list->arena, bulk->id, strlen(bulk->id));
+  list->ids[list->count] = aon_arena_text(&list->arena, id, strlen(id));
   return list->ids[list->count++] ? AON_OK : aon_fail_memory(error);
+}
+
+/* A held one is a person's until its time is over: its lease is not even asked for. */
+static aon_result gather_open(void *context, const aon_bulk *bulk, aon_error *error) {
+  open_list *list = context;
+  return bulk->state == AON_HELD && aon_now_ms(list->env) < bulk->hold_until_ms ? AON_OK : gather_id(list, bulk->id, error);
 }
 
 static const char *sentence_for(aon_state before, aon_state after) {
@@ -242,6 +248,8 @@ static aon_result recover_listed(recovery *r, const char *id, bool asked, aon_er
   aon_result result = recover_one(r->engine, r->journal, id, r->options, &before, &after, &failure);
   if (result == AON_BUSY && !asked)
     return AON_OK; /* its worker lives */
+  if (result == AON_FENCED && before == AON_STATE_COUNT)
+    return AON_OK; /* another worker was faster */
   if (result && before == AON_STATE_COUNT) {
     if (error)
       *error = failure;
@@ -296,7 +304,7 @@ aon_result aon_recover(aon_engine *engine, const char *id, const aon_run_options
   static const aon_state unfinished[] = {AON_PARSING,  AON_VALIDATING, AON_PLANNING, AON_LOGGED,      AON_EXECUTING,
                                          AON_PREPARING, AON_COMMITTING, AON_HELD,     AON_ROLLING_BACK, AON_UNDOING};
   recovery r = {.engine = engine, .options = options, .each = each, .context = context};
-  open_list list = {0};
+  open_list list = {.env = engine->env};
   aon_bulk_filter filter = {.states = unfinished, .state_count = sizeof unfinished / sizeof *unfinished};
   aon_result result = aon_engine_journal(engine, true, &r.journal, error);
   if (!result && id) {
@@ -322,29 +330,28 @@ aon_result aon_recover(aon_engine *engine, const char *id, const aon_run_options
   return result;
 }
 
-/* Images past their retention are cleared, but for documents that still need a person. */
-static aon_result gather_stale(void *context, const aon_bulk *bulk, aon_error *error) {
-  void **pair = context;
-  int64_t now = *(int64_t *)pair[1];
-  if (bulk->test_mode || !bulk->images_until_ms || bulk->images_until_ms > now)
-    return AON_OK;
-  return gather_open(pair[0], bulk, error);
+typedef struct stale {
+  aon_engine *engine;
+  aon_journal *journal;
+  const aon_run_options *options;
+} stale;
+
+/* Images past their retention are cleared, but for documents that still need a person; what is in doubt is looked at again. A store that
+ * can't be reached now keeps no command from its own work. */
+static aon_result one_stale(void *context, const char *id, bool images, bool watched, aon_error *error) {
+  stale *s = context;
+  aon_result result = AON_OK;
+  aon_error failure = AON_ERROR_INIT;
+  if (watched && aon_strays_sweep(s->engine, s->journal, id, s->options, &failure))
+    aon_log(s->engine->env, AON_LOG_DEBUG, "%s", failure.sentence);
+  while (!result && images)
+    result = aon_journal_clear_images(s->journal, id, error);
+  return result == AON_END ? AON_OK : result;
 }
 
-static aon_result clear_stale(aon_engine *engine, aon_journal *journal, aon_error *error) {
-  static const aon_state ended[] = {AON_COMMITTED, AON_ROLLED_BACK, AON_UNDONE, AON_PLANNED};
-  open_list list = {0};
-  int64_t now = aon_now_ms(engine->env);
-  void *pair[] = {&list, &now};
-  aon_bulk_filter filter = {.states = ended, .state_count = sizeof ended / sizeof *ended};
-  aon_result result = aon_journal_list(journal, &filter, gather_stale, pair, error);
-  for (size_t i = 0; !result && i < list.count; i++)
-    do
-      result = aon_journal_clear_images(journal, list.ids[i], error);
-    while (!result);
-  aon_arena_release(&list.arena);
-  free(list.ids);
-  return result == AON_END ? AON_OK : result;
+static aon_result look_at_stale(aon_engine *engine, aon_journal *journal, const aon_run_options *options, aon_error *error) {
+  stale s = {.engine = engine, .journal = journal, .options = options};
+  return aon_journal_stale(journal, one_stale, &s, error);
 }
 
 aon_result aon_housekeep(aon_engine *engine, const aon_run_options *options, aon_error *error) {
@@ -357,5 +364,5 @@ aon_result aon_housekeep(aon_engine *engine, const aon_run_options *options, aon
     aon_log(engine->env, AON_LOG_WARNING, "%llu bulk operations that an earlier worker left were brought to an end", (unsigned long long)recovered);
   if (!result)
     result = aon_journal_sweep_locks(journal, &freed, error);
-  return result ? result : clear_stale(engine, journal, error);
+  return result ? result : look_at_stale(engine, journal, options, error);
 }

@@ -26,6 +26,26 @@ static const char *const *join(aon_arena *arena, const char *const *a, const cha
   return all;
 }
 
+static bool same_stamp(const bson_t *a, const bson_t *b) {
+  bson_iter_t at, other;
+  bool in_a = bson_iter_init_find(&at, a, AON_STAMP_NAME), in_b = bson_iter_init_find(&other, b, AON_STAMP_NAME);
+  return in_a == in_b && (!in_a || aon_value_equal(&at, &other));
+}
+
+bool aon_image_same(const aon_image *a, const aon_image *b, const char *const *volatiles, const char *const *more_volatiles) {
+  bson_t x, y;
+  if (!a->bson || !b->bson)
+    return !a->bson && !b->bson;
+  if (!aon_image_view(a, &x) || !aon_image_view(b, &y))
+    return false;
+  if (aon_document_equal(&x, &y, NULL))
+    return true;
+  /* Two lists: what the configuration names need not be asked again where the store names it. */
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  aon_comparison how = {.volatiles = join(&arena, volatiles, more_volatiles, NULL)};
+  return how.volatiles && how.volatiles[0] && aon_document_equal(&x, &y, &how) && same_stamp(&x, &y);
+}
+
 typedef struct path_list {
   aon_buffer json;
 } path_list;
@@ -74,8 +94,11 @@ static aon_result judge_update(const aon_operation *operation, const bson_t *bef
     restore->verdict = AON_RESTORE_DONE;
     return AON_OK;
   }
-  if (operation->collection->merge_none) {
-    restore->verdict = AON_RESTORE_CONFLICT;
+  if (operation->collection->merge_none) { /* stamps and volatile properties don't count here either */
+    restore->verdict = aon_document_equal(current, after, loose)    ? AON_RESTORE_WRITE
+                       : aon_document_equal(current, before, loose) ? AON_RESTORE_DONE
+                                                                    : AON_RESTORE_CONFLICT;
+    restore->target = restore->verdict == AON_RESTORE_WRITE ? operation->before : (aon_image){0};
     return AON_OK;
   }
   return merge(before, after, current, loose, arena, restore, error);

@@ -11,17 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/hashes.h"
 #include "coordinator/internal.h"
 #include "coordinator/run.h"
 #include "model/document.h"
 #include "model/text.h"
 
 #define SETTLE_ATTEMPT 1000000u /* attempts of settlements, far above those of resumes */
-
-typedef struct left_out { /* documents in conflict, by hash: all older operations on them are left alone too */
-  uint64_t *hashes;
-  size_t count, capacity;
-} left_out;
 
 typedef struct going_back {
   aon_run *run;
@@ -30,33 +26,15 @@ typedef struct going_back {
   aon_arena arena;              /* of one call */
   aon_write *writes;
   const aon_operation **of;     /* the operation of each write */
-  left_out left;
+  aon_hashes left; /* documents in conflict: all older operations on them are left alone too */
   bool found_conflict; /* this pass met a new one: its transaction must not commit */
   int64_t put_back;
+  int64_t first, last; /* what is taken back now */
+  bool doubtful;       /* a request of this batch may still be on its way (classes 4 and 5) */
 } going_back;
 
 static uint64_t hash_of(const aon_operation *operation) {
   return aon_document_hash(operation->collection->store, operation->collection->name, operation->id);
-}
-
-static bool is_left_out(const left_out *left, uint64_t hash) {
-  for (size_t i = 0; i < left->count; i++)
-    if (left->hashes[i] == hash)
-      return true;
-  return false;
-}
-
-static aon_result leave_out(left_out *left, uint64_t hash, aon_error *error) {
-  if (left->count == left->capacity) {
-    size_t capacity = left->capacity ? 2 * left->capacity : 64;
-    uint64_t *grown = realloc(left->hashes, capacity * sizeof *grown);
-    if (!grown)
-      return aon_fail_memory(error);
-    left->hashes = grown;
-    left->capacity = capacity;
-  }
-  left->hashes[left->count++] = hash;
-  return AON_OK;
 }
 
 static aon_result conflict(going_back *g, const aon_operation *operation, const char *code, const char *sentence, const char *paths, aon_error *error) {
@@ -64,7 +42,7 @@ static aon_result conflict(going_back *g, const aon_operation *operation, const 
   snprintf(id, sizeof id, "%.*s", (int)operation->id.length, operation->id.data);
   aon_conflict record = {.sequence = operation->sequence, .store = operation->collection->store, .collection = operation->collection->name,
                          .document_id = id, .code = code, .sentence = sentence, .paths = paths};
-  aon_result result = leave_out(&g->left, hash_of(operation), error);
+  aon_result result = aon_hashes_add(&g->left, hash_of(operation), error);
   if (!result && g->transaction) { /* the journal may be in this very database: it is written once the transaction is gone */
     aon_store_abort(g->part->store, g->transaction);
     g->transaction = NULL;
@@ -99,7 +77,7 @@ static aon_result judge_all(going_back *g, const aon_operation *operations, size
   *ret_writes = 0;
   const aon_shape *shape;
   for (size_t i = 0; i < count; i++) {
-    if (g->left.count && is_left_out(&g->left, hash_of(&operations[i])))
+    if (aon_hashes_has(&g->left, hash_of(&operations[i])))
       continue;
     aon_restore restore;
     aon_result result = aon_store_describe(g->part->store, operations[i].collection, &shape, error);
@@ -112,7 +90,8 @@ static aon_result judge_all(going_back *g, const aon_operation *operations, size
     if (restore.verdict != AON_RESTORE_WRITE)
       continue;
     g->writes[*ret_writes] = (aon_write){.collection = operations[i].collection, .id = operations[i].id, .expected = images[i],
-                                         .wanted = restore.target, .path = operations[i].path, .operation = operations[i].sequence};
+                                         .wanted = restore.target, .path = operations[i].path, .operation = operations[i].sequence,
+                                         .compensates = true};
     g->of[(*ret_writes)++] = &operations[i];
   }
   return AON_OK;
@@ -165,11 +144,22 @@ static aon_result restore_call(void *context, aon_part *part, const aon_operatio
   return result;
 }
 
-static aon_result drop_conflict(void *context, const aon_conflict *found, aon_error *error) {
+/* What an earlier rollback found in the part that is taken back now is looked for anew; its other documents stay left alone. */
+static aon_result known_conflict(void *context, const aon_conflict *found, aon_error *error) {
   going_back *g = context;
-  if (strcmp(found->store, g->part->name) || found->watched)
+  aon_part *part = aon_run_part(g->run, found->store);
+  if (!part || found->watched || aon_part_leader(g->run, part) != aon_part_leader(g->run, g->part))
     return AON_OK;
-  return aon_journal_conflict_drop(g->run->journal, g->run->id, g->run->epoch, found->sequence, error);
+  if (found->sequence >= g->first && found->sequence <= g->last)
+    return aon_journal_conflict_drop(g->run->journal, g->run->id, g->run->epoch, found->sequence, error);
+  aon_text id = {found->document_id, strlen(found->document_id)};
+  return aon_hashes_add(&g->left, aon_document_hash(found->store, found->collection, id), error);
+}
+
+static aon_result take_up(going_back *g, int64_t first, int64_t last, aon_error *error) {
+  g->first = first;
+  g->last = last;
+  return aon_journal_conflicts(g->run->journal, g->run->id, known_conflict, g, error);
 }
 
 /* One pass over a committed branch. *ret_again: a conflict was found and left out; the rest must be done anew. */
@@ -209,15 +199,15 @@ static aon_result restore_branch(aon_run *run, aon_part *part, uint32_t attempt,
   g.writes = calloc(run->engine->config.batch, sizeof *g.writes);
   g.of = calloc(run->engine->config.batch, sizeof *g.of);
   aon_result result = g.writes && g.of ? AON_OK : aon_fail_memory(error);
-  if (!result) /* found by a rollback that did not come to its end: looked for anew */
-    result = aon_journal_conflicts(run->journal, run->id, drop_conflict, &g, error);
+  if (!result)
+    result = take_up(&g, first, last, error);
   for (uint32_t tries = 0; !result;) {
     bool again;
     aon_error failure = AON_ERROR_INIT;
     result = restore_once(&g, &branch, first, last, &again, &failure);
     if (!result && !again)
       break;
-    if (result == AON_UNKNOWN || (aon_result_retryable(result) && ++tries < AON_RETRY_TRIES)) {
+    if ((result == AON_UNKNOWN || aon_result_retryable(result)) && ++tries < AON_RETRY_TRIES) {
       aon_branch_state state = AON_BRANCH_COMMITTED;
       result = aon_run_pause(run, tries, AON_RETRY_LONGEST_MS, error);
       if (!result)
@@ -231,7 +221,7 @@ static aon_result restore_branch(aon_run *run, aon_part *part, uint32_t attempt,
   aon_arena_release(&g.arena);
   free(g.writes);
   free(g.of);
-  free(g.left.hashes);
+  aon_hashes_release(&g.left);
   return result;
 }
 
@@ -302,6 +292,24 @@ static aon_result wait_for_horizon(aon_run *run, const aon_part *part, const aon
   return AON_OK;
 }
 
+/* Somebody else was faster than our compare and write: looked at anew. */
+static bool is_foreign(const aon_error *failure) { return !strcmp(failure->code, "changed_meanwhile") || !strcmp(failure->code, "duplicate"); }
+
+/* The restored document differs from what it was by its stamp, so a request of ours that is still on its way no longer matches it. */
+static aon_result stamp_void(going_back *g, aon_image *target, aon_error *error) {
+  bson_t view, stamped;
+  char text[48];
+  if (!aon_image_view(target, &view))
+    return aon_fail(error, AON_CORRUPT, "corrupt", "A before image of bulk operation %s is damaged.", g->run->id);
+  snprintf(text, sizeof text, "%s:void", g->run->id);
+  bson_init(&stamped);
+  bson_copy_to_excluding_noinit(&view, &stamped, AON_STAMP_NAME, (char *)NULL);
+  bool fine = BSON_APPEND_UTF8(&stamped, AON_STAMP_NAME, text);
+  aon_result result = fine ? aon_image_from(&stamped, &g->arena, target, error) : aon_fail_memory(error);
+  bson_destroy(&stamped);
+  return result;
+}
+
 /* One document of class 4 or 5: read, judge, write under the version just read. */
 static aon_result back_one(going_back *g, const aon_operation *operation, aon_error *error) {
   aon_error failure = AON_ERROR_INIT;
@@ -323,14 +331,18 @@ static aon_result back_one(going_back *g, const aon_operation *operation, aon_er
       return AON_OK;
     if (restore.verdict == AON_RESTORE_CONFLICT)
       return foreign_change(g, operation, restore.paths, error);
+    if (g->doubtful && aon_store_configuration(g->part->store)->void_stamp && operation->kind == AON_UPDATE && restore.target.bson)
+      result = stamp_void(g, &restore.target, error);
+    if (result)
+      return result;
     aon_write write = {.collection = operation->collection, .id = operation->id, .expected = now, .wanted = restore.target, .path = operation->path,
-                       .operation = operation->sequence};
+                       .operation = operation->sequence, .compensates = true};
     aon_write_state state = AON_WRITE_NOT_SENT;
     size_t failed = 0;
     result = aon_store_apply(g->part->store, NULL, &write, 1, &state, &failed, &failure);
     if (!result)
       return AON_OK;
-    if (refused_for_good(result) && strcmp(failure.code, "changed_meanwhile"))
+    if (refused_for_good(result) && !is_foreign(&failure))
       return refused(g, operation, &failure, error);
     if (!refused_for_good(result) && result != AON_UNKNOWN && !aon_result_retryable(result)) {
       if (error)
@@ -341,7 +353,7 @@ static aon_result back_one(going_back *g, const aon_operation *operation, aon_er
     if (result)
       return result;
   }
-  if (!strcmp(failure.code, "changed_meanwhile"))
+  if (is_foreign(&failure))
     return refused(g, operation, &failure, error);
   return aon_fail(error, AON_TRANSIENT, failure.code, "%s", failure.sentence);
 }
@@ -350,13 +362,45 @@ static aon_result back_call(void *context, aon_part *part, const aon_operation *
   (void)part;
   going_back *g = context;
   for (size_t i = 0; i < count; i++) {
-    if (g->left.count && is_left_out(&g->left, hash_of(&operations[i])))
+    if (aon_hashes_has(&g->left, hash_of(&operations[i])))
       continue;
     aon_result result = back_one(g, &operations[i], error);
     if (result)
       return result;
   }
   return AON_OK;
+}
+
+/* What was in doubt is looked at again for a while: a request of ours may arrive after all (watch.c). */
+static aon_result watch_call(void *context, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {
+  going_back *g = context;
+  int64_t until = aon_now_ms(g->run->env) + aon_store_configuration(part->store)->watch_ms;
+  aon_result result = AON_OK;
+  for (size_t i = 0; !result && i < count; i++) {
+    if (aon_hashes_has(&g->left, hash_of(&operations[i])))
+      continue;
+    char id[1600];
+    snprintf(id, sizeof id, "%.*s", (int)operations[i].id.length, operations[i].id.data);
+    aon_conflict record = {.sequence = operations[i].sequence, .store = operations[i].collection->store, .collection = operations[i].collection->name,
+                           .document_id = id, .code = "watched", .sentence = "A request that was never answered may still arrive.", .watched = true,
+                           .watch_until_ms = until};
+    result = aon_journal_conflict_put(g->run->journal, g->run->id, g->run->epoch, &record, error);
+  }
+  return result;
+}
+
+static aon_result back_single(going_back *g, const aon_batch *batch, aon_error *error) {
+  aon_run *run = g->run;
+  unsigned class = AON_CLASS_BIT(g->part->caps->store_class);
+  g->doubtful = batch->unanswered || (run->recovering && batch->status == AON_BATCH_ANNOUNCED);
+  aon_result result = wait_for_horizon(run, g->part, batch, error);
+  if (!result)
+    result = take_up(g, batch->first, batch->last, error);
+  if (!result)
+    result = aon_run_walk(run, batch->first, batch->last, true, class, g->part, back_call, g, error);
+  if (!result && g->doubtful && aon_store_configuration(g->part->store)->watch_ms > 0)
+    result = aon_run_walk(run, batch->first, batch->last, true, class, g->part, watch_call, g, error);
+  return result;
 }
 
 static aon_result back_batch(going_back *g, const aon_batch *batch, aon_error *error) {
@@ -368,31 +412,41 @@ static aon_result back_batch(going_back *g, const aon_batch *batch, aon_error *e
     if (!result && state == AON_BRANCH_COMMITTED)
       result = restore_branch(run, g->part, batch->attempt, batch->batch, batch->first, batch->last, error);
   } else {
-    result = wait_for_horizon(run, g->part, batch, error);
-    if (!result)
-      result = aon_run_walk(run, batch->first, batch->last, true, AON_CLASS_BIT(g->part->caps->store_class), g->part, back_call, g, error);
+    result = back_single(g, batch, error);
   }
   return result ? result : batch_is(run, batch, AON_BATCH_UNDONE, error);
 }
 
+/* A store that can't be reached now keeps none of the others from being put back. */
+static bool others_go_on(aon_result result) {
+  return result == AON_TRANSIENT || result == AON_UNKNOWN || result == AON_ENVIRONMENT || result == AON_PERMANENT;
+}
+
+static aon_result keep_first(aon_result first, aon_result result, const aon_error *failure, aon_error *error) {
+  if (!first && result && error)
+    *error = *failure;
+  return first ? first : result;
+}
+
 static aon_result back_batches(aon_run *run, const batch_list *list, unsigned classes, aon_error *error) {
+  aon_result worst = AON_OK;
   for (size_t p = 0; p < run->part_count; p++) {
     aon_part *part = &run->parts[p];
     if (!(classes & AON_CLASS_BIT(part->caps->store_class)) || !part->caps->can_undo)
       continue;
     going_back g = {.run = run, .part = part};
     aon_result result = AON_OK;
-    if (part->caps->store_class != AON_CLASS_BATCH)
-      result = aon_journal_conflicts(run->journal, run->id, drop_conflict, &g, error);
+    aon_error failure = AON_ERROR_INIT;
     for (size_t i = list->count; !result && i-- > 0;)
       if (!strcmp(list->items[i].store, part->name) && list->items[i].status != AON_BATCH_UNDONE && list->items[i].status != AON_BATCH_REFUSED)
-        result = back_batch(&g, &list->items[i], error);
+        result = back_batch(&g, &list->items[i], &failure);
     aon_arena_release(&g.arena);
-    free(g.left.hashes);
-    if (result)
-      return result;
+    aon_hashes_release(&g.left);
+    worst = keep_first(worst, result, &failure, error);
+    if (result && !others_go_on(result))
+      break;
   }
-  return AON_OK;
+  return worst;
 }
 
 /* ---- the whole ---- */
@@ -421,6 +475,7 @@ static aon_result count_open(void *context, const aon_conflict *found, aon_error
   (void)error;
   aon_run *run = context;
   run->conflicts += !found->watched;
+  run->watched += found->watched;
   return AON_OK;
 }
 
@@ -437,15 +492,33 @@ static aon_result note_extent(aon_run *run, aon_error *error) {
   return AON_OK;
 }
 
+/* Prepared transactions first: their locks go at once. */
+static aon_result back_transactions(aon_run *run, aon_error *error) {
+  aon_result worst = AON_OK;
+  for (int class = AON_CLASS_PREPARED; class <= AON_CLASS_TRANSACTION; class++)
+    for (size_t i = 0; i < run->part_count; i++) {
+      if ((int)run->parts[i].caps->store_class != class || run->parts[i].shares_with != i)
+        continue;
+      aon_error failure = AON_ERROR_INIT;
+      aon_result result = back_transaction(run, &run->parts[i], &failure);
+      worst = keep_first(worst, result, &failure, error);
+      if (result && !others_go_on(result))
+        return worst;
+    }
+  return worst;
+}
+
 static aon_result take_all_back(aon_run *run, aon_error *error) {
   batch_list list = {.run = run};
   aon_parts_abort(run);
   aon_result result = aon_journal_batches(run->journal, run->id, gather, &list, error);
-  for (size_t i = 0; !result && i < run->part_count; i++)
-    if (aon_part_transactional(&run->parts[i]) && run->parts[i].shares_with == i)
-      result = back_transaction(run, &run->parts[i], error);
-  if (!result)
-    result = back_batches(run, &list, AON_CLASS_BIT(AON_CLASS_BATCH) | AON_CLASS_BIT(AON_CLASS_CONDITIONAL) | AON_CLASS_BIT(AON_CLASS_PLAIN), error);
+  if (!result) {
+    result = back_transactions(run, error);
+    aon_error failure = AON_ERROR_INIT;
+    unsigned slower = AON_CLASS_BIT(AON_CLASS_BATCH) | AON_CLASS_BIT(AON_CLASS_CONDITIONAL) | AON_CLASS_BIT(AON_CLASS_PLAIN);
+    if (!result || others_go_on(result))
+      result = keep_first(result, back_batches(run, &list, slower, &failure), &failure, error);
+  }
   if (!result)
     result = note_extent(run, error);
   aon_arena_release(&list.arena);
@@ -458,7 +531,7 @@ aon_result aon_run_rollback(aon_run *run, aon_error *error) {
   aon_result result = announce_operations(run, error);
   if (!result)
     result = take_all_back(run, error);
-  run->conflicts = 0;
+  run->conflicts = run->watched = 0;
   if (!result)
     result = aon_journal_conflicts(run->journal, run->id, count_open, run, error);
   if (result) {
@@ -479,10 +552,10 @@ aon_result aon_run_rollback(aon_run *run, aon_error *error) {
 
 /* ---- one conflict, by a person's choice or tried again ---- */
 
-static aon_result settle_write(going_back *g, const aon_operation *operation, const aon_image *now, const aon_image *target, bool *ret_settled,
-                               aon_error *error) {
+static aon_result settle_write(going_back *g, const aon_operation *operation, const aon_image *now, const aon_image *target, bool compensates,
+                               bool *ret_settled, aon_error *error) {
   aon_write write = {.collection = operation->collection, .id = operation->id, .expected = *now, .wanted = *target, .path = operation->path,
-                     .operation = operation->sequence};
+                     .operation = operation->sequence, .compensates = compensates};
   size_t failed = 0;
   if (!aon_part_transactional(g->part) && g->part->caps->store_class != AON_CLASS_BATCH) {
     aon_write_state state = AON_WRITE_NOT_SENT;
@@ -518,10 +591,16 @@ static aon_result settle_once(going_back *g, const aon_operation *operation, con
     result = aon_store_describe(g->part->store, operation->collection, &shape, error);
   if (result)
     return result;
+  bool forward = g->run->state == AON_COMMIT_FAILED; /* after a lost decision "ours" is the after image */
   if (choice && !strcmp(choice, "force")) {
-    target = operation->before;
+    target = forward ? operation->after : operation->before;
   } else if (choice) {
     result = aon_store_normalise(g->part->store, operation->collection, operation->id, merged, &g->arena, &target, error);
+  } else if (forward) {
+    *ret_settled = aon_image_same(&now, &operation->after, operation->collection->volatiles, shape->volatiles);
+    if (*ret_settled || !aon_image_same(&now, &operation->before, operation->collection->volatiles, shape->volatiles))
+      return AON_OK;
+    target = operation->after;
   } else {
     result = aon_restore_judge(operation, &now, shape->volatiles, &g->arena, &restore, error);
     if (!result && restore.verdict != AON_RESTORE_WRITE) {
@@ -536,7 +615,7 @@ static aon_result settle_once(going_back *g, const aon_operation *operation, con
     *ret_settled = true;
     return AON_OK;
   }
-  return settle_write(g, operation, &now, &target, ret_settled, error);
+  return settle_write(g, operation, &now, &target, !merged && !forward, ret_settled, error);
 }
 
 /* A document that several of its operations changed goes back to before the first of them. */
@@ -576,7 +655,7 @@ aon_result aon_conflict_settle(aon_run *run, const aon_conflict *found, const ch
   aon_operation operation;
   aon_result result = aon_run_operation(run, found->sequence, &arena, &operation, error);
   void *context[] = {&operation, &arena};
-  if (!result)
+  if (!result && run->state != AON_COMMIT_FAILED) /* forward, each operation is written by itself */
     result = aon_run_walk(run, 0, found->sequence - 1, false, ~0u, g.part, first_before, context, error);
   if (result == AON_END)
     result = AON_OK;

@@ -72,13 +72,15 @@ aon_result aon_run_move(aon_run *run, aon_state to, const aon_bulk_change *chang
   if (!aon_transition_find(run->state, to))
     return aon_fail(error, AON_USAGE, "bad_transition", "A bulk operation that is %s can't become %s.", aon_state_name(run->state),
                     aon_state_name(to));
-  static const aon_bulk_change nothing;
-  int64_t asked = aon_monotonic_ms(run->env);
-  aon_result result = aon_journal_move(run->journal, run->id, run->epoch, run->state, to, change ? change : &nothing, error);
+  aon_bulk_change with = change ? *change : (aon_bulk_change){0};
+  int64_t until = aon_now_ms(run->env) + run->engine->config.give_up_ms;
+  if (to == AON_ROLLING_BACK || to == AON_COMMITTING) /* how long transient failures are borne */
+    with.hold_until_ms = &until;
+  /* An arrow does not renew the lease: only aon_journal_renew does. */
+  aon_result result = aon_journal_move(run->journal, run->id, run->epoch, run->state, to, &with, error);
   if (result)
     return result;
   run->state = to;
-  lease_from(run, asked);
   if (run->outcome)
     run->outcome->state = to;
   aon_log(run->env, AON_LOG_DEBUG, "bulk operation %s is %s", run->id, aon_state_name(to));
@@ -111,6 +113,10 @@ aon_result aon_run_guard(aon_run *run, const aon_part *part, aon_error *error) {
   if (result)
     return result;
   int64_t timeout = aon_store_configuration(part->store)->timeout_ms;
+  if (!run->has_lease)
+    return AON_OK; /* a log that is only read: nobody is to be kept from writing */
+  if (timeout <= 0)
+    timeout = AON_REQUEST_MS;
   if (aon_monotonic_ms(run->env) + timeout < run->lease_deadline_ms)
     return AON_OK;
   result = renew(run, error);

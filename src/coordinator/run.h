@@ -13,7 +13,9 @@
 #define AON_RESTORE_TRIES 5          /* writes of a restored document under the version just read */
 #define AON_RETRY_FIRST_MS 250       /* exponential back-off with jitter: first pause, longest pause */
 #define AON_RETRY_LONGEST_MS 5000
+#define AON_REQUEST_MS 5000          /* longest request of a store that is not told another bound */
 #define AON_RETRY_TRIES 6            /* of a transient failure before the decision */
+#define AON_GAVE_UP "gave_up"        /* code of a document that nobody could be asked about for too long */
 #define AON_ENTRY_WARN_BYTES (1u << 20)
 #define AON_ENTRY_LIMIT_BYTES (16u << 20)
 
@@ -27,7 +29,8 @@ typedef struct aon_part { /* one store's share in a bulk operation */
   aon_transaction *transaction;
   bool prepared, committed; /* PREPARE or COMMIT was asked for: what became of it must be resolved */
   uint32_t next_batch;
-  int64_t resume_from;    /* operations below it were applied by an earlier attempt (classes 3 to 5) */
+  int64_t applied_below;  /* operations below it were applied by an earlier attempt or worker (classes 3 to 5) */
+  int64_t doubtful_below; /* those below it were announced, and each is looked at before it is sent (classes 4 and 5) */
   size_t shares_with;     /* index of the part whose transaction it uses (same database), or its own */
 } aon_part;
 
@@ -56,7 +59,7 @@ typedef struct aon_run {
   size_t part_count;
   bool partial_undo;
   bool keep_summary; /* its result's counts were written when it was logged */
-  uint64_t conflicts;
+  uint64_t conflicts, watched;
   int64_t reached; /* operations that were applied before a failure, for the log */
   char undoes[37];
 } aon_run;
@@ -84,6 +87,9 @@ aon_result aon_run_part_add(aon_run *run, const char *store, aon_part **ret_part
 aon_result aon_parts_decide(aon_run *run, aon_buffer *out, aon_error *error) AON_MUST_USE;
 aon_result aon_parts_load(aon_run *run, const char *json, aon_error *error) AON_MUST_USE; /* for recovery */
 aon_branch aon_part_branch(const aon_run *run, uint32_t batch);
+/* Numbers of batches count by database: a marker's key knows no names of stores. took: one that the journal names already. */
+uint32_t aon_part_take_batch(aon_run *run, aon_part *part);
+void aon_part_took_batch(aon_run *run, aon_part *part, uint32_t batch);
 static inline bool aon_part_transactional(const aon_part *part) { return part->caps->store_class <= AON_CLASS_TRANSACTION; }
 
 /* ---- planning (plan.c): a sink that normalises, locks and logs ---- */
@@ -114,6 +120,15 @@ static inline aon_part *aon_part_leader(aon_run *run, aon_part *part) { return &
 /* Ends every open transaction without its effect. */
 void aon_parts_abort(aon_run *run);
 
+/* Reads what earlier attempts or workers sent: numbers of batches, what was applied, what is in doubt. In class 3 the markers are asked. */
+aon_result aon_run_note_batches(aon_run *run, aon_error *error) AON_MUST_USE;
+/* What classes 3 to 5 wrote before a hold must still stand as written: AON_PERMANENT changed_meanwhile otherwise. */
+aon_result aon_run_compare_written(aon_run *run, aon_error *error) AON_MUST_USE;
+/* The same state, stamps included, volatile properties aside (two lists of them; may be NULL). */
+bool aon_image_same(const aon_image *a, const aon_image *b, const char *const *volatiles, const char *const *more_volatiles);
+/* Names a document whose change got lost after the decision. */
+aon_result aon_commit_conflict(aon_run *run, const aon_operation *operation, const aon_error *why, aon_error *error) AON_MUST_USE;
+
 /* From `logged` (or resumed) to the end: committed, rolled_back, rollback_failed, commit_failed or held. */
 aon_result aon_run_execute(aon_run *run, aon_error *error) AON_MUST_USE;
 /* Sends what could not be taken back and so waited for the decision; an effect that was applied already counts as sent. */
@@ -142,8 +157,17 @@ aon_result aon_conflict_settle(aon_run *run, const aon_conflict *conflict, const
 /* The operation behind a conflict, in the arena. */
 aon_result aon_run_operation(aon_run *run, int64_t sequence, aon_arena *arena, aon_operation *ret_operation, aon_error *error) AON_MUST_USE;
 
+/* Looks again at what a rolled back bulk operation left in doubt (watch.c). */
+aon_result aon_strays_sweep(aon_engine *engine, aon_journal *journal, const char *id, const aon_run_options *options, aon_error *error) AON_MUST_USE;
+/* The bulk operation whose stamp the document bears; false: none. */
+bool aon_image_stamped(const aon_image *image, char ret_id[37]);
+
 /* Takes the lease of one that is there (recover.c). */
 aon_result aon_run_claim(aon_run *run, const char *id, aon_bulk *ret_bulk, aon_error *error) AON_MUST_USE;
+
+/* What a bulk operation becomes by all its undos; but: the id of one whose state the caller knows better; NULL. */
+aon_result aon_undone_becomes(aon_run *run, const char *id, const char *but, aon_state but_state, const char *but_kind, aon_state *ret_state,
+                              aon_error *error) AON_MUST_USE;
 
 /* ---- results (outcome.c) ---- */
 aon_result aon_outcome_summary(const aon_outcome *outcome, aon_buffer *out, aon_error *error) AON_MUST_USE; /* what the journal keeps */

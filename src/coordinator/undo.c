@@ -13,6 +13,8 @@
 #include "model/text.h"
 
 #define LISTED_LIMIT 20 /* dependents named in one refusal */
+#define TEXTS_LIMIT 1024 /* choices that count in the digest */
+#define LATER_LIMIT 1000 /* later bulk operations that are searched for who changed a document */
 
 typedef struct folded { /* one document over all its operations inside: before the first, after the last */
   uint64_t hash;
@@ -176,13 +178,53 @@ static aon_result find_dependents(void *context, aon_part *part, const aon_opera
 
 /* ---- the inverse of one document ---- */
 
-static aon_result conflict(undo *u, const aon_operation *operation, const aon_image *now, const char *paths, aon_error *error) {
-  bson_t view;
-  bson_iter_t at;
-  char later[100] = "";
-  if (now->bson && aon_image_view(now, &view) && bson_iter_init_find(&at, &view, "_bulkOperationId") && BSON_ITER_HOLDS_UTF8(&at) &&
-      strcmp(bson_iter_utf8(&at, NULL), u->original->id))
-    snprintf(later, sizeof later, " It was bulk operation %.40s: undo that one first, or choose.", bson_iter_utf8(&at, NULL));
+typedef struct later_ones { /* bulk operations after the one taken back, newest first */
+  char ids[LATER_LIMIT][37];
+  size_t count;
+  const char *original, *self;
+} later_ones;
+
+static aon_result gather_later(void *context, const aon_bulk *bulk, aon_error *error) {
+  (void)error;
+  later_ones *later = context;
+  if (!strcmp(bulk->id, later->original) || later->count == LATER_LIMIT)
+    return AON_END;
+  if (strcmp(bulk->id, later->self))
+    memcpy(later->ids[later->count++], bulk->id, 37);
+  return AON_OK;
+}
+
+/* The newest later bulk operation that changed the document: its undo comes first. ret_id "": none, so it was written from outside. */
+static aon_result find_later(undo *u, const aon_operation *operation, char ret_id[37], aon_error *error) {
+  static const aon_state changed[] = {AON_COMMITTED, AON_UNDOING, AON_UNDO_FAILED, AON_COMMIT_FAILED};
+  later_ones *later = aon_arena_alloc(&u->names, sizeof *later);
+  if (!later)
+    return aon_fail_memory(error);
+  later->original = u->original->id;
+  later->self = u->run->id;
+  aon_bulk_filter filter = {.states = changed, .state_count = sizeof changed / sizeof *changed};
+  aon_result result = aon_journal_list(u->run->journal, &filter, gather_later, later, error);
+  if (result == AON_END)
+    result = AON_OK;
+  ret_id[0] = 0;
+  for (size_t i = 0; !result && i < later->count && !ret_id[0]; i++) {
+    int64_t sequence = AON_NO_OPERATION;
+    result = aon_journal_last_of(u->run->journal, later->ids[i],
+                                 aon_document_hash(operation->collection->store, operation->collection->name, operation->id), operation->collection,
+                                 operation->id, &sequence, error);
+    if (!result && sequence != AON_NO_OPERATION)
+      memcpy(ret_id, later->ids[i], 37);
+  }
+  return result;
+}
+
+static aon_result conflict(undo *u, const aon_operation *operation, const char *paths, aon_error *error) {
+  char later[100] = "", id[37];
+  aon_result result = find_later(u, operation, id, error);
+  if (result)
+    return result;
+  if (id[0])
+    snprintf(later, sizeof later, " It was bulk operation %s: undo that one first, or choose.", id);
   char sentence[1100];
   snprintf(sentence, sizeof sentence, "%s/%s/%.*s was changed by somebody else since%s%.300s.%s Choose with --keep-theirs or --force.",
            operation->collection->store, operation->collection->name, (int)(operation->id.length > 300 ? 300 : operation->id.length),
@@ -209,7 +251,7 @@ static aon_result invert(undo *u, aon_planner *planner, const aon_operation *ope
   if (restore.verdict == AON_RESTORE_CONFLICT && chosen(u->options->force, operation))
     restore = (aon_restore){.verdict = AON_RESTORE_WRITE, .target = operation->before};
   if (restore.verdict == AON_RESTORE_CONFLICT)
-    return conflict(u, operation, &now, restore.paths, error);
+    return conflict(u, operation, restore.paths, error);
   struct aon_count *count;
   result = aon_counts_entity(&u->run->outcome->counts, operation->origin.entity ? operation->origin.entity : operation->collection->name, &count, error);
   if (result)
@@ -321,6 +363,18 @@ static aon_result check_original(const aon_bulk *bulk, const aon_undo_options *o
   return AON_OK;
 }
 
+/* What a person chose is content: the same key with other choices is another submission. */
+static void name_choices(const char **texts, size_t count, const aon_undo_options *options) {
+  const char *const *const lists[] = {options->keep_theirs, options->force};
+  for (size_t l = 0; l < 2; l++) {
+    if (count < TEXTS_LIMIT)
+      texts[count++] = l ? "force" : "keep";
+    for (const char *const *doc = lists[l]; doc && *doc && count < TEXTS_LIMIT; doc++)
+      texts[count++] = *doc;
+  }
+  texts[count] = NULL;
+}
+
 aon_result aon_undo(aon_engine *engine, const char *id, const aon_undo_options *options, const aon_run_options *run_options, aon_outcome *outcome,
                     aon_error *error) {
   aon_journal *journal;
@@ -330,7 +384,7 @@ aon_result aon_undo(aon_engine *engine, const char *id, const aon_undo_options *
   if (result)
     return result;
   aon_run run, original;
-  aon_bulk bulk;
+  aon_bulk bulk = {0};
   aon_run_begin(&run, engine, journal, run_options, outcome);
   aon_run_begin(&original, engine, journal, NULL, NULL);
   undo u = {.run = &run, .original = &original, .options = options, .part = options->first >= 0 || options->sheet};
@@ -338,7 +392,8 @@ aon_result aon_undo(aon_engine *engine, const char *id, const aon_undo_options *
   aon_error failure = AON_ERROR_INIT;
   char range[200];
   snprintf(range, sizeof range, "%lld-%lld %.100s", (long long)options->first, (long long)options->last, options->sheet ? options->sheet : "");
-  const char *texts[] = {"undo", id, range, run_options->dry_run ? "dry" : "real", NULL};
+  const char *texts[TEXTS_LIMIT + 1] = {"undo", id, range, run_options->dry_run ? "dry" : "real"};
+  name_choices(texts, 4, options);
   char digest[65];
   result = aon_journal_get(journal, id, &run.arena, &bulk, &failure);
   if (!result)
