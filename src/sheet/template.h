@@ -1,4 +1,4 @@
-/* An empty workbook for a person to fill in: headings with notes, drop-down lists, an example row. (libxlsxwriter.)
+/* An empty workbook for a person to fill in: headings with notes, drop-down lists, an example row.
  * The sheet writer knows nothing of packs: it gets plain columns. */
 #ifndef AON_SHEET_TEMPLATE_H
 #define AON_SHEET_TEMPLATE_H
