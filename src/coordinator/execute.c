@@ -399,6 +399,20 @@ static aon_result commit_part(aon_run *run, aon_part *part, aon_error *error) {
   return result;
 }
 
+static aon_result prepare_part(aon_run *run, aon_part *part, aon_error *error) {
+  aon_transaction *transaction = part->transaction;
+  part->transaction = NULL;
+  part->prepared = true; /* asked for: from here on only the catalogue knows */
+  aon_result result = aon_store_prepare(part->store, transaction, error);
+  if (result != AON_UNKNOWN)
+    return result;
+  aon_branch_state state;
+  result = aon_part_resolve(run, part, run->attempt, 0, &state, error);
+  if (result || state == AON_BRANCH_PREPARED)
+    return result;
+  return aon_fail(error, AON_PERMANENT, "prepare_lost", "%s lost the connection while it prepared and did not prepare.", part->name);
+}
+
 static aon_result prepare_parts(aon_run *run, aon_error *error) {
   aon_result result = AON_OK;
   for (size_t i = 0; !result && i < run->part_count; i++) {
@@ -406,11 +420,8 @@ static aon_result prepare_parts(aon_run *run, aon_error *error) {
     if (part->caps->store_class != AON_CLASS_PREPARED || part->shares_with != i)
       continue;
     result = aon_run_guard(run, part, error);
-    if (result)
-      break;
-    part->prepared = true;
-    result = aon_store_prepare(part->store, part->transaction, error);
-    part->transaction = NULL;
+    if (!result)
+      result = prepare_part(run, part, error);
   }
   return result;
 }
