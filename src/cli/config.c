@@ -20,6 +20,12 @@
 #define PATH_BYTES 256
 #define NO_INDEX (-1)
 
+typedef struct place { /* where a value comes from, for sentences and relative paths */
+  const char *file;    /* NULL: the environment or an option */
+  size_t line;
+  const char *name;
+} place;
+
 typedef struct reading {
   aon_env *env;
   aon_config *config;
@@ -29,15 +35,10 @@ typedef struct reading {
   const char *folder; /* relative paths of the file start here */
   aon_engine_store stores[STORES_LIMIT];
   bool create_given[STORES_LIMIT];
+  place named_at[STORES_LIMIT]; /* where a store was first named */
   size_t store_count;
   const char *journal_url, *key_file;
 } reading;
-
-typedef struct place { /* where a value comes from, for sentences and relative paths */
-  const char *file;    /* NULL: the environment or an option */
-  size_t line;
-  const char *name;
-} place;
 
 static aon_result wrong(reading *r, const place *at, const char *format, const char *value) {
   char text[700];
@@ -142,6 +143,7 @@ static aon_result add_store(reading *r, const char *name, const place *at, int *
         return wrong(r, at, "“%s” is no name for a store: use letters, digits, _ and -, at most 50.", name);
     index = (int)r->store_count++;
     r->stores[index] = (aon_engine_store){.config = {.name = keep(r, name), .horizon_ms = 30000, .watch_ms = 3600000, .timeout_ms = 5000}};
+    r->named_at[index] = *at;
     if (!r->stores[index].config.name)
       return aon_fail_memory(r->error);
   }
@@ -290,22 +292,42 @@ static aon_result walk(reading *r, yaml_document_t *document, const yaml_node_t 
   return result;
 }
 
+static aon_result load(reading *r, yaml_parser_t *parser, yaml_document_t *document) {
+  place at = {.file = r->file, .line = 1};
+  if (yaml_parser_load(parser, document))
+    return AON_OK;
+  at.line = parser->problem_mark.line + 1;
+  return wrong(r, &at, "this is no YAML: %s.", parser->problem ? parser->problem : "it can't be read");
+}
+
+/* What stands after the first document would be silently left out. */
+static aon_result refuse_second(reading *r, yaml_parser_t *parser) {
+  yaml_document_t document;
+  aon_result result = load(r, parser, &document);
+  if (result)
+    return result;
+  place at = {.file = r->file, .line = document.start_mark.line + 1};
+  if (yaml_document_get_root_node(&document))
+    result = wrong(r, &at, "a second document begins here; %s.", "write one only");
+  yaml_document_delete(&document);
+  return result;
+}
+
 static aon_result parse(reading *r, const char *text, size_t length) {
   yaml_parser_t parser;
   yaml_document_t document;
-  place at = {.file = r->file, .line = 1};
   if (!yaml_parser_initialize(&parser))
     return aon_fail_memory(r->error);
   yaml_parser_set_input_string(&parser, (const unsigned char *)text, length);
-  if (!yaml_parser_load(&parser, &document)) {
-    at.line = parser.problem_mark.line + 1;
-    aon_result result = wrong(r, &at, "this is no YAML: %s.", parser.problem ? parser.problem : "it can't be read");
-    yaml_parser_delete(&parser);
-    return result;
+  aon_result result = load(r, &parser, &document);
+  if (!result) {
+    const yaml_node_t *root = yaml_document_get_root_node(&document);
+    if (root)
+      result = walk(r, &document, root, "");
+    yaml_document_delete(&document);
+    if (!result && root)
+      result = refuse_second(r, &parser);
   }
-  const yaml_node_t *root = yaml_document_get_root_node(&document);
-  aon_result result = root ? walk(r, &document, root, "") : AON_OK;
-  yaml_document_delete(&document);
   yaml_parser_delete(&parser);
   return result;
 }
@@ -468,10 +490,9 @@ static aon_result fill_defaults(reading *r) {
     if (r->stores[i].adapter)
       continue;
     char name[PATH_BYTES];
-    place at = {.file = r->file, .line = 1, .name = "stores"};
     bool embedded = i < 4; /* the four that are there by default */
     if (!embedded)
-      return wrong(r, &at, "store “%s” has no url.", r->stores[i].config.name);
+      return wrong(r, &r->named_at[i], "store “%s” has no url.", r->stores[i].config.name);
     snprintf(name, sizeof name, "%s.db", r->stores[i].config.name);
     r->stores[i].adapter = &aon_sqlite_adapter;
     if (!r->create_given[i])

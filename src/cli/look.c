@@ -78,13 +78,9 @@ int cli_sheet(cli *c) {
 
 static bool open_id(cli *c, char id[37], int *ret_status) { return cli_prepare(c, ret_status) && cli_find_id(c, c->arguments[0], id, ret_status); }
 
-int cli_show(cli *c) {
-  int status = 1;
-  char id[37];
+static int show(cli *c, const char *id) {
   aon_error error = AON_ERROR_INIT;
   AON_BUFFER_CLEANUP aon_buffer json = {0};
-  if (!open_id(c, id, &status))
-    return status;
   aon_result result = aon_show(c->engine, id, &json, &error);
   if (result)
     return cli_fail(c, result, &error);
@@ -93,6 +89,12 @@ int cli_show(cli *c) {
   else
     cli_print_bulk(c, json.data, true);
   return 0;
+}
+
+int cli_show(cli *c) {
+  int status = 1;
+  char id[37];
+  return open_id(c, id, &status) ? show(c, id) : status;
 }
 
 typedef void (*line_printer)(cli *c, const char *json);
@@ -171,7 +173,7 @@ int cli_watch(cli *c) {
     cli_progress(c, &progress);
     if (over) {
       cli_progress_clear(c);
-      status = cli_show(c);
+      status = show(c, id);
       return status ? status : status_of(shown);
     }
     if (c->run.interrupted && *c->run.interrupted)

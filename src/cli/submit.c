@@ -34,6 +34,10 @@ static bool begin(cli *c, bool make_folder, int *ret_status) {
     *ret_status = bad_option(c, "on-failure", failure, "give rollback or hold.");
     return false;
   }
+  if (cli_given(c, OPT_ID) && !aon_uuid_valid(cli_value(c, OPT_ID))) {
+    *ret_status = bad_option(c, "id", cli_value(c, OPT_ID), "give a UUID in lower case.");
+    return false;
+  }
   if (!cli_prepare(c, ret_status) || !read_lock_wait(c, ret_status) || (make_folder && !cli_make_data_folder(c, ret_status)))
     return false;
   c->run.hold_on_failure = failure && !strcmp(failure, "hold");

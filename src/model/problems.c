@@ -137,7 +137,11 @@ static aon_result write_of_cell(const aon_problem *problem, aon_buffer *out, aon
   if (result || (result = write_member("cell", problem->row && problem->column ? cell : NULL, out, error)) ||
       (result = write_member("heading", problem->heading, out, error)))
     return result;
-  return write_member("value", problem->value, out, error);
+  if ((result = write_member("value", problem->value, out, error)) || !problem->document_id)
+    return result;
+  if ((result = write_member("store", problem->store, out, error)) || (result = write_member("collection", problem->collection, out, error)))
+    return result;
+  return write_member("documentId", problem->document_id, out, error);
 }
 
 aon_result aon_problem_to_json(const aon_problem *problem, aon_buffer *out, aon_error *error) {
