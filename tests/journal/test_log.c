@@ -321,6 +321,12 @@ static void finds_the_last_of_a_chain(void **state) {
   plan_clear(&plan);
   plan_creates(&plan, 0, 3, "w"); /* planned anew */
   log_plan(journal, id, &plan);
+  planned old = {0};
+  char other[37];
+  begin_bulk(w, journal, uuid(w, 2, other));
+  plan_add(&old, 0, 'u', &users, "u7"); /* what only the discarded plan named is free */
+  log_plan(journal, other, &old);
+  plan_clear(&old);
   assert_int_equal(last_of(journal, id, &users, "w2"), 2);
   assert_int_equal(compare(journal, id, &plan, 0, -1, false), 3);
   plan_clear(&plan);
