@@ -270,6 +270,22 @@ static aon_result round_of(aon_part *part, sending *s, size_t count, const bool 
   return AON_OK;
 }
 
+/* What became of a batch that failed. Where every answer is known, and those applied come first, nobody need look at the others: what a
+ * store refused because somebody else wrote it is not ours to put back. */
+static aon_result note_failed(const sending *s, const aon_part *part, uint32_t batch, const aon_operation *operations, size_t count, bool unanswered,
+                              aon_error *error) {
+  size_t applied = 0;
+  bool known = !unanswered;
+  while (applied < count && s->states[applied] == AON_WRITE_APPLIED)
+    applied++;
+  for (size_t i = applied; i < count; i++)
+    known = known && s->states[i] != AON_WRITE_APPLIED && s->states[i] != AON_WRITE_UNKNOWN;
+  if (!known)
+    return announce(s->run, part, batch, operations, count, AON_BATCH_ANNOUNCED, unanswered, error);
+  return applied ? announce(s->run, part, batch, operations, applied, AON_BATCH_APPLIED, false, error)
+                 : announce(s->run, part, batch, operations, count, AON_BATCH_REFUSED, false, error);
+}
+
 /* Classes 4 and 5: conditional or plain writes; a lost reply is sent again under the same condition. */
 static aon_result batch_single(sending *s, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {
   aon_run *run = s->run;
@@ -303,7 +319,7 @@ static aon_result batch_single(sending *s, aon_part *part, const aon_operation *
   free(doubtful);
   if (result) {
     aon_error ignored = AON_ERROR_INIT; /* the first failure is the one to tell; recovery treats an announced batch as doubtful anyway */
-    if (announce(run, part, batch, operations, count, AON_BATCH_ANNOUNCED, unanswered, &ignored))
+    if (note_failed(s, part, batch, operations, count, unanswered, &ignored))
       aon_log(run->env, AON_LOG_DEBUG, "the journal did not take the state of a batch: %s", ignored.sentence);
     return report(run, operations, count, failed, result, &failure, error);
   }
@@ -520,6 +536,18 @@ static aon_result forced(aon_run *run, aon_error *error) {
   return result;
 }
 
+/* The last moment at which a person's wish to cancel can be heard: leases are renewed far less often than a short run takes. */
+static aon_result hear_cancel(aon_run *run, aon_error *error) {
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  aon_bulk bulk;
+  aon_result result = aon_run_tick(run, error);
+  if (!result && !run->deaf)
+    result = aon_journal_get(run->journal, run->id, &arena, &bulk, error);
+  if (!result && !run->deaf && bulk.cancel_asked)
+    result = aon_fail(error, AON_CANCELLED, "cancelled", "It was cancelled by a person.");
+  return result;
+}
+
 /* Everything up to the decision. */
 static aon_result drive(aon_run *run, sending *s, aon_error *error) {
   bool failing = run->fail_at >= 0 && run->fail_at < run->operations;
@@ -530,7 +558,7 @@ static aon_result drive(aon_run *run, sending *s, aon_error *error) {
   if (!result && failing)
     result = forced(run, error);
   if (!result)
-    result = aon_run_tick(run, error);
+    result = hear_cancel(run, error);
   if (!result)
     result = aon_run_move(run, AON_PREPARING, NULL, error);
   if (!result)
