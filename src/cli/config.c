@@ -453,21 +453,31 @@ static const char *login_name(reading *r) {
   return aon_arena_format(&r->config->arena, "uid:%u", (unsigned)getuid());
 }
 
-/* Where packs stand beside a program that is run from its build folder, and where they are installed. */
+/* A folder of packs beside the program's own; *ret_found false: there is none. */
+static aon_result pack_folder_beside(reading *r, const char *program, const char *beside, bool *ret_found) {
+  char path[PATH_MAX + 64];
+  place at = {.name = "packs"};
+  aon_file_info info;
+  snprintf(path, sizeof path, "%.*s/%s", (int)(strrchr(program, '/') - program), program, beside);
+  *ret_found = !r->env->ops->file_info(r->env->context, path, &info, r->error) && info.is_directory;
+  return *ret_found ? add_pack_folder(r, path, &at) : AON_OK;
+}
+
+/* Where packs stand beside a program that is run from its build folder, and where they are installed: beside the program too, so that an
+ * installation may be moved as a whole; else where it was configured to be. */
 static aon_result default_pack_folders(reading *r) {
   char program[PATH_MAX];
   place at = {.name = "packs"};
   ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+  bool found = false;
   aon_result result = AON_OK;
-  if (length > 0) {
+  if (length > 0 && program[0] == '/') {
     program[length] = 0;
-    char *slash = strrchr(program, '/');
-    snprintf(slash ? slash : program, sizeof program - (size_t)(slash ? slash - program : 0), "/../packs");
-    aon_file_info info;
-    if (!r->env->ops->file_info(r->env->context, program, &info, r->error) && info.is_directory)
-      result = add_pack_folder(r, program, &at);
+    result = pack_folder_beside(r, program, "../packs", &found);
+    if (!result)
+      result = pack_folder_beside(r, program, "../share/allornone/packs", &found);
   }
-  return result ? result : add_pack_folder(r, AON_PACKS_FOLDER, &at);
+  return result || found ? result : add_pack_folder(r, AON_PACKS_FOLDER, &at);
 }
 
 static aon_result in_data(reading *r, const char *name, const char **to) {
