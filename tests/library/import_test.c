@@ -1,0 +1,109 @@
+/* A folder of .csv goes in by a pack, through the library: into the embedded stores, and into a table of the program's own. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "world.h"
+
+static const char good[] = "Contact ID,Name,Email,Newsletter\nc1,Ann,ann@example.com,yes\nc2,Bob,,no\n";
+static const char wrong[] = "Contact ID,Name,Email,Newsletter\nc1,,ann@example.com,yes\nc2,Bob,not an address,maybe\n";
+
+static int set_up(void **state) {
+  const char *packs[] = {getenv("AON_PACKS"), NULL};
+  if (!packs[0]) {
+    print_message("skipped: library import: AON_PACKS does not name the folder of packs\n");
+    exit(77);
+  }
+  world *w = malloc(sizeof *w);
+  aon_error error = AON_ERROR_INIT;
+  world_make(w);
+  world_sql(w, "crm.db", "CREATE TABLE contacts (id TEXT PRIMARY KEY, name TEXT NOT NULL, email TEXT UNIQUE, phone TEXT, company TEXT, "
+                         "country TEXT, birthday TEXT, newsletter TEXT NOT NULL CHECK (newsletter IN ('yes', 'no')))");
+  aon_session_options options = {.data_folder = w->folder, .organization = "org1", .pack_folders = packs};
+  assert_int_equal(aon_session_open(&options, &w->session, &error), AON_OK);
+  char *path = world_path(w, "crm.db"), *folder = world_path(w, "upload");
+  aon_store_config config = {.name = "crm", .location = path};
+  assert_int_equal(aon_session_store(w->session, &aon_sqlite_adapter, &config, &error), AON_OK);
+  assert_int_equal(mkdir(folder, 0700), 0);
+  free(folder);
+  free(path);
+  *state = w;
+  return 0;
+}
+
+static int tear_down(void **state) {
+  world_drop(*state);
+  free(*state);
+  return 0;
+}
+
+static json_t *upload(world *w, const char *csv, const aon_session_run *run, int expected_exit_status) {
+  aon_error error = AON_ERROR_INIT;
+  char *text = NULL, *folder = world_path(w, "upload");
+  int status = -1;
+  world_write(w, "upload/Contacts.csv", csv);
+  json_t *result = world_result(aon_session_import(w->session, folder, "contacts", NULL, run, &text, &status, &error), &text, &error);
+  assert_int_equal(status, expected_exit_status);
+  free(folder);
+  return result;
+}
+
+static void rows_go_in(void **state) {
+  world *w = *state;
+  json_t *done = upload(w, good, NULL, 0);
+  char *rows = world_rows(w);
+  assert_int_equal(json_integer_value(json_object_get(done, "operations")), 2);
+  assert_string_equal(text_of(done, "pack"), "contacts");
+  assert_string_equal(rows, "crm.db contacts | c1 | Ann | ann@example.com | null | null | null | null | yes\n"
+                            "crm.db contacts | c2 | Bob | null | null | null | null | null | no\n");
+  json_decref(done);
+  done = upload(w, good, NULL, 0);
+  assert_int_equal(json_integer_value(json_object_get(done, "operations")), 0);
+  json_decref(done);
+  free(rows);
+}
+
+static void wrong_cells_are_all_named(void **state) {
+  world *w = *state;
+  json_t *rejected = upload(w, wrong, NULL, 2);
+  const json_t *errors = json_object_get(rejected, "errors");
+  assert_int_equal(json_array_size(errors), 3);
+  assert_string_equal(text_of(json_array_get(errors, 0), "cell"), "B2");
+  char *rows = world_rows(w);
+  assert_string_equal(rows, "");
+  json_decref(rejected);
+  free(rows);
+}
+
+static void every_forced_failure_leaves_nothing(void **state) {
+  world *w = *state;
+  for (int64_t k = 0; k < 2; k++) {
+    aon_session_run run = AON_SESSION_RUN_INIT;
+    run.test_mode = true;
+    run.fail_at = k;
+    json_decref(upload(w, good, &run, 3));
+    char *rows = world_rows(w);
+    assert_string_equal(rows, "");
+    free(rows);
+  }
+}
+
+static void a_file_that_is_not_there(void **state) {
+  world *w = *state;
+  aon_error error = AON_ERROR_INIT;
+  char *text = NULL;
+  int status = -1;
+  assert_int_equal(aon_session_import(w->session, "/nowhere/people.xlsx", "contacts", NULL, NULL, &text, &status, &error), AON_ENVIRONMENT);
+  assert_string_equal(error.code, "no_such_file");
+  assert_int_equal(status, 1);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_setup_teardown(rows_go_in, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(wrong_cells_are_all_named, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(every_forced_failure_leaves_nothing, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_file_that_is_not_there, set_up, tear_down),
+  };
+  return cmocka_run_group_tests_name("library import", tests, NULL, NULL);
+}
