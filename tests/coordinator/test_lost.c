@@ -1,0 +1,252 @@
+/* Lost, late and refused requests in every class; what was never answered is waited for and watched. */
+#include "harness.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define LINE(store, id, operation, data) "{\"store\":\"" store "\",\"collection\":\"c\",\"id\":\"" id "\",\"operation\":\"" operation "\",\"data\":" data "}\n"
+#define DELETE(store, id) "{\"store\":\"" store "\",\"collection\":\"c\",\"id\":\"" id "\",\"operation\":\"delete\"}\n"
+
+/* Going back, too: each request of the way there and the way back loses its reply, or is refused for a while. */
+static void lost_on_the_way_back(void **state) {
+  (void)state;
+  for (int class = AON_CLASS_PREPARED; class <= AON_CLASS_PLAIN; class++)
+    for (uint64_t nth = 1; nth <= 9; nth++)
+      for (uint64_t times = 1; times <= 3; times += 2) {
+        world *w = world_new();
+        world_memory(w, "s", (aon_store_class)class, &(aon_memory_config){.tokens = true});
+        world_memory(w, "t", AON_CLASS_TRANSACTION, NULL);
+        world_put(w, "s", "c", "edit", "{\"n\":1}");
+        world_put(w, "s", "c", "gone", "{\"n\":1}");
+        char *before = world_snapshot(w);
+        w->config.test_rollback_at = 3;
+        world_engine(w);
+        aon_memory_trouble_at(world_database(w, "s"), AON_MEMORY_LOSE_REPLY, nth, times);
+        aon_result result = world_apply(w, LINE("s", "new", "create", "{\"n\":1}") LINE("s", "edit", "update", "{\"n\":2}") DELETE("s", "gone")
+                                               LINE("t", "1", "create", "{}"));
+        char *after = world_snapshot(w);
+        if (result || w->outcome.state != AON_ROLLED_BACK || strcmp(before, after))
+          fail_msg("class %d, request %d: %s, %s %s\n%s", class, (int)nth, aon_state_name(w->outcome.state), aon_result_name(result), w->error.sentence, after);
+        free(before);
+        free(after);
+        world_free(w);
+      }
+}
+
+/* A request that is answered by nobody and arrives when all is over. In classes 1 to 3 the marker refuses it. */
+static void late_in_classes_1_to_3(void **state) {
+  (void)state;
+  for (int class = AON_CLASS_PREPARED; class <= AON_CLASS_BATCH; class++)
+    for (uint64_t nth = 1; nth <= 3; nth++) {
+      world *w = world_new();
+      world_memory(w, "s", (aon_store_class)class, NULL);
+      world_put(w, "s", "c", "edit", "{\"n\":1}");
+      world_engine(w);
+      aon_memory_trouble_at(world_database(w, "s"), AON_MEMORY_DELAY, nth, 1);
+      aon_result result = world_apply(w, LINE("s", "new", "create", "{\"n\":1}") LINE("s", "edit", "update", "{\"n\":2}") LINE("s", "new2", "create", "{}"));
+      (void)result;
+      while (aon_memory_under_way(world_database(w, "s"))) {
+        bool done;
+        OK(aon_memory_deliver(world_database(w, "s"), &done, error));
+      }
+      world_die(w);
+      assert_int_equal(world_recover(w), 0);
+      bool in = *world_get(w, "s", "c", "new") && *world_get(w, "s", "c", "new2") && !strcmp(world_get(w, "s", "c", "edit"), "{\"n\":2}");
+      bool out = !*world_get(w, "s", "c", "new") && !*world_get(w, "s", "c", "new2") && !strcmp(world_get(w, "s", "c", "edit"), "{\"n\":1}");
+      aon_state said = world_state(w, w->outcome.bulk_id);
+      assert_true((said == AON_COMMITTED && in) || (said == AON_ROLLED_BACK && out));
+      world_free(w);
+    }
+}
+
+/* Class 4: the late request arrives after the rollback, and matches again. The watch takes it back; a read never shows it. */
+static void late_after_a_rollback_is_watched(void **state) {
+  (void)state;
+  world *w = world_new();
+  world_memory(w, "k", AON_CLASS_CONDITIONAL, &(aon_memory_config){.tokens = true});
+  world_memory(w, "t", AON_CLASS_TRANSACTION, NULL);
+  world_put(w, "k", "c", "edit", "{\"n\":1}");
+  w->config.test_rollback_at = 2;
+  world_engine(w);
+  aon_memory_trouble_at(world_database(w, "k"), AON_MEMORY_DELAY, 1, 1);
+  int64_t slept = w->slept_ms;
+  aon_result result = world_apply(w, LINE("k", "edit", "update", "{\"n\":2}") LINE("k", "new", "create", "{\"n\":2}") LINE("t", "1", "create", "{}"));
+  assert_int_equal(result, AON_OK);
+  assert_int_equal(w->outcome.state, AON_ROLLED_BACK);
+  assert_true(w->slept_ms - slept >= 3000); /* the horizon: nothing was compared before */
+  assert_string_equal(world_get(w, "k", "c", "edit"), "{\"n\":1}");
+  bool done = false;
+  OK(aon_memory_deliver(world_database(w, "k"), &done, error));
+  assert_true(done); /* the stray is there */
+  assert_string_equal(world_get(w, "k", "c", "edit"), "{\"n\":2}");
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  aon_collection c = {.store = "k", .name = "c"};
+  aon_image image;
+  OK(aon_document_get(w->engine, &c, AON_TEXT("edit"), AON_READ_COMMITTED, 0, &arena, &image, NULL, error));
+  bson_t view;
+  bson_iter_t at;
+  assert_true(aon_image_view(&image, &view) && bson_iter_init_find(&at, &view, "n"));
+  assert_int_equal(bson_iter_as_int64(&at), 1);
+  OK(aon_housekeep(w->engine, &w->options, error));
+  assert_string_equal(world_get(w, "k", "c", "edit"), "{\"n\":1}");
+  world_put(w, "k", "c", "edit", "{\"n\":5}"); /* nobody's stray */
+  OK(aon_housekeep(w->engine, &w->options, error));
+  assert_string_equal(world_get(w, "k", "c", "edit"), "{\"n\":5}");
+  world_advance(w, 61000); /* the watch is over */
+  OK(aon_housekeep(w->engine, &w->options, error));
+  size_t before = w->steps_length;
+  OK(aon_housekeep(w->engine, &w->options, error));
+  assert_null(strstr(w->steps_log + before, "store.k.read"));
+  world_free(w);
+}
+
+static void void_stamp_keeps_it_out(void **state) {
+  (void)state;
+  world *w = world_new();
+  world_memory(w, "k", AON_CLASS_CONDITIONAL, &(aon_memory_config){.tokens = true});
+  world_config(w, "k")->void_stamp = true;
+  world_memory(w, "t", AON_CLASS_TRANSACTION, NULL);
+  world_put(w, "k", "c", "edit", "{\"n\":1}");
+  w->config.test_rollback_at = 1;
+  world_engine(w);
+  aon_memory_trouble_at(world_database(w, "k"), AON_MEMORY_DELAY, 1, 1);
+  OK(world_apply(w, LINE("k", "edit", "update", "{\"n\":2}") LINE("t", "1", "create", "{}")));
+  assert_int_equal(w->outcome.state, AON_ROLLED_BACK);
+  bool done = true;
+  OK(aon_memory_deliver(world_database(w, "k"), &done, error));
+  assert_false(done);
+  assert_string_equal(world_get(w, "k", "c", "edit"), "{\"n\":1}");
+  world_free(w);
+}
+
+static void transient_is_bounded(void **state) {
+  (void)state;
+  world *w = world_new();
+  world_memory(w, "k", AON_CLASS_CONDITIONAL, NULL);
+  world_engine(w);
+  aon_memory_trouble_at(world_database(w, "k"), AON_MEMORY_REFUSE, 1, 3);
+  APPLY_OK(w, LINE("k", "1", "create", "{\"n\":1}"));
+  assert_true(w->slept_ms >= 125);
+  aon_memory_trouble_at(world_database(w, "k"), AON_MEMORY_REFUSE, 1, 1000);
+  aon_result result = world_apply(w, LINE("k", "2", "create", "{\"n\":1}"));
+  assert_int_equal(result, AON_OK);
+  assert_int_equal(w->outcome.state, AON_ROLLED_BACK);
+  assert_string_equal(w->outcome.failure.document_id, "2"); /* told with its document */
+  assert_true(w->slept_ms < 60000);
+  world_free(w);
+}
+
+static void change_it(world *w) { world_put(w, w->call_context, "c", "edit", "{\"n\":77}"); }
+
+static void changed_meanwhile_rolls_back(void **state) {
+  (void)state;
+  for (int class = AON_CLASS_PREPARED; class <= AON_CLASS_PLAIN; class++) {
+    world *w = world_new();
+    world_memory(w, "s", (aon_store_class)class, &(aon_memory_config){.tokens = true});
+    world_put(w, "s", "c", "edit", "{\"n\":1}");
+    world_engine(w);
+    w->call = change_it;
+    w->call_context = (void *)(uintptr_t)"s";
+    w->call_name = class <= AON_CLASS_BATCH ? "store.s.begin" : "store.s.apply";
+    aon_result result = world_apply(w, LINE("s", "new", "create", "{\"n\":1}") LINE("s", "edit", "update", "{\"n\":2}"));
+    assert_int_equal(result, AON_OK);
+    assert_int_equal(w->outcome.state, AON_ROLLED_BACK);
+    assert_string_equal(w->outcome.failure.code, "changed_meanwhile");
+    assert_string_equal(w->outcome.failure.document_id, "edit");
+    assert_string_equal(world_get(w, "s", "c", "edit"), "{\"n\":77}");
+    assert_string_equal(world_get(w, "s", "c", "new"), "");
+    world_free(w);
+  }
+}
+
+/* A person's ROLLBACK PREPARED after the decision: made again where it can be, else named. */
+static void drop_prepared(world *w) { aon_memory_prepared_drop(world_database(w, "p")); }
+static void drop_and_change(world *w) {
+  aon_memory_prepared_drop(world_database(w, "p"));
+  world_put(w, "p", "c", "edit", "{\"n\":50}");
+}
+static void a_lost_prepared_transaction(void **state) {
+  (void)state;
+  world *w = world_new();
+  world_memory(w, "p", AON_CLASS_PREPARED, NULL);
+  world_put(w, "p", "c", "edit", "{\"n\":1}");
+  world_put(w, "p", "c", "gone", "{\"n\":1}");
+  world_engine(w);
+  w->call = drop_prepared;
+  w->call_name = "store.p.commit_prepared";
+  APPLY_OK(w, LINE("p", "edit", "update", "{\"n\":2}") LINE("p", "new", "create", "{\"n\":1}"));
+  assert_string_equal(world_get(w, "p", "c", "edit"), "{\"n\":2}");
+  assert_string_equal(world_get(w, "p", "c", "new"), "{\"n\":1}");
+  w->call = drop_and_change;
+  aon_result result = world_apply(w, LINE("p", "edit", "update", "{\"n\":3}") LINE("p", "new", "update", "{\"n\":3}") DELETE("p", "gone"));
+  assert_int_equal(result, AON_OK);
+  assert_int_equal(w->outcome.state, AON_COMMIT_FAILED);
+  assert_int_equal(world_status(w, result), 4);
+  assert_int_equal(w->outcome.conflicts, 1);
+  assert_string_equal(world_get(w, "p", "c", "new"), "{\"n\":3}");
+  assert_string_equal(world_get(w, "p", "c", "gone"), "");
+  assert_string_equal(world_get(w, "p", "c", "edit"), "{\"n\":50}"); /* theirs is not overwritten, nor by trying again */
+  char id[37];
+  memcpy(id, w->outcome.bulk_id, 37);
+  world_new_outcome(w);
+  OK(aon_rollback(w->engine, id, &w->options, &w->outcome, error));
+  assert_int_equal(w->outcome.state, AON_COMMIT_FAILED);
+  assert_string_equal(world_get(w, "p", "c", "edit"), "{\"n\":50}");
+  world_new_outcome(w);
+  OK(aon_resolve(w->engine, id, "p/c/edit", AON_FORCE, NULL, &w->options, &w->outcome, error));
+  assert_int_equal(w->outcome.state, AON_COMMITTED);
+  assert_string_equal(world_get(w, "p", "c", "edit"), "{\"n\":3}");
+  world_free(w);
+}
+
+/* What can't be taken back waits for the decision; sent once, also where the worker dies in between. */
+static void effects_die(world *w, uint64_t n) {
+  world_memory(w, "t", AON_CLASS_TRANSACTION, NULL);
+  world_memory(w, "x", AON_CLASS_PLAIN, &(aon_memory_config){.cannot_undo = true});
+  world_engine(w);
+  w->steps = 0;
+  w->crash_at = n;
+  if (!setjmp(w->crashed)) {
+    aon_result result = world_apply(w, LINE("x", "1", "create", "{\"n\":1}") LINE("x", "2", "create", "{\"n\":1}") LINE("x", "3", "create", "{\"n\":1}")
+                                           LINE("t", "1", "create", "{\"n\":1}"));
+    CHECK(!result && w->outcome.state == AON_COMMITTED);
+    world_nothing_left();
+  }
+  world_die(w);
+  CHECK(world_recover(w) == 0);
+  size_t x = aon_memory_documents(world_database(w, "x")), t = aon_memory_documents(world_database(w, "t"));
+  CHECK((x == 3 && t == 1) || (x == 0 && t == 0));
+}
+static void effects_wait_and_are_sent_once(void **state) {
+  (void)state;
+  world *w = world_new();
+  world_memory(w, "t", AON_CLASS_TRANSACTION, NULL);
+  world_memory(w, "x", AON_CLASS_PLAIN, &(aon_memory_config){.cannot_undo = true});
+  w->config.test_rollback_at = 2;
+  world_engine(w);
+  OK(world_apply(w, LINE("x", "1", "create", "{\"n\":1}") LINE("t", "1", "create", "{\"n\":1}") LINE("t", "2", "create", "{\"n\":1}")));
+  assert_int_equal(w->outcome.state, AON_ROLLED_BACK);
+  assert_null(strstr(w->steps_log, "store.x.apply"));
+  /* The store refuses one for good after the decision: it is named, the others go out. */
+  world_put(w, "x", "c", "2", "{\"there\":true}");
+  w->config.test_rollback_at = -1;
+  world_close(w);
+  world_engine(w);
+  aon_result result = world_apply(w, LINE("x", "1", "create", "{\"n\":1}") LINE("x", "2", "create", "{\"n\":1}") LINE("x", "3", "create", "{\"n\":1}")
+                                         LINE("t", "1", "create", "{\"n\":1}"));
+  assert_int_equal(result, AON_OK);
+  assert_int_equal(w->outcome.state, AON_COMMIT_FAILED);
+  assert_string_equal(world_get(w, "x", "c", "1"), "{\"n\":1}");
+  assert_string_equal(world_get(w, "x", "c", "2"), "{\"there\":true}");
+  assert_string_equal(world_get(w, "x", "c", "3"), "{\"n\":1}");
+  assert_string_equal(world_get(w, "t", "c", "1"), "{\"n\":1}");
+  world_free(w);
+  assert_true(world_every_step(effects_die, 400) > 20);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {TEST(lost_on_the_way_back), TEST(late_in_classes_1_to_3), TEST(late_after_a_rollback_is_watched),
+                                     TEST(void_stamp_keeps_it_out), TEST(transient_is_bounded), TEST(changed_meanwhile_rolls_back),
+                                     TEST(a_lost_prepared_transaction), TEST(effects_wait_and_are_sent_once)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
