@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define STATEMENTS_LIMIT 128
+#define OPEN_PAUSE_MS 10 /* between two tries to open a file that another connection is changing */
 
 struct aon_sqlite {
   aon_env *env;
@@ -84,31 +85,50 @@ static aon_result make_private(aon_sqlite *database, aon_error *error) {
   return AON_OK;
 }
 
-static aon_result pragmas(aon_sqlite *database, aon_sqlite_mode mode, aon_error *error) {
-  sqlite3_stmt *statement;
-  aon_result result;
-  bool empty = false;
-  if (mode == AON_SQLITE_CREATE) {
-    result = aon_sqlite_prepare(database, "pragma page_count", &statement, error);
-    if (result)
-      return result;
-    result = aon_sqlite_step(database, statement, error);
-    if (!result)
-      empty = sqlite3_column_int64(statement, 0) == 0;
-    sqlite3_finalize(statement);
-    if (result)
-      return result;
-  }
-  result = aon_sqlite_prepare(database, empty ? "pragma journal_mode=wal" : "pragma journal_mode", &statement, error);
+/* One row of one pragma: its first column as a number, and whether it reads "wal". */
+static aon_result read_pragma(aon_sqlite *database, const char *sql, int64_t *ret_number, bool *ret_wal, aon_error *error) {
+  sqlite3_stmt *statement = NULL;
+  aon_result result = aon_sqlite_prepare(database, sql, &statement, error);
   if (result)
     return result;
   result = aon_sqlite_step(database, statement, error);
-  bool wal = !result && !strcmp((const char *)sqlite3_column_text(statement, 0), "wal");
+  if (!result) {
+    const char *text = (const char *)sqlite3_column_text(statement, 0);
+    *ret_number = sqlite3_column_int64(statement, 0);
+    *ret_wal = text && !strcmp(text, "wal");
+  }
   sqlite3_finalize(statement);
+  return result;
+}
+
+static aon_result pragmas_once(aon_sqlite *database, aon_sqlite_mode mode, aon_error *error) {
+  int64_t number = 0;
+  bool wal = false;
+  aon_result result = AON_OK;
+  if (mode == AON_SQLITE_CREATE)
+    result = read_pragma(database, "pragma page_count", &number, &wal, error);
+  bool empty = mode == AON_SQLITE_CREATE && number == 0;
+  if (!result)
+    result = read_pragma(database, empty ? "pragma journal_mode=wal" : "pragma journal_mode", &number, &wal, error);
   if (result)
     return result;
   return aon_sqlite_execute(database, wal ? "pragma synchronous=full; pragma trusted_schema=off;"
                                           : "pragma synchronous=extra; pragma trusted_schema=off;", error);
+}
+
+/* SQLite asks no busy handler while it changes a file to WAL or recovers one: two that open a new file at once would fail. */
+static aon_result pragmas(aon_sqlite *database, aon_sqlite_mode mode, int busy_ms, aon_error *error) {
+  int64_t until = aon_monotonic_ms(database->env) + busy_ms;
+  for (;;) {
+    aon_error failure = AON_ERROR_INIT;
+    aon_result result = pragmas_once(database, mode, &failure);
+    if (result != AON_TRANSIENT || aon_monotonic_ms(database->env) >= until) {
+      if (result && error)
+        *error = failure;
+      return result;
+    }
+    aon_sleep_ms(database->env, OPEN_PAUSE_MS);
+  }
 }
 
 aon_result aon_sqlite_open(aon_env *env, const char *label, const char *path, aon_sqlite_mode mode, int busy_ms,
@@ -130,7 +150,7 @@ aon_result aon_sqlite_open(aon_env *env, const char *label, const char *path, ao
   }
   if (!result) {
     sqlite3_busy_timeout(database->handle, busy_ms);
-    result = pragmas(database, mode, error);
+    result = pragmas(database, mode, busy_ms, error);
   }
   if (result) {
     aon_sqlite_close(database);
