@@ -1,8 +1,11 @@
 /* Stores of the program's own, given as functions, beside SQLite files: what is done is taken back where another store refuses, and what
  * can't be taken back waits until nothing can refuse any more. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "aon/callback.h"
 #include "world.h"
@@ -20,6 +23,7 @@ typedef struct calendar {
   const char *refuse;   /* perform of this id is refused */
   const char *lose;     /* perform of this id is done, and the reply lost, once */
   const char *stumble;  /* perform of this id fails once, and may be tried again */
+  const char *die;      /* the process is killed while this id is performed */
 } calendar;
 
 static int place_of(calendar *c, aon_text id) {
@@ -60,6 +64,8 @@ static bool once(const char **which, aon_text id) {
 static aon_result perform(void *context, const aon_callback_operation *operation, aon_error *error) {
   calendar *c = context;
   note(c, "do", operation);
+  if (once(&c->die, operation->id))
+    raise(SIGKILL);
   if (once(&c->refuse, operation->id))
     return aon_fail(error, AON_PERMANENT, "full", "The calendar is full.");
   if (once(&c->stumble, operation->id))
@@ -89,10 +95,13 @@ typedef struct mail {
   const world *w;
   int sent, early;
   int refuse_times;
+  bool die; /* the process is killed while it posts */
 } mail;
 
 static aon_result post(void *context, const aon_callback_operation *operation, aon_error *error) {
   mail *m = context;
+  if (m->die)
+    raise(SIGKILL);
   assert_true(operation->kind == AON_CREATE && !operation->before && operation->after);
   if (m->refuse_times) {
     m->refuse_times--;
@@ -259,6 +268,52 @@ static void an_effect_that_fails_after_the_decision_needs_a_person(void **state)
   free(order);
 }
 
+/* Another process with the same stores applies the lines, and is killed on the way. The session of ours is opened anew afterwards. */
+static void apply_and_die(office *o, const char *these) {
+  aon_session_close(o->w.session);
+  o->w.session = NULL;
+  pid_t child = fork();
+  assert_true(child >= 0);
+  if (!child) {
+    char *text = NULL;
+    open_office(o);
+    aon_result result = aon_session_apply(o->w.session, these, strlen(these), NULL, &text, NULL, NULL);
+    _exit(result ? 1 : 0); /* not reached where it dies as it should */
+  }
+  int how;
+  assert_int_equal(waitpid(child, &how, 0), child);
+  assert_true(WIFSIGNALED(how) && WTERMSIG(how) == SIGKILL);
+  open_office(o);
+}
+
+static void expect_recovered(office *o) {
+  aon_error error = AON_ERROR_INIT;
+  uint64_t recovered = 0, open = 9, person = 9;
+  if (aon_session_recover(o->w.session, NULL, &recovered, &open, &person, &error))
+    fail_msg("%s", error.sentence);
+  assert_true(recovered == 1 && open == 0 && person == 0);
+}
+
+static void killed_before_the_decision_all_is_as_before(void **state) {
+  office *o = *state;
+  char *rows = world_rows(&o->w);
+  o->days.die = "m1";
+  apply_and_die(o, lines);
+  expect_recovered(o);
+  expect_before(o, rows);
+  free(rows);
+}
+
+static void killed_after_the_decision_the_letter_still_goes_out(void **state) {
+  office *o = *state;
+  o->mail.die = true;
+  apply_and_die(o, LINE("mail", "letters", "l1", "create", "{}") LINE("main", "orders", "o1", "create", "{}"));
+  o->mail.die = false;
+  expect_recovered(o);
+  assert_int_equal(o->mail.sent, 1);
+  assert_int_equal(o->mail.early, 0);
+}
+
 static void a_store_that_stumbles_is_asked_again(void **state) {
   office *o = *state;
   o->days.stumble = "m2";
@@ -380,6 +435,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(taken_back_where_sqlite_refuses, set_up, tear_down),
       cmocka_unit_test_setup_teardown(every_forced_failure_leaves_all_as_before, set_up, tear_down),
       cmocka_unit_test_setup_teardown(an_effect_that_fails_after_the_decision_needs_a_person, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(killed_before_the_decision_all_is_as_before, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(killed_after_the_decision_the_letter_still_goes_out, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_store_that_stumbles_is_asked_again, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_lost_reply_is_looked_at_and_not_done_twice, set_up, tear_down),
       cmocka_unit_test_setup_teardown(an_undo_of_the_whole_performs_the_opposite, set_up, tear_down),
