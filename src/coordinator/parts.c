@@ -103,6 +103,16 @@ static void choose(aon_run *run, const char *journal) {
   }
 }
 
+static aon_result part_to_json(const aon_part *part, aon_buffer *out, aon_error *error) {
+  aon_result result = aon_buffer_text(out, out->length > 1 ? ",{\"name\":" : "{\"name\":", error);
+  if (!result)
+    result = aon_text_to_json(part->name, strlen(part->name), out, error);
+  return result ? result
+                : aon_buffer_format(out, error, ",\"class\":%d,\"operations\":%lld,\"lastResource\":%s,\"rehearse\":%s}",
+                                    (int)part->caps->store_class, (long long)part->operations, part->last_resource ? "true" : "false",
+                                    part->rehearse ? "true" : "false");
+}
+
 aon_result aon_parts_decide(aon_run *run, aon_buffer *out, aon_error *error) {
   char journal[AON_SQLITE_IDENTITY] = "";
   const char *location = run->engine->config.journal.location;
@@ -113,16 +123,10 @@ aon_result aon_parts_decide(aon_run *run, aon_buffer *out, aon_error *error) {
     return result;
   choose(run, journal);
   result = aon_buffer_text(out, "[", error);
-  for (size_t i = 0; !result && i < run->part_count; i++) {
-    const aon_part *part = &run->parts[i];
-    result = aon_buffer_text(out, i ? ",{\"name\":" : "{\"name\":", error);
-    if (!result)
-      result = aon_text_to_json(part->name, strlen(part->name), out, error);
-    if (!result)
-      result = aon_buffer_format(out, error, ",\"class\":%d,\"operations\":%lld,\"lastResource\":%s,\"rehearse\":%s}",
-                               (int)part->caps->store_class, (long long)part->operations, part->last_resource ? "true" : "false",
-                               part->rehearse ? "true" : "false");
-  }
+  for (int class = AON_CLASS_PREPARED; class <= AON_CLASS_PLAIN; class++) /* the order of driving */
+    for (size_t i = 0; !result && i < run->part_count; i++)
+      if ((int)run->parts[i].caps->store_class == class)
+        result = part_to_json(&run->parts[i], out, error);
   return result ? result : aon_buffer_text(out, "]", error);
 }
 

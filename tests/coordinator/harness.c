@@ -116,7 +116,7 @@ void world_free(world *w) {
   world_close(w);
   aon_outcome_release(&w->outcome);
   for (size_t i = 0; i < w->store_count; i++)
-    if (w->stores[i].database)
+    if (w->stores[i].database && !w->stores[i].alias)
       aon_memory_free(w->stores[i].database);
   OK(w->env.ops->folder_list(w, w->folder, remove_one, w, error));
   remove(w->folder);
@@ -156,6 +156,13 @@ static world_store *store_of(world *w, const char *name) {
     if (!strcmp(w->stores[i].name, name))
       return &w->stores[i];
   abort();
+}
+
+void world_alias(world *w, const char *name, const char *of) {
+  aon_memory_database *database = world_database(w, of);
+  world_store *store = add_store(w, name, &aon_memory_adapter, database);
+  store->database = database;
+  store->alias = true;
 }
 
 aon_store_config *world_config(world *w, const char *name) { return &store_of(w, name)->config; }

@@ -26,6 +26,7 @@
 typedef struct world_store {
   char name[16], location[128];
   aon_memory_database *database; /* NULL: SQLite */
+  bool alias;
   aon_trace trace;
   aon_store_config config;
   const aon_store_adapter *adapter;
@@ -60,6 +61,7 @@ world *world_new(void);
 void world_free(world *w);
 /* A memory store; config NULL: only the class. */
 aon_memory_database *world_memory(world *w, const char *name, aon_store_class store_class, const aon_memory_config *config);
+void world_alias(world *w, const char *name, const char *of); /* another name for that memory database */
 void world_sqlite(world *w, const char *name);
 aon_store_config *world_config(world *w, const char *name);
 aon_memory_database *world_database(world *w, const char *name);
