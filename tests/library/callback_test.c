@@ -23,6 +23,7 @@ typedef struct calendar {
   const char *refuse;   /* perform of this id is refused */
   const char *lose;     /* perform of this id is done, and the reply lost, once */
   const char *stumble;  /* perform of this id fails once, and may be tried again */
+  const char *cancel;   /* the session is asked to stop while this id is performed */
   const char *die;      /* the process is killed while this id is performed */
 } calendar;
 
@@ -66,6 +67,8 @@ static aon_result perform(void *context, const aon_callback_operation *operation
   note(c, "do", operation);
   if (once(&c->die, operation->id))
     raise(SIGKILL);
+  if (once(&c->cancel, operation->id))
+    aon_session_cancel(c->w->session);
   if (once(&c->refuse, operation->id))
     return aon_fail(error, AON_PERMANENT, "full", "The calendar is full.");
   if (once(&c->stumble, operation->id))
@@ -139,7 +142,7 @@ static void open_office(office *o) {
 static int set_up(void **state) {
   office *o = calloc(1, sizeof *o);
   world_make(&o->w);
-  o->mail.w = &o->w;
+  o->mail.w = o->days.w = o->rooms.w = &o->w;
   o->days_callbacks = (aon_callbacks){.version = AON_CALLBACKS_VERSION, .context = &o->days, .perform = perform, .undo = undo, .read = look_up};
   o->rooms_callbacks = o->days_callbacks;
   o->rooms_callbacks.context = &o->rooms;
@@ -266,6 +269,19 @@ static void an_effect_that_fails_after_the_decision_needs_a_person(void **state)
   json_decref(settled);
   json_decref(result);
   free(order);
+}
+
+static void asked_to_stop_it_puts_everything_back(void **state) {
+  office *o = *state;
+  char *rows = world_rows(&o->w);
+  o->days.cancel = "m2";
+  json_t *back = world_apply(&o->w, lines, NULL, 3);
+  assert_string_equal(text_of(json_object_get(back, "failure"), "code"), "cancelled");
+  expect_before(o, rows);
+  json_decref(back);
+  json_decref(world_apply(&o->w, lines, NULL, 0)); /* it was for that call only */
+  expect_after(o);
+  free(rows);
 }
 
 /* Another process with the same stores applies the lines, and is killed on the way. The session of ours is opened anew afterwards. */
@@ -435,6 +451,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(taken_back_where_sqlite_refuses, set_up, tear_down),
       cmocka_unit_test_setup_teardown(every_forced_failure_leaves_all_as_before, set_up, tear_down),
       cmocka_unit_test_setup_teardown(an_effect_that_fails_after_the_decision_needs_a_person, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(asked_to_stop_it_puts_everything_back, set_up, tear_down),
       cmocka_unit_test_setup_teardown(killed_before_the_decision_all_is_as_before, set_up, tear_down),
       cmocka_unit_test_setup_teardown(killed_after_the_decision_the_letter_still_goes_out, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_store_that_stumbles_is_asked_again, set_up, tear_down),

@@ -236,6 +236,22 @@ static void what_others_changed_is_decided_by_a_person(void **state) {
   json_decref(done);
 }
 
+static void an_environment_of_the_programs_own(void **state) {
+  world *w = *state;
+  aon_env *env = NULL;
+  aon_error error = AON_ERROR_INIT;
+  aon_session_close(w->session);
+  w->session = NULL;
+  assert_int_equal(aon_env_open(AON_LOG_ERROR, 0, 0, &env, &error), AON_OK);
+  aon_session_options options = {.data_folder = w->folder, .embedded_stores = true, .env = env};
+  assert_int_equal(aon_session_open(&options, &w->session, &error), AON_OK);
+  json_decref(world_apply(w, more_lines, NULL, 0));
+  aon_session_close(w->session);
+  w->session = NULL;
+  assert_true(aon_env_steps(env) > 10);
+  aon_env_close(env);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(applies_and_shows, set_up, tear_down),
@@ -251,6 +267,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(nothing_at_all_is_committed, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_table_of_the_programs_own, set_up, tear_down),
       cmocka_unit_test_setup_teardown(what_others_changed_is_decided_by_a_person, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(an_environment_of_the_programs_own, set_up, tear_down),
   };
   return cmocka_run_group_tests_name("library session", tests, NULL, NULL);
 }
