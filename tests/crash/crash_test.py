@@ -23,7 +23,7 @@ from program import Data, Skip, calls_of, check, finish, same, same_rows, stoppe
 
 KILLED = -signal.SIGKILL
 HIDDEN = '•••'
-SAMPLE = 24         # points of one kind of run in the short version
+SAMPLE = 16         # points of one kind of run in the short version
 QUIET = ('read', 'normalise', 'describe', 'scan', 'generation', 'log_append')  # calls of which the sample takes few
 
 
@@ -140,7 +140,7 @@ def second_upload(folder):
 
 def workbook_of_our_own(folder):
     point, args = second_upload(folder)
-    return die_everywhere(point, args, counted(point, args), count=30)
+    return die_everywhere(point, args, counted(point, args), count=24)
 
 
 def small_workbook(folder):
@@ -148,7 +148,7 @@ def small_workbook(folder):
     if not book.exists():
         raise Skip('the folder with the specification\'s workbooks is not there')
     point = import_point(folder, p.prepared(folder))
-    return die_everywhere(point, upload(book), counted(point, upload(book)), count=30)
+    return die_everywhere(point, upload(book), counted(point, upload(book)), count=20)
 
 
 TABLES = '''create table account (bank text, number integer, owner text not null, balance numeric, primary key (bank, number)) without rowid;
@@ -211,7 +211,7 @@ def recovery_itself(folder):
         again = Point(folder, crashed, point.before, point.known)
         again.tried = 1000 * (1 + len(said))
         calls = counted(again, ['recover'])
-        said.append(f'after {name}: ' + die_everywhere(again, ['recover'], calls, count=12))
+        said.append(f'after {name}: ' + die_everywhere(again, ['recover'], calls, count=7))
     return '; '.join(said)
 
 
@@ -223,7 +223,7 @@ def undo_killed(folder):
     point.after = before
     args = ['undo', bulk]
     calls, ends = counted(point, args), {}
-    for n in sample(calls, 20):
+    for n in sample(calls, 14):
         copy, where = point.fresh(), f'undo killed before call {n} ({calls[n]})'
         copy.run(*args, env={'TEST_CRASH_AT_CALL': n}).exits(KILLED)
         point.recover(copy, where)
@@ -242,7 +242,7 @@ def forced_failure_killed(folder):
     point, args = second_upload(folder)
     env = {'TEST_ROLLBACK_AT_OPERATION': 9}
     calls = counted(point, args, env, statuses=(3,))
-    return die_everywhere(point, args, calls, env, count=16)
+    return die_everywhere(point, args, calls, env, count=10)
 
 
 def resume_killed(folder):
@@ -254,7 +254,7 @@ def resume_killed(folder):
     again.tried = 1000
     calls = counted(again, ['resume', bulk])
     ends = {}
-    for n in sample(calls, 16):
+    for n in sample(calls, 10):
         copy, where = again.fresh(), f'resume killed before call {n} ({calls[n]})'
         copy.run('resume', bulk, env={'TEST_CRASH_AT_CALL': n}).exits(KILLED)
         copy.run('recover').exits(0)
@@ -280,7 +280,7 @@ def resolve_killed(folder):
     again = Point(folder, data, point.before, point.known)
     again.tried = 1000
     calls, tried = counted(again, ['resolve', bulk, 'all', '--force']), 0
-    for n in sample(calls, 16):
+    for n in sample(calls, 10):
         copy, where = again.fresh(), f'resolve killed before call {n} ({calls[n]})'
         copy.run('resolve', bulk, 'all', '--force', env={'TEST_CRASH_AT_CALL': n}).exits(KILLED)
         check(copy.run('recover').status in (0, 4), where)
@@ -298,7 +298,7 @@ def killed_at_any_time(folder):
     whole = point.fresh()
     whole.run(*args).exits(0)
     length, chance, ends = time.monotonic() - began, random.Random(3), {}
-    for n in range(200 if p.FULL else 10):
+    for n in range(200 if p.FULL else 8):
         data = point.fresh()
         process = data.start(*args)
         time.sleep(chance.random() * length)
@@ -343,9 +343,15 @@ def one_frozen(point, args, n, name):
 def frozen_worker(folder):
     point, args = second_upload(folder)
     calls, ends = counted(point, args), {}
-    last_moves = [n for n in range(1, len(calls)) if calls[n] == 'journal.move'][-2:]
-    points = sample(calls, 7, seed=5) if not p.FULL else sample(calls)[::4]
-    for n in sorted(set(points) | set(last_moves)):
+    begun = calls.index('store.main.begin')
+    decided = calls.index('store.main.commit') + 1
+    quiet = [n for n in sample(calls, 40, seed=5) if n < begun or n >= decided]  # the stores are free: others take over at once
+    if p.FULL:
+        quiet = [n for n in range(5, len(calls)) if n < begun or n >= decided][::3]
+    points = quiet if p.FULL else [n for n in quiet if n < begun][::7] + [n for n in quiet if n >= decided][:2]
+    barred = range(begun + 1, decided)  # its open transactions bar the stores until it is continued: slow to try
+    points += list(barred)[::8] if p.FULL else [begun + 3]
+    for n in points:
         ends_as = ' '.join(map(str, one_frozen(point, args, n, calls[n])))
         ends[ends_as] = ends.get(ends_as, 0) + 1
     return ', '.join(f'{end} {count}' for end, count in ends.items())
