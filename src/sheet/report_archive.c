@@ -23,7 +23,8 @@ struct aon_archive {
   z_stream deflater;
   bool deflating;
   aon_zip_entry open; /* the part being written */
-  unsigned char out[WINDOW_BYTES];
+  size_t gathered; /* bytes of the part not yet packed: tags come one by one, and packing each of them costs more than all of it */
+  unsigned char in[WINDOW_BYTES], out[WINDOW_BYTES];
 };
 
 static void put16(unsigned char *at, uint32_t value) {
@@ -162,19 +163,35 @@ static aon_result deflate_some(aon_archive *archive, const void *bytes, size_t l
   return AON_OK;
 }
 
-static aon_result part_write(void *context, const void *bytes, size_t length, aon_error *error) {
-  aon_archive *archive = context;
-  archive->open.crc = (uint32_t)crc32(archive->open.crc, bytes, (uInt)length);
+static aon_result gathered_pack(aon_archive *archive, aon_error *error) {
+  size_t length = archive->gathered;
+  archive->gathered = 0;
+  archive->open.crc = (uint32_t)crc32(archive->open.crc, archive->in, (uInt)length);
   archive->open.unpacked_bytes += length;
   if (archive->open.unpacked_bytes > AON_ARCHIVE_BYTES)
     return too_large(error);
-  return deflate_some(archive, bytes, length, Z_NO_FLUSH, error);
+  return length ? deflate_some(archive, archive->in, length, Z_NO_FLUSH, error) : AON_OK;
+}
+
+static aon_result part_write(void *context, const void *bytes, size_t length, aon_error *error) {
+  aon_archive *archive = context;
+  aon_result result = AON_OK;
+  for (size_t done = 0; !result && done < length;) {
+    size_t piece = length - done < WINDOW_BYTES - archive->gathered ? length - done : WINDOW_BYTES - archive->gathered;
+    memcpy(archive->in + archive->gathered, (const char *)bytes + done, piece);
+    archive->gathered += piece;
+    done += piece;
+    if (archive->gathered == WINDOW_BYTES)
+      result = gathered_pack(archive, error);
+  }
+  return result;
 }
 
 static aon_result part_begin(aon_archive *archive, const char *name, aon_error *error) {
   if (deflateInit2(&archive->deflater, DEFLATE_LEVEL, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY) != Z_OK)
     return aon_fail_memory(error);
   archive->deflating = true;
+  archive->gathered = 0;
   archive->open = (aon_zip_entry){.name = name, .method = Z_DEFLATED, .dos_date = DOS_DATE_1980};
   return entry_begin(archive, error);
 }
@@ -187,6 +204,8 @@ aon_sink aon_archive_begin(aon_archive *archive, const char *name) {
 
 aon_result aon_archive_end(aon_archive *archive, aon_sink *sink, aon_error *error) {
   aon_result result = aon_sink_end(sink, error);
+  if (!result)
+    result = gathered_pack(archive, error);
   if (!result)
     result = deflate_some(archive, NULL, 0, Z_FINISH, error);
   if (archive->deflating)

@@ -2,7 +2,7 @@
 """Marks cells in workbooks and looks at the reports with openpyxl: what was there stays, what is faulty is red and commented, a report
 of a report is a report of the upload.
 
-check_marks.py REPORT_TOOL SOURCE_ROOT [NAME ...]    (names: only these files)
+check_marks.py REPORT_TOOL SOURCE_ROOT [--all | NAME ...]    (without: a sample that is done within a minute; names: only these files)
 """
 import csv
 import os
@@ -12,6 +12,7 @@ import sys
 import tempfile
 import warnings
 import zipfile
+import zlib
 
 try:
     import openpyxl
@@ -25,6 +26,8 @@ warnings.simplefilter("ignore")
 SHEET = "Allornone errors"
 RED = "FFFF4B4A"
 SIGN = "[Allornone] "
+LARGEST, SMALL = 400_000, 30_000
+ALWAYS = ["comment", "no-styles", "prefix", "strict", "vba_comments", "mistakes"]
 
 
 def open_book(path):
@@ -216,8 +219,10 @@ def main():
     with open(os.path.join(corpus, "manifest.csv"), encoding="utf-8", newline="") as rows:
         files = [os.path.join(corpus, "files", r["file"]) for r in csv.DictReader(rows) if r["verdict"].startswith("ok")]
     files += [os.path.join(shared, "workforce", name) for name in ("mistakes.xlsx", "small.xlsx", "with-ids.xlsx")]
-    files = [f for f in files if not f.lower().endswith(".csv") and os.path.getsize(f) < 400_000]
-    if only:
+    files = [f for f in files if not f.lower().endswith(".csv") and os.path.getsize(f) < LARGEST]
+    if not only:
+        files = [f for f in files if any(part in f for part in ALWAYS) or (os.path.getsize(f) < SMALL and zlib.crc32(os.path.basename(f).encode()) % 3 == 0)]
+    elif only != ["--all"]:
         files = [f for f in files if any(part in f for part in only)]
     checked, failed = 0, 0
     for path in files:

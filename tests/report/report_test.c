@@ -260,8 +260,8 @@ static void links_and_long_values_are_bounded(void **state) {
   reported(all, errors, MANY);
   char *list = part_text(all, all->output, "xl/worksheets/sheet3.xml");
   size_t links = 0;
-  for (const char *at = list; (at = strstr(at, "<hyperlink ")); at++)
-    links++;
+  for (const char *at = list; *at; at++) /* strstr would look at all of the rest each time under the sanitizer */
+    links += *at == '<' && !strncmp(at, "<hyperlink ", 11);
   assert_int_equal(links, 65530);
   const char *cut = strstr(list, "vvvv");
   assert_int_equal(strspn(cut, "v"), 32766);

@@ -1,12 +1,14 @@
 /* Writes a report of problems that a file of lines names: what the scripts of this folder check with other programs.
  * report_tool INPUT OUTPUT PROBLEMS [MORE]; a line: E or W, sheet, row, column, heading, value, code, sentence, by tabs; "-" is none;
- * \n, \t and \xHH stand for themselves. Prints the error's code and sentence, ends with the result. */
+ * \n, \t and \xHH stand for themselves. Prints the error's code and sentence, ends with the result.
+ * report_tool --template OUTPUT writes a small template. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
 #include "sheet/report.h"
+#include "sheet/template.h"
 
 #define FIELDS 8
 
@@ -54,13 +56,29 @@ static void line_read(char *line, aon_arena *arena, problems kinds[2]) {
                                              .sentence = fields[7]};
 }
 
+static aon_result template_make(aon_env *env, const char *output, aon_error *error) {
+  static const char *const words[] = {"once", "daily", NULL}, *const commas[] = {"a, b", "c", NULL};
+  static const aon_template_column columns[] = {{"Name*", "What it is called.", "Ann", 's', NULL, false},
+                                                {"Type", NULL, "once", 's', words, false},
+                                                {"Other", NULL, "c", 's', commas, false},
+                                                {"Phone", NULL, "007", 's', NULL, true},
+                                                {"Start Date*", NULL, "2028-02-29", 'd', NULL, false}};
+  static const aon_template_sheet sheet = {"Users", "One row is one user.", columns, sizeof columns / sizeof *columns};
+  return aon_template_write(env, output, &sheet, 1, error);
+}
+
 int main(int count, char **arguments) {
-  if (count < 4)
+  if (count < 3 || (count < 4 && strcmp(arguments[1], "--template")))
     return 99;
   aon_env *env = NULL;
   aon_error error = AON_ERROR_INIT;
   if (aon_env_open(AON_LOG_WARNING, 0, 0, &env, &error))
     return 98;
+  if (!strcmp(arguments[1], "--template")) {
+    aon_result made = template_make(env, arguments[2], &error);
+    aon_env_close(env);
+    return (int)made;
+  }
   FILE *file = fopen(arguments[3], "r");
   if (!file)
     return 97;
