@@ -335,6 +335,42 @@ static void nothing_half_done_is_left(void **state) {
   assert_int_equal(access(aside, F_OK), -1);
 }
 
+static const aon_env_ops *real_ops;
+static unsigned writes_left; /* a file has no context of its own to count in */
+
+static aon_result write_or_full(aon_file *file, uint64_t offset, const void *bytes, size_t length, aon_error *error) {
+  if (!writes_left)
+    return aon_fail(error, AON_ENVIRONMENT, "disk_full", "The disk is full.");
+  writes_left--;
+  return real_ops->file_write(file, offset, bytes, length, error);
+}
+
+static void a_full_disk_leaves_nothing(void **state) {
+  fixture *all = *state;
+  sheet_given(all, "<worksheet " MAIN "><sheetData/></worksheet>", 0);
+  const aon_problem errors[] = {fault(1, 1), fault(2, 2)};
+  char aside[128];
+  snprintf(aside, sizeof aside, "%s.part", all->output);
+  aon_env_ops ops = *all->env->ops;
+  real_ops = all->env->ops;
+  ops.file_write = write_or_full;
+  aon_env full = *all->env;
+  full.ops = &ops;
+  unsigned writes = 0;
+  aon_result result;
+  do {
+    aon_error error = AON_ERROR_INIT;
+    writes_left = writes++;
+    result = aon_report_write(&full, all->input, all->output, NULL, errors, 2, NULL, 0, 0, &error);
+    assert_int_equal(access(aside, F_OK), -1);
+    if (result)
+      assert_string_equal(error.code, "disk_full");
+    assert_int_equal(access(all->output, F_OK), result ? -1 : 0);
+  } while (result && writes < 1000);
+  assert_int_equal(result, AON_OK);
+  assert_true(writes > 20);
+}
+
 static void a_file_that_cannot_be_read_gets_the_list_alone(void **state) {
   fixture *all = *state;
   FILE *file = fopen(all->input, "w");
@@ -474,6 +510,7 @@ int main(void) {
       T(other_comments_stay),
       T(the_input_is_never_written),
       T(nothing_half_done_is_left),
+      T(a_full_disk_leaves_nothing),
       T(a_file_that_cannot_be_read_gets_the_list_alone),
       T(csv_becomes_a_workbook),
       T(every_byte_comes_back),
