@@ -16,8 +16,8 @@ static aon_result wrong_state(const aon_bulk *bulk, const char *wanted, aon_erro
 typedef aon_result (*command)(aon_run *run, const aon_bulk *bulk, void *context, aon_error *error);
 
 /* Opens the journal, takes the lease, loads the parts, runs the command, ends. */
-static aon_result with_claim(aon_engine *engine, const char *id, const aon_run_options *options, command what, void *context, aon_outcome *outcome,
-                             aon_error *error) {
+static aon_result with_claim(aon_engine *engine, const char *id, const aon_run_options *options, command what, void *context,
+                             aon_outcome *outcome, aon_error *error) {
   aon_journal *journal;
   aon_result result = aon_engine_journal(engine, true, &journal, error);
   if (result)
@@ -87,7 +87,7 @@ static void release(conflict_list *list) {
 
 static aon_state resolved_state(const aon_run *run, const aon_bulk *bulk) {
   (void)run;
-  return bulk->state == AON_COMMIT_FAILED ? AON_COMMITTED : bulk->state == AON_UNDO_FAILED ? AON_UNDONE : AON_ROLLED_BACK;
+  return bulk->state == AON_COMMIT_FAILED ? AON_COMMITTED : AON_ROLLED_BACK;
 }
 
 typedef struct resolving {
@@ -102,7 +102,6 @@ static bool names(const char *doc, const aon_conflict *found) {
   snprintf(name, sizeof name, "%s/%s/%s", found->store, found->collection, found->document_id);
   return !strcmp(doc, name);
 }
-
 
 static aon_result settle_listed(aon_run *run, const resolving *how, uint64_t *ret_named, uint64_t *ret_left, aon_error *error) {
   conflict_list list = {0};
@@ -136,9 +135,21 @@ static aon_result settle_listed(aon_run *run, const resolving *how, uint64_t *re
   return result;
 }
 
+/* Its documents are those of the bulk operation that takes it back; when that one is resolved this one follows. */
+static aon_result follow_undo(aon_run *run, const aon_bulk *bulk, aon_error *error) {
+  aon_state to;
+  aon_result result = aon_undone_becomes(run, run->id, NULL, AON_STATE_COUNT, "", &to, error);
+  if (!result && to == AON_UNDO_FAILED)
+    return wrong_state(bulk, "its documents are named by the bulk operation that takes it back (undoneBy): resolve, or roll back, that one",
+                       error);
+  return result || to == bulk->state ? result : aon_run_move(run, to, NULL, error);
+}
+
 static aon_result do_resolve(aon_run *run, const aon_bulk *bulk, void *context, aon_error *error) {
   const resolving *how = context;
-  if (bulk->state != AON_ROLLBACK_FAILED && bulk->state != AON_COMMIT_FAILED && bulk->state != AON_UNDO_FAILED)
+  if (bulk->state == AON_UNDO_FAILED)
+    return follow_undo(run, bulk, error);
+  if (bulk->state != AON_ROLLBACK_FAILED && bulk->state != AON_COMMIT_FAILED)
     return wrong_state(bulk, "it has no documents to resolve", error);
   uint64_t named, left;
   run->deaf = true;
@@ -147,14 +158,15 @@ static aon_result do_resolve(aon_run *run, const aon_bulk *bulk, void *context, 
   if (result)
     return result;
   if (!named && left)
-    return aon_fail(error, AON_USAGE, "not_found", "“%s” is not among the documents of bulk operation %s that need a person. They are named STORE/COLLECTION/ID.",
+    return aon_fail(error, AON_USAGE, "not_found",
+                    "“%s” is not among the documents of bulk operation %s that need a person. They are named STORE/COLLECTION/ID.",
                     how->doc, bulk->id);
   run->conflicts = left;
   return left ? AON_OK : aon_run_conclude(run, resolved_state(run, bulk), error);
 }
 
-aon_result aon_resolve(aon_engine *engine, const char *id, const char *doc, aon_choice choice, const char *merged, const aon_run_options *options,
-                       aon_outcome *outcome, aon_error *error) {
+aon_result aon_resolve(aon_engine *engine, const char *id, const char *doc, aon_choice choice, const char *merged,
+                       const aon_run_options *options, aon_outcome *outcome, aon_error *error) {
   static const char *const choices[] = {"keep_theirs", "force", "merge"};
   bson_t document;
   resolving how = {.doc = doc, .choice = choices[choice]};
@@ -201,7 +213,7 @@ static aon_result retry_failed(aon_run *run, const aon_bulk *bulk, aon_error *er
   aon_result result = aon_journal_conflicts(run->journal, run->id, drop_given_up, (void *[]){run, &gave_up}, error);
   if (result)
     return result;
-  if (gave_up && bulk->state != AON_UNDO_FAILED)
+  if (gave_up)
     return bulk->state == AON_COMMIT_FAILED ? again_forward(run, error) : again_back(run, error);
   result = settle_listed(run, &by_rule, &named, &left, error);
   run->conflicts = left;
@@ -213,15 +225,21 @@ static aon_result do_rollback(aon_run *run, const aon_bulk *bulk, void *context,
   run->deaf = true;
   run->recovering = true;
   switch (bulk->state) {
-  case AON_HELD: return again_back(run, error);
-  case AON_ROLLING_BACK: return aon_run_rollback(run, error);
-  case AON_ROLLBACK_FAILED:
+  case AON_HELD:
+    return again_back(run, error);
+  case AON_ROLLING_BACK:
+    return aon_run_rollback(run, error);
   case AON_UNDO_FAILED:
-  case AON_COMMIT_FAILED: return retry_failed(run, bulk, error);
-  case AON_ROLLED_BACK: return AON_OK;
+    return follow_undo(run, bulk, error);
+  case AON_ROLLBACK_FAILED:
+  case AON_COMMIT_FAILED:
+    return retry_failed(run, bulk, error);
+  case AON_ROLLED_BACK:
+    return AON_OK;
   case AON_COMMITTED:
     return wrong_state(bulk, "to take all of it back use aon undo, for a part of it give --range A-B or --sheet NAME", error);
-  default: return wrong_state(bulk, "only one that is held, or whose rollback failed, can be rolled back", error);
+  default:
+    return wrong_state(bulk, "only one that is held, or whose rollback failed, can be rolled back", error);
   }
 }
 
@@ -264,10 +282,14 @@ static aon_result do_cancel(aon_run *run, const aon_bulk *bulk, void *context, a
   case AON_PARSING:
   case AON_VALIDATING:
   case AON_PLANNING:
-  case AON_LOGGED: return aon_run_conclude(run, AON_CANCELLED_STATE, error);
-  case AON_EXECUTING: return again_back(run, error);
-  case AON_HELD: return do_rollback(run, bulk, context, error);
-  default: return wrong_state(bulk, "it can no longer be cancelled", error);
+  case AON_LOGGED:
+    return aon_run_conclude(run, AON_CANCELLED_STATE, error);
+  case AON_EXECUTING:
+    return again_back(run, error);
+  case AON_HELD:
+    return do_rollback(run, bulk, context, error);
+  default:
+    return wrong_state(bulk, "it can no longer be cancelled", error);
   }
 }
 
@@ -286,7 +308,8 @@ static aon_result ask_worker(aon_engine *engine, aon_journal *journal, const cha
       return aon_outcome_repeat(engine, journal, &bulk, outcome, error);
     }
     if (!result && aon_monotonic_ms(engine->env) >= until)
-      return aon_fail(error, AON_BUSY, "cancel_asked", "Its worker was asked to stop and has not done so yet. Look again with: aon show %s", id);
+      return aon_fail(error, AON_BUSY, "cancel_asked", "Its worker was asked to stop and has not done so yet. Look again with: aon show %s",
+                      id);
     aon_sleep_ms(engine->env, 100);
   }
   return result;

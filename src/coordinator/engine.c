@@ -82,7 +82,8 @@ aon_result aon_engine_store_open(aon_engine *engine, const char *name, aon_store
     *ret_store = engine->open[i];
     return AON_OK;
   }
-  return aon_fail(error, AON_REJECTED, "unknown_store", "There is no store “%s” in the configuration. Name one that is, or add it under stores.", name);
+  return aon_fail(error, AON_REJECTED, "unknown_store",
+                  "There is no store “%s” in the configuration. Name one that is, or add it under stores.", name);
 }
 
 /* ---- the source through which plans read ---- */

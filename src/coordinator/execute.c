@@ -22,7 +22,7 @@ typedef struct sending {
   aon_write *writes;
   aon_write_state *states;
   aon_operation *kept; /* of a batch, without those that an earlier attempt applied */
-  bool again; /* the real run of a rehearsed part */
+  bool again;          /* the real run of a rehearsed part */
 } sending;
 
 static aon_result sending_open(sending *s, aon_run *run, aon_error *error) {
@@ -54,8 +54,12 @@ void aon_parts_abort(aon_run *run) { end_transactions(run, false); }
 
 static void to_writes(const aon_operation *operations, size_t count, aon_write *writes) {
   for (size_t i = 0; i < count; i++)
-    writes[i] = (aon_write){.collection = operations[i].collection, .id = operations[i].id, .expected = operations[i].before,
-                            .wanted = operations[i].after, .path = operations[i].path, .operation = operations[i].sequence};
+    writes[i] = (aon_write){.collection = operations[i].collection,
+                            .id = operations[i].id,
+                            .expected = operations[i].before,
+                            .wanted = operations[i].after,
+                            .path = operations[i].path,
+                            .operation = operations[i].sequence};
 }
 
 static const aon_operation *operation_of(const aon_operation *operations, size_t count, const aon_error *failure) {
@@ -66,8 +70,8 @@ static const aon_operation *operation_of(const aon_operation *operations, size_t
 }
 
 /* A failing operation is remembered with all that a person needs, whatever is done about it later. */
-static aon_result report(aon_run *run, const aon_operation *operations, size_t count, size_t failed, aon_result result, const aon_error *failure,
-                         aon_error *error) {
+static aon_result report(aon_run *run, const aon_operation *operations, size_t count, size_t failed, aon_result result,
+                         const aon_error *failure, aon_error *error) {
   aon_error filled = *failure;
   if (filled.operation == AON_NO_OPERATION && failed < count)
     filled.operation = operations[failed].sequence;
@@ -163,14 +167,20 @@ static aon_result transactions(aon_run *run, sending *s, int64_t last, bool agai
 
 /* ---- 2. classes 3, 4 and 5 ---- */
 
-static aon_result announce(aon_run *run, const aon_part *part, uint32_t batch, const aon_operation *operations, size_t count, aon_batch_status status,
-                           bool unanswered, aon_error *error) {
-  aon_batch record = {.store = part->name, .attempt = run->attempt, .batch = batch, .first = operations[0].sequence,
-                      .last = operations[count - 1].sequence, .status = status, .unanswered = unanswered};
+static aon_result announce(aon_run *run, const aon_part *part, uint32_t batch, const aon_operation *operations, size_t count,
+                           aon_batch_status status, bool unanswered, aon_error *error) {
+  aon_batch record = {.store = part->name,
+                      .attempt = run->attempt,
+                      .batch = batch,
+                      .first = operations[0].sequence,
+                      .last = operations[count - 1].sequence,
+                      .status = status,
+                      .unanswered = unanswered};
   return aon_journal_batch(run->journal, run->id, run->epoch, &record, error);
 }
 
-static aon_result send_atomic(aon_run *run, aon_part *part, uint32_t batch, const aon_write *writes, size_t count, size_t *ret_failed, aon_error *error) {
+static aon_result send_atomic(aon_run *run, aon_part *part, uint32_t batch, const aon_write *writes, size_t count, size_t *ret_failed,
+                              aon_error *error) {
   aon_branch branch = aon_part_branch(run, batch);
   aon_transaction *transaction;
   aon_result result = aon_store_begin(part->store, &branch, AON_MARKER_COMMIT, &transaction, error);
@@ -230,8 +240,8 @@ static aon_result look(const aon_part *part, const aon_write *write, aon_write_s
   else if (aon_image_same(&now, &write->expected, write->collection->volatiles, shape->volatiles))
     *state = AON_WRITE_NOT_SENT;
   else
-    return aon_fail(error, AON_PERMANENT, "changed_meanwhile", "%s/%s/%.*s was changed by somebody else meanwhile.", part->name, write->collection->name,
-                    (int)write->id.length, write->id.data);
+    return aon_fail(error, AON_PERMANENT, "changed_meanwhile", "%s/%s/%.*s was changed by somebody else meanwhile.", part->name,
+                    write->collection->name, (int)write->id.length, write->id.data);
   return AON_OK;
 }
 
@@ -272,8 +282,8 @@ static aon_result round_of(aon_part *part, sending *s, size_t count, const bool 
 
 /* What became of a batch that failed. Where every answer is known, and those applied come first, nobody need look at the others: what a
  * store refused because somebody else wrote it is not ours to put back. */
-static aon_result note_failed(const sending *s, const aon_part *part, uint32_t batch, const aon_operation *operations, size_t count, bool unanswered,
-                              aon_error *error) {
+static aon_result note_failed(const sending *s, const aon_part *part, uint32_t batch, const aon_operation *operations, size_t count,
+                              bool unanswered, aon_error *error) {
   size_t applied = 0;
   bool known = !unanswered;
   while (applied < count && s->states[applied] == AON_WRITE_APPLIED)
@@ -327,7 +337,8 @@ static aon_result batch_single(sending *s, aon_part *part, const aon_operation *
 }
 
 /* Leaves out what an earlier attempt or worker has applied; what it announced without an end is looked at, one by one. */
-static aon_result still_to_send(sending *s, const aon_part *part, const aon_operation *operations, size_t count, size_t *ret_count, aon_error *error) {
+static aon_result still_to_send(sending *s, const aon_part *part, const aon_operation *operations, size_t count, size_t *ret_count,
+                                aon_error *error) {
   *ret_count = 0;
   for (size_t i = 0; i < count; i++) {
     aon_write_state state = AON_WRITE_NOT_SENT;
@@ -368,7 +379,7 @@ static aon_result send_batch(void *context, aon_part *part, const aon_operation 
 }
 
 static aon_result visible_classes(aon_run *run, sending *s, int64_t last, aon_error *error) {
-  for (int class = AON_CLASS_BATCH; class <= AON_CLASS_PLAIN; class++) {
+  for (int class = AON_CLASS_BATCH; class <= AON_CLASS_PLAIN; class ++) {
     aon_result result = aon_run_walk(run, 0, last, false, AON_CLASS_BIT(class), NULL, send_batch, s, error);
     if (result)
       return result;
@@ -387,8 +398,10 @@ aon_result aon_part_resolve(aon_run *run, aon_part *part, uint32_t attempt, uint
     if (!result && *ret_state != AON_BRANCH_OPEN)
       return AON_OK;
     if (i + 1 >= AON_RETRY_TRIES)
-      return result ? result : aon_fail(error, AON_TRANSIENT, "still_open", "A transaction of bulk operation %s is still open in %s; nobody can tell yet whether it commits.",
-                                        run->id, part->name);
+      return result ? result
+                    : aon_fail(error, AON_TRANSIENT, "still_open",
+                               "A transaction of bulk operation %s is still open in %s; nobody can tell yet whether it commits.", run->id,
+                               part->name);
     result = aon_run_pause(run, i, AON_RETRY_LONGEST_MS, error);
     if (result)
       return result;
@@ -500,7 +513,8 @@ static aon_result go_back(aon_run *run, const aon_error *why, aon_error *error) 
   run->deaf = true;
   note_failure(run, why);
   if (run->outcome->failure.operation >= 0)
-    aon_log(run->env, AON_LOG_ERROR, "Operation %lld failed: %s", (long long)run->outcome->failure.operation, run->outcome->failure.message);
+    aon_log(run->env, AON_LOG_ERROR, "Operation %lld failed: %s", (long long)run->outcome->failure.operation,
+            run->outcome->failure.message);
   else
     aon_log(run->env, AON_LOG_ERROR, "%s", run->outcome->failure.message);
   aon_result result;
@@ -570,10 +584,11 @@ static aon_result drive(aon_run *run, sending *s, aon_error *error) {
 
 static void warn_unreached(aon_run *run) {
   const aon_engine_config *config = &run->engine->config;
-  bool wanted = config->test_rollback_at >= 0 || config->test_user_index >= 0 || config->test_dept_index >= 0 || config->test_site_index >= 0 ||
-                config->test_schedule_index >= 0;
+  bool wanted = config->test_rollback_at >= 0 || config->test_user_index >= 0 || config->test_dept_index >= 0 ||
+                config->test_site_index >= 0 || config->test_schedule_index >= 0;
   if (wanted && run->fail_at < 0)
-    aon_log(run->env, AON_LOG_WARNING, "The forced failure lies beyond the last of %lld operations: nothing fails.", (long long)run->operations);
+    aon_log(run->env, AON_LOG_WARNING, "The forced failure lies beyond the last of %lld operations: nothing fails.",
+            (long long)run->operations);
 }
 
 static double milliseconds_since(aon_run *run, int64_t from_ms) { return (double)(aon_monotonic_ms(run->env) - from_ms); }

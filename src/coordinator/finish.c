@@ -12,10 +12,14 @@
 aon_result aon_commit_conflict(aon_run *run, const aon_operation *operation, const aon_error *why, aon_error *error) {
   char id[600], sentence[900];
   snprintf(id, sizeof id, "%.*s", (int)operation->id.length, operation->id.data);
-  snprintf(sentence, sizeof sentence, "%s/%s/%.300s lost its change after the decision, and it could not be made again: %.400s", operation->collection->store,
-           operation->collection->name, id, why->sentence);
-  aon_conflict record = {.sequence = operation->sequence, .store = operation->collection->store, .collection = operation->collection->name,
-                         .document_id = id, .code = "commit_lost", .sentence = sentence};
+  snprintf(sentence, sizeof sentence, "%s/%s/%.300s lost its change after the decision, and it could not be made again: %.400s",
+           operation->collection->store, operation->collection->name, id, why->sentence);
+  aon_conflict record = {.sequence = operation->sequence,
+                         .store = operation->collection->store,
+                         .collection = operation->collection->name,
+                         .document_id = id,
+                         .code = "commit_lost",
+                         .sentence = sentence};
   run->conflicts++;
   return aon_journal_conflict_put(run->journal, run->id, run->epoch, &record, error);
 }
@@ -24,8 +28,12 @@ aon_result aon_commit_conflict(aon_run *run, const aon_operation *operation, con
 static aon_result apply_again(void *context, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {
   aon_run *run = context;
   for (size_t i = 0; i < count; i++) {
-    aon_write write = {.collection = operations[i].collection, .id = operations[i].id, .expected = operations[i].before,
-                       .wanted = operations[i].after, .path = operations[i].path, .operation = operations[i].sequence};
+    aon_write write = {.collection = operations[i].collection,
+                       .id = operations[i].id,
+                       .expected = operations[i].before,
+                       .wanted = operations[i].after,
+                       .path = operations[i].path,
+                       .operation = operations[i].sequence};
     aon_branch branch = {.bulk_id = run->id, .attempt = run->attempt, .batch = 1 + (uint32_t)operations[i].sequence};
     aon_error failure = AON_ERROR_INIT;
     size_t failed = 0;
@@ -114,7 +122,7 @@ aon_result aon_run_finish(aon_run *run, aon_error *error) {
 /* ---- the terminal arrow ---- */
 
 typedef struct undos { /* of one bulk operation */
-  const char *but; /* this one's own state is given by the caller */
+  const char *but;     /* this one's own state is given by the caller */
   bool under_way, failed, whole;
 } undos;
 
@@ -133,8 +141,8 @@ static aon_result hear_undo(void *context, const aon_bulk *bulk, aon_error *erro
 }
 
 /* It follows from all undos of it, whichever ended last; none but one of them is ever past `logged` at a time. */
-aon_result aon_undone_becomes(aon_run *run, const char *id, const char *but, aon_state but_state, const char *but_kind, aon_state *ret_state,
-                              aon_error *error) {
+aon_result aon_undone_becomes(aon_run *run, const char *id, const char *but, aon_state but_state, const char *but_kind,
+                              aon_state *ret_state, aon_error *error) {
   undos all = {.but = but};
   aon_bulk_filter filter = {.undoes = id};
   aon_result result = aon_journal_list(run->journal, &filter, hear_undo, &all, error);
@@ -192,7 +200,10 @@ aon_result aon_run_conclude(aon_run *run, aon_state terminal, aon_error *error) 
   if (!result && outcome->failure.set)
     result = aon_failure_to_json(&outcome->failure, &failure, error);
   int64_t images_until = aon_now_ms(run->env) + run->engine->config.retention_ms;
-  aon_bulk_change change = {.summary = summary.data, .failure = failure.data, .images_until_ms = &images_until, .operations = &run->operations,
+  aon_bulk_change change = {.summary = summary.data,
+                            .failure = failure.data,
+                            .images_until_ms = &images_until,
+                            .operations = &run->operations,
                             .progress = &run->reached};
   if (!result)
     result = aon_run_move(run, terminal, &change, error);
@@ -203,7 +214,8 @@ aon_result aon_run_conclude(aon_run *run, aon_state terminal, aon_error *error) 
     aon_log(run->env, AON_LOG_INFO, "Bulk upload committed: %lld operations", (long long)run->operations);
   if (run->undoes[0])
     settle_undone(run);
-  bool keep = run->engine->config.test_mode || run->engine->config.retention_ms > 0 || terminal == AON_PLANNED || run->conflicts || run->watched;
+  bool keep =
+      run->engine->config.test_mode || run->engine->config.retention_ms > 0 || terminal == AON_PLANNED || run->conflicts || run->watched;
   if (!result && !keep)
     result = clear_images(run, error);
   return result;

@@ -19,8 +19,9 @@ static aon_result wait_for_first(aon_run *run, aon_bulk *bulk, aon_error *error)
   aon_result result = AON_OK;
   while (!result && !aon_state_terminal(bulk->state) && bulk->state != AON_HELD && bulk->state > AON_QUEUED) {
     if (aon_monotonic_ms(run->env) >= until) {
-      result = aon_fail(error, AON_BUSY, "still_running", "Bulk operation %s is %s; its result is not there yet. Look again with: aon show %s", bulk->id,
-                        aon_state_name(bulk->state), bulk->id);
+      result =
+          aon_fail(error, AON_BUSY, "still_running", "Bulk operation %s is %s; its result is not there yet. Look again with: aon show %s",
+                   bulk->id, aon_state_name(bulk->state), bulk->id);
       if (error)
         snprintf(error->held_by, sizeof error->held_by, "%s", bulk->id);
       return result;
@@ -35,7 +36,8 @@ aon_result aon_run_submit(aon_run *run, const aon_submit_what *what, const char 
   char id[AON_UUID_LENGTH + 1];
   aon_process self = run->env->ops->process_self(run->env->context);
   if (run->options->id && !aon_uuid_valid(run->options->id))
-    return aon_fail(error, AON_USAGE, "bad_id", "“%s” is no id: give a UUID in lower case, such as 0b7f6a52-3c1e-4d0a-9f55-8f4f6f1f2a10.", run->options->id);
+    return aon_fail(error, AON_USAGE, "bad_id", "“%s” is no id: give a UUID in lower case, such as 0b7f6a52-3c1e-4d0a-9f55-8f4f6f1f2a10.",
+                    run->options->id);
   aon_uuid_make(run->env, id);
   aon_submission submission = {.id = run->options->id ? run->options->id : id,
                                .idempotency_key = run->options->idempotency_key,
@@ -208,8 +210,15 @@ static aon_result upload_workbook(upload *up, const char *file, aon_error *error
   if (result)
     return result;
   up->source = aon_engine_source(run->engine);
-  aon_pack_input input = {.workbook = workbook, .file_name = base_name(file), .organization = run->options->organization, .user = run->options->user,
-                          .bulk_id = run->id, .instant_ms = run->instant_ms, .source = &up->source, .problems = up->problems, .tick = parse_tick,
+  aon_pack_input input = {.workbook = workbook,
+                          .file_name = base_name(file),
+                          .organization = run->options->organization,
+                          .user = run->options->user,
+                          .bulk_id = run->id,
+                          .instant_ms = run->instant_ms,
+                          .source = &up->source,
+                          .problems = up->problems,
+                          .tick = parse_tick,
                           .tick_context = run};
   up->input = &input;
   result = aon_pack_job_open(up->pack, &input, &up->job, error);
@@ -229,7 +238,8 @@ static aon_result write_report(aon_engine *engine, const char *file, const char 
 
 static aon_result digest_upload(aon_engine *engine, const char *file, const char *pack, const aon_run_options *options, char ret_digest[65],
                                 aon_error *error) {
-  const char *texts[] = {"import", pack, options->organization, options->dry_run ? "dry" : "real", options->hold_on_failure ? "hold" : "rollback", NULL};
+  const char *texts[] = {
+      "import", pack, options->organization, options->dry_run ? "dry" : "real", options->hold_on_failure ? "hold" : "rollback", NULL};
   aon_file_info info;
   aon_result result = engine->env->ops->file_info(engine->env->context, file, &info, error);
   if (result)
@@ -240,8 +250,8 @@ static aon_result digest_upload(aon_engine *engine, const char *file, const char
                            : aon_content_digest(engine->env, file, texts, ret_digest, error);
 }
 
-aon_result aon_import(aon_engine *engine, aon_pack *pack, const char *file, const char *report, const aon_run_options *options, aon_outcome *outcome,
-                      aon_error *error) {
+aon_result aon_import(aon_engine *engine, aon_pack *pack, const char *file, const char *report, const aon_run_options *options,
+                      aon_outcome *outcome, aon_error *error) {
   if (!options->organization || !*options->organization)
     return aon_fail(error, AON_USAGE, "no_organization", "Say for which organization: --org NAME, or organization in the configuration.");
   char digest[65];
@@ -267,7 +277,12 @@ aon_result aon_import(aon_engine *engine, aon_pack *pack, const char *file, cons
   if (!result)
     result = upload_workbook(&up, file, &failure);
   result = aon_run_close(&run, result, &failure, error);
-  if (!result && report)
-    result = write_report(engine, file, report, outcome, error);
+  if (report) { /* whatever the outcome; the first failure is the one to tell */
+    aon_error second = AON_ERROR_INIT;
+    aon_result written = write_report(engine, file, report, outcome, result ? &second : error);
+    if (written && result)
+      aon_log(engine->env, AON_LOG_WARNING, "No report was written: %s", second.sentence);
+    result = result ? result : written;
+  }
   return result;
 }

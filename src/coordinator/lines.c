@@ -18,6 +18,7 @@
 
 #define LINE_BYTES_LIMIT (16u << 20)
 #define LINE_BATCH 500
+#define ID_BYTES_LIMIT 1500
 #define LINE_BATCH_BYTES (8u << 20) /* a batch ends before its number of lines when their texts reach this */
 #define LINE_COLLECTIONS 512
 
@@ -37,9 +38,9 @@ typedef struct apply {
   aon_run *run;
   aon_pack *pack;
   aon_env *env;
-  aon_file *file;      /* a named file, read through the environment */
-  FILE *stream;        /* standard input */
-  aon_file *spool;     /* standard input goes to a file first, so that a plan can be made again */
+  aon_file *file;  /* a named file, read through the environment */
+  FILE *stream;    /* standard input */
+  aon_file *spool; /* standard input goes to a file first, so that a plan can be made again */
   uint64_t offset;
   aon_buffer buffer;
   size_t taken; /* bytes of buffer already given out */
@@ -98,8 +99,8 @@ static aon_result next_line(apply *a, const char **ret_text, size_t *ret_length,
       return AON_END;
     size_t pending = a->buffer.length - a->taken;
     if (pending > LINE_BYTES_LIMIT)
-      return aon_fail(error, AON_REJECTED, "too_long", "Line %llu is longer than %u bytes. Write one operation a line.", (unsigned long long)a->number + 1,
-                      LINE_BYTES_LIMIT);
+      return aon_fail(error, AON_REJECTED, "too_long", "Line %llu is longer than %u bytes. Write one operation a line.",
+                      (unsigned long long)a->number + 1, LINE_BYTES_LIMIT);
     aon_result result = read_more(a, error);
     if (result)
       return result;
@@ -109,9 +110,14 @@ static aon_result next_line(apply *a, const char **ret_text, size_t *ret_length,
 
 /* ---- a line to an operation ---- */
 
-static aon_result problem(apply *a, uint64_t number, const char *store, const char *collection, const char *id, const char *code, const char *sentence,
-                          aon_error *error) {
-  aon_problem found = {.severity = AON_PROBLEM_ERROR, .line = number, .store = store, .collection = collection, .document_id = id, .code = code,
+static aon_result problem(apply *a, uint64_t number, const char *store, const char *collection, const char *id, const char *code,
+                          const char *sentence, aon_error *error) {
+  aon_problem found = {.severity = AON_PROBLEM_ERROR,
+                       .line = number,
+                       .store = store,
+                       .collection = collection,
+                       .document_id = id,
+                       .code = code,
                        .sentence = sentence};
   a->errors++;
   return aon_problems_add(&a->run->outcome->problems, &found, error);
@@ -119,12 +125,13 @@ static aon_result problem(apply *a, uint64_t number, const char *store, const ch
 
 static const char *line_id(apply *a, const input_line *line) { return aon_arena_text(&a->arena, line->id.data, line->id.length); }
 
-static aon_result line_problem(apply *a, const input_line *line, const char *code, const char *format, const char *detail, aon_error *error) {
+static aon_result line_problem(apply *a, const input_line *line, const char *code, const char *format, const char *detail,
+                               aon_error *error) {
   char text[1200], sentence[1300];
   snprintf(text, sizeof text, format, detail);
   snprintf(sentence, sizeof sentence, "Line %llu: %s", (unsigned long long)line->number, text);
-  return problem(a, line->number, line->collection ? line->collection->store : NULL, line->collection ? line->collection->name : NULL, line_id(a, line),
-                 code, sentence, error);
+  return problem(a, line->number, line->collection ? line->collection->store : NULL, line->collection ? line->collection->name : NULL,
+                 line_id(a, line), code, sentence, error);
 }
 
 static const aon_collection *find_collection(apply *a, const char *store, const char *name) {
@@ -139,7 +146,8 @@ static const aon_collection *find_collection(apply *a, const char *store, const 
   if (a->collection_count == LINE_COLLECTIONS)
     return NULL;
   aon_collection *fresh = &a->collections[a->collection_count];
-  *fresh = (aon_collection){.store = aon_arena_text(&a->names, store, strlen(store)), .name = aon_arena_text(&a->names, name, strlen(name))};
+  *fresh =
+      (aon_collection){.store = aon_arena_text(&a->names, store, strlen(store)), .name = aon_arena_text(&a->names, name, strlen(name))};
   if (!fresh->store || !fresh->name)
     return NULL;
   a->collection_count++;
@@ -206,6 +214,105 @@ static bool copy_object(const bson_iter_t *at, bson_t *ret_copy) {
   return true;
 }
 
+/* What is wrong with a line, as code and sentence; sentence empty: nothing. */
+typedef struct fault {
+  char code[40], sentence[400];
+} fault;
+
+static void find_members(const bson_t *object, members *m, fault *f) {
+  bson_iter_t at;
+  for (bool more = bson_iter_init(&at, object) && bson_iter_next(&at); more && !*f->sentence; more = bson_iter_next(&at)) {
+    const char *wrong = take_member(m, &at);
+    if (wrong)
+      snprintf(f->sentence, sizeof f->sentence, "“%.150s” %s.", bson_iter_key(&at), wrong);
+  }
+}
+
+static void check_members(const members *m, input_line *line, fault *f) {
+  if (*f->sentence)
+    return;
+  if (!m->store || !m->collection)
+    snprintf(f->sentence, sizeof f->sentence, "“%s” is missing.", m->store ? "collection" : "store");
+  else if (!verb_parse(m->operation, &line->verb))
+    snprintf(f->sentence, sizeof f->sentence, "“operation” must be create, update, upsert, replace or delete.");
+  else if (line->verb == VERB_DELETE ? m->has_data : !m->has_data)
+    snprintf(f->sentence, sizeof f->sentence, line->verb == VERB_DELETE ? "A delete takes no “data”." : "“data” is missing.");
+  else if (!m->id && line->verb != VERB_CREATE)
+    snprintf(f->sentence, sizeof f->sentence, "“id” is missing; only a create may leave it out.");
+  else if (m->id && strlen(m->id) > ID_BYTES_LIMIT)
+    snprintf(f->sentence, sizeof f->sentence, "“id” is longer than %d bytes.", ID_BYTES_LIMIT);
+  else if (m->has_types && !m->has_data)
+    snprintf(f->sentence, sizeof f->sentence, "“types” says how to read “data”, which is not there.");
+}
+
+/* What the store must have for it. A failure is the machine's, not the line's. */
+static aon_result check_store(apply *a, const members *m, fault *f, const aon_store_caps **ret_caps, aon_error *error) {
+  aon_store *store;
+  aon_error failure = AON_ERROR_INIT;
+  aon_result result = *f->sentence ? AON_OK : aon_engine_store_open(a->run->engine, m->store, &store, &failure);
+  if (result == AON_REJECTED) {
+    snprintf(f->code, sizeof f->code, "%s", failure.code);
+    snprintf(f->sentence, sizeof f->sentence, "%.380s", failure.sentence);
+    return AON_OK;
+  }
+  if (result && error)
+    *error = failure;
+  if (result || *f->sentence)
+    return result;
+  *ret_caps = aon_store_capabilities(store);
+  if (m->path && !(*ret_caps)->paths) {
+    snprintf(f->sentence, sizeof f->sentence, "Store “%.100s” has no paths; leave “path” out.", m->store);
+  } else if (m->has_types && !(*ret_caps)->types) {
+    snprintf(f->code, sizeof f->code, "bad_type");
+    snprintf(f->sentence, sizeof f->sentence, "Store “%.100s” holds only the types of JSON; leave “types” out.", m->store);
+  }
+  return AON_OK;
+}
+
+/* The line as it is kept until its batch is planned. */
+static aon_result keep_line(apply *a, input_line *line, const members *m, const aon_store_caps *caps, aon_error *error) {
+  line->collection = find_collection(a, m->store, m->collection);
+  line->path = m->path ? aon_arena_text(&a->arena, m->path, strlen(m->path)) : NULL;
+  line->has_data = m->has_data && copy_object(&m->data, &line->data);
+  line->expects = m->has_expect && (m->expect_null || copy_object(&m->expect, &line->expected));
+  line->expects_absent = m->expect_null;
+  if (!line->collection || line->has_data != m->has_data || line->expects != m->has_expect || (m->path && !line->path))
+    return aon_fail(error, AON_REJECTED, "too_many_collections", "More than %d collections in one file, or no memory left.",
+                    LINE_COLLECTIONS);
+  aon_error failure = AON_ERROR_INIT;
+  if (!m->has_types || !aon_types_apply(&line->data, &m->types, caps->types, &failure))
+    return AON_OK;
+  aon_result result = line_problem(a, line, failure.code, "%s", failure.sentence, error);
+  return result ? result : AON_END;
+}
+
+static aon_result read_object(apply *a, input_line *line, const bson_t *object, aon_error *error) {
+  members m = {0};
+  fault f = {.code = "bad_line"};
+  const aon_store_caps *caps = NULL;
+  char made[AON_UUID_LENGTH + 1];
+  find_members(object, &m, &f);
+  check_members(&m, line, &f);
+  aon_result result = check_store(a, &m, &f, &caps, error);
+  if (result)
+    return result;
+  if (!*f.sentence && !m.id) {
+    aon_uuid_make(a->env, made);
+    m.id = made;
+  }
+  if (m.id) {
+    line->id = (aon_text){aon_arena_text(&a->arena, m.id, strlen(m.id)), strlen(m.id)};
+    if (!line->id.data)
+      return aon_fail_memory(error);
+  }
+  if (!*f.sentence)
+    return keep_line(a, line, &m, caps, error);
+  char sentence[500];
+  snprintf(sentence, sizeof sentence, "Line %llu: %s", (unsigned long long)line->number, f.sentence);
+  result = problem(a, line->number, m.store, m.collection, m.id, f.code, sentence, error);
+  return result ? result : AON_END;
+}
+
 /* Fills the line, or reports a problem and returns AON_END: the line is left out. */
 static aon_result read_line(apply *a, input_line *line, const char *text, size_t length, aon_error *error) {
   bson_t object;
@@ -218,82 +325,9 @@ static aon_result read_line(apply *a, input_line *line, const char *text, size_t
     result = line_problem(a, line, failure.code, "%s", failure.sentence, error);
     return result ? result : AON_END;
   }
-  members m = {0};
-  bson_iter_t at;
-  const char *wrong = NULL;
-  char key[200] = "";
-  for (bool more = bson_iter_init(&at, &object) && bson_iter_next(&at); more && !wrong; more = bson_iter_next(&at)) {
-    snprintf(key, sizeof key, "“%.150s”", bson_iter_key(&at));
-    wrong = take_member(&m, &at);
-  }
-  char sentence[400] = "";
-  const char *code = "bad_line";
-  if (wrong)
-    snprintf(sentence, sizeof sentence, "%s %s.", key, wrong);
-  else if (!m.store || !m.collection)
-    snprintf(sentence, sizeof sentence, "“%s” is missing.", m.store ? "collection" : "store");
-  else if (!verb_parse(m.operation, &line->verb))
-    snprintf(sentence, sizeof sentence, "“operation” must be create, update, upsert, replace or delete.");
-  else if (line->verb == VERB_DELETE ? m.has_data : !m.has_data)
-    snprintf(sentence, sizeof sentence, line->verb == VERB_DELETE ? "A delete takes no “data”." : "“data” is missing.");
-  else if (!m.id && line->verb != VERB_CREATE)
-    snprintf(sentence, sizeof sentence, "“id” is missing; only a create may leave it out.");
-  else if (m.id && strlen(m.id) > 1500)
-    snprintf(sentence, sizeof sentence, "“id” is longer than 1,500 bytes.");
-  aon_store *store = NULL;
-  if (!*sentence && (result = aon_engine_store_open(a->run->engine, m.store, &store, &failure))) {
-    code = failure.code;
-    snprintf(sentence, sizeof sentence, "%.380s", failure.sentence);
-    if (result != AON_REJECTED) { /* the machine, not the line */
-      if (error)
-        *error = failure;
-      bson_destroy(&object);
-      return result;
-    }
-  }
-  if (!*sentence && m.has_types && !m.has_data)
-    snprintf(sentence, sizeof sentence, "“types” says how to read “data”, which is not there.");
-  if (!*sentence && m.path && !aon_store_capabilities(store)->paths)
-    snprintf(sentence, sizeof sentence, "Store “%.100s” has no paths; leave “path” out.", m.store);
-  if (!*sentence && m.has_types && !aon_store_capabilities(store)->types) {
-    code = "bad_type";
-    snprintf(sentence, sizeof sentence, "Store “%.100s” holds only the types of JSON; leave “types” out.", m.store);
-  }
-  char made[AON_UUID_LENGTH + 1];
-  if (!*sentence && !m.id) {
-    aon_uuid_make(a->env, made);
-    m.id = made;
-  }
-  if (m.id) {
-    line->id.data = aon_arena_text(&a->arena, m.id, strlen(m.id));
-    line->id.length = strlen(m.id);
-  }
-  if (*sentence) {
-    result = problem(a, line->number, m.store, m.collection, m.id, code, "", error);
-    aon_problems *problems = &a->run->outcome->problems;
-    if (!result && problems->errors_kept == problems->error_count)
-      problems->errors[problems->errors_kept - 1].sentence =
-          aon_arena_format(&problems->arena, "Line %llu: %s", (unsigned long long)line->number, sentence);
-    bson_destroy(&object);
-    return result ? result : AON_END;
-  }
-  line->collection = find_collection(a, m.store, m.collection);
-  line->path = m.path ? aon_arena_text(&a->arena, m.path, strlen(m.path)) : NULL;
-  line->has_data = m.has_data && copy_object(&m.data, &line->data);
-  line->expects = m.has_expect;
-  line->expects_absent = m.expect_null;
-  bool kept = line->collection && line->id.data && (!m.has_data || line->has_data) &&
-              (!m.has_expect || m.expect_null || copy_object(&m.expect, &line->expected));
-  if (kept && m.has_types)
-    result = aon_types_apply(&line->data, &m.types, aon_store_capabilities(store)->types, &failure);
+  result = read_object(a, line, &object, error);
   bson_destroy(&object);
-  if (!kept)
-    return aon_fail(error, AON_REJECTED, "too_many_collections", "More than %d collections in one file, or no memory left.", LINE_COLLECTIONS);
-  if (result) {
-    result = line_problem(a, line, failure.code, "%s", failure.sentence, error);
-    return result ? result : AON_END;
-  }
-  return AON_OK;
+  return result;
 }
 
 static void forget_line(input_line *line) {
@@ -315,7 +349,8 @@ static bool fulfils(const bson_t *document, const bson_t *expected) {
   return true;
 }
 
-static aon_result hand_over(aon_planner *planner, const input_line *line, const aon_image *before, struct aon_count *count, aon_error *error) {
+static aon_result hand_over(aon_planner *planner, const input_line *line, const aon_image *before, struct aon_count *count,
+                            aon_error *error) {
   aon_operation operation = {.collection = line->collection, .id = line->id, .before = *before, .path = line->path};
   operation.origin.row = line->number > UINT32_MAX ? 0 : (uint32_t)line->number;
   bson_t after, now;
@@ -367,10 +402,12 @@ static aon_result plan_line(apply *a, aon_planner *planner, input_line *line, co
   if (!chained)
     before = *read;
   bson_t now;
-  if (line->expects && (line->expects_absent ? before.bson != NULL : !before.bson || !aon_image_view(&before, &now) || !fulfils(&now, &line->expected)))
+  if (line->expects &&
+      (line->expects_absent ? before.bson != NULL : !before.bson || !aon_image_view(&before, &now) || !fulfils(&now, &line->expected)))
     return line_problem(a, line, "changed_meanwhile", "the document is not as “expect” says%s.", "", error);
   if (line->verb == VERB_CREATE && before.bson)
-    return line_problem(a, line, "duplicate", "a document with this id is there already%s.", chained ? " (an earlier line makes it)" : "", error);
+    return line_problem(a, line, "duplicate", "a document with this id is there already%s.", chained ? " (an earlier line makes it)" : "",
+                        error);
   if ((line->verb == VERB_UPDATE || line->verb == VERB_REPLACE || line->verb == VERB_DELETE) && !before.bson)
     return line_problem(a, line, "not_found", "there is no such document%s.", "", error);
   aon_error failure = AON_ERROR_INIT;
@@ -541,11 +578,15 @@ static aon_result run_lines(apply *a, aon_error *error) {
   return run->outcome->dry_run ? aon_run_conclude(run, AON_PLANNED, error) : aon_run_execute(run, error);
 }
 
-static aon_result apply_file(aon_engine *engine, aon_journal *journal, aon_pack *pack, const char *path, const char *source, const aon_run_options *options,
-                             aon_outcome *outcome, aon_error *error) {
+static aon_result apply_file(aon_engine *engine, aon_journal *journal, aon_pack *pack, const char *path, const char *source,
+                             const aon_run_options *options, aon_outcome *outcome, aon_error *error) {
   char digest[65];
-  const char *texts[] = {"apply", pack ? aon_pack_name(pack) : "", options->organization ? options->organization : "default",
-                         options->dry_run ? "dry" : "real", options->hold_on_failure ? "hold" : "rollback", NULL};
+  const char *texts[] = {"apply",
+                         pack ? aon_pack_name(pack) : "",
+                         options->organization ? options->organization : "default",
+                         options->dry_run ? "dry" : "real",
+                         options->hold_on_failure ? "hold" : "rollback",
+                         NULL};
   aon_result result = aon_content_digest(engine->env, path, texts, digest, error);
   if (result)
     return result;
@@ -577,7 +618,8 @@ static aon_result apply_file(aon_engine *engine, aon_journal *journal, aon_pack 
   return result;
 }
 
-aon_result aon_apply(aon_engine *engine, aon_pack *pack, const char *file, const aon_run_options *options, aon_outcome *outcome, aon_error *error) {
+aon_result aon_apply(aon_engine *engine, aon_pack *pack, const char *file, const aon_run_options *options, aon_outcome *outcome,
+                     aon_error *error) {
   aon_journal *journal;
   aon_file_info info = {.exists = true};
   bool from_input = !strcmp(file, "-");
@@ -592,7 +634,8 @@ aon_result aon_apply(aon_engine *engine, aon_pack *pack, const char *file, const
   if (!result && from_input)
     result = spool_input(engine->env, engine->config.journal.location, &spool, error);
   if (!result)
-    result = apply_file(engine, journal, pack, from_input ? spool.data : file, from_input ? "standard input" : file, options, outcome, error);
+    result =
+        apply_file(engine, journal, pack, from_input ? spool.data : file, from_input ? "standard input" : file, options, outcome, error);
   aon_error ignored = AON_ERROR_INIT;
   if (spool.length && engine->env->ops->file_remove(engine->env->context, spool.data, &ignored))
     aon_log(engine->env, AON_LOG_WARNING, "%s", ignored.sentence);

@@ -19,7 +19,8 @@ void aon_outcome_release(aon_outcome *outcome) {
 
 int aon_outcome_exit_status(const aon_outcome *outcome, aon_result result, const aon_error *error) {
   /* Begun and not at its end: whatever stopped this command, recovery goes on with it, and a person should look. */
-  bool begun = outcome->bulk_id[0] && (outcome->state == AON_ROLLING_BACK || (outcome->state >= AON_EXECUTING && outcome->state <= AON_COMMITTING));
+  bool begun =
+      outcome->bulk_id[0] && (outcome->state == AON_ROLLING_BACK || (outcome->state >= AON_EXECUTING && outcome->state <= AON_COMMITTING));
   if (result && result != AON_BUSY && result != AON_USAGE && begun)
     return 4;
   if (result == AON_BUSY || (error && result && !strcmp(error->code, "database_locked")))
@@ -31,15 +32,21 @@ int aon_outcome_exit_status(const aon_outcome *outcome, aon_result result, const
   if (result)
     return 1;
   switch (outcome->state) {
-  case AON_REJECTED_STATE: return 2;
+  case AON_REJECTED_STATE:
+    return 2;
   case AON_CANCELLED_STATE:
-  case AON_ROLLED_BACK: return !strcmp(outcome->failure.code, "locked") || !strcmp(outcome->failure.code, "database_locked") ? 5 : 3;
+  case AON_ROLLED_BACK:
+    return !strcmp(outcome->failure.code, "locked") || !strcmp(outcome->failure.code, "database_locked") ? 5 : 3;
   case AON_ROLLBACK_FAILED:
   case AON_UNDO_FAILED:
-  case AON_COMMIT_FAILED: return 4;
-  case AON_HELD: return 6;
-  case AON_ROLLING_BACK: return 4;
-  default: return 0;
+  case AON_COMMIT_FAILED:
+    return 4;
+  case AON_HELD:
+    return 6;
+  case AON_ROLLING_BACK:
+    return 4;
+  default:
+    return 0;
   }
 }
 
@@ -55,8 +62,9 @@ aon_result aon_failure_to_json(const aon_failure *failure, aon_buffer *out, aon_
                                               : aon_buffer_text(out, "{\"operation\":null", error);
   const struct {
     const char *name, *value;
-  } members[] = {{"store", failure->store}, {"collection", failure->collection}, {"documentId", failure->document_id}, {"code", failure->code},
-                 {"message", failure->message}, {"heldBy", failure->held_by}, {"sheet", failure->sheet}};
+  } members[] = {{"store", failure->store}, {"collection", failure->collection}, {"documentId", failure->document_id},
+                 {"code", failure->code},   {"message", failure->message},       {"heldBy", failure->held_by},
+                 {"sheet", failure->sheet}};
   for (size_t i = 0; !result && i < sizeof members / sizeof *members; i++)
     result = member_text(out, members[i].name, members[i].value, error);
   if (!result)
@@ -81,9 +89,9 @@ static aon_result counts_json(const aon_counts *counts, aon_buffer *out, aon_err
     const struct aon_count *count = &counts->entries[i];
     result = aon_text_to_json(count->entity, strlen(count->entity), out, error);
     if (!result)
-      result = aon_buffer_format(out, error, ":{\"create\":%llu,\"edit\":%llu,\"delete\":%llu,\"unchanged\":%llu}%s", (unsigned long long)count->created,
-                                 (unsigned long long)count->edited, (unsigned long long)count->deleted, (unsigned long long)count->unchanged,
-                                 i + 1 < counts->count ? "," : "");
+      result = aon_buffer_format(out, error, ":{\"create\":%llu,\"edit\":%llu,\"delete\":%llu,\"unchanged\":%llu}%s",
+                                 (unsigned long long)count->created, (unsigned long long)count->edited, (unsigned long long)count->deleted,
+                                 (unsigned long long)count->unchanged, i + 1 < counts->count ? "," : "");
   }
   return result ? result : aon_buffer_text(out, "}", error);
 }
@@ -103,15 +111,17 @@ aon_result aon_outcome_summary(const aon_outcome *outcome, aon_buffer *out, aon_
   if (!result)
     result = problems_json("warnings", problems->warnings, problems->warnings_kept, out, error);
   if (!result)
-    result = aon_buffer_format(out, error, ",\"timings\":{\"parse\":%.0f,\"validate\":%.0f,\"plan\":%.0f,\"log\":%.0f,\"execute\":%.0f,\"finish\":%.0f}",
-                               t->parse, t->validate, t->plan, t->log, t->execute, t->finish);
+    result = aon_buffer_format(
+        out, error, ",\"timings\":{\"parse\":%.0f,\"validate\":%.0f,\"plan\":%.0f,\"log\":%.0f,\"execute\":%.0f,\"finish\":%.0f}", t->parse,
+        t->validate, t->plan, t->log, t->execute, t->finish);
   if (!result)
     result = aon_buffer_format(out, error, ",\"operationsPerSecond\":%.0f", outcome->operations_per_second);
   return result ? result : aon_buffer_text(out, "}", error);
 }
 
-static const char empty_summary[] = "{\"counts\":{},\"errors\":[],\"errorCount\":0,\"warnings\":[],\"timings\":{\"parse\":0,\"validate\":0,\"plan\":0,"
-                                    "\"log\":0,\"execute\":0,\"finish\":0},\"operationsPerSecond\":0}";
+static const char empty_summary[] =
+    "{\"counts\":{},\"errors\":[],\"errorCount\":0,\"warnings\":[],\"timings\":{\"parse\":0,\"validate\":0,\"plan\":0,"
+    "\"log\":0,\"execute\":0,\"finish\":0},\"operationsPerSecond\":0}";
 
 static aon_result instant_member(aon_buffer *out, const char *name, int64_t ms, aon_error *error) {
   char text[AON_INSTANT_LENGTH + 1] = "";
@@ -127,7 +137,9 @@ typedef struct id_list {
 
 static aon_result hear_undo(void *context, const aon_bulk *bulk, aon_error *error) {
   id_list *list = context;
-  if (bulk->state != AON_COMMITTED && bulk->state != AON_UNDONE)
+  bool told =
+      bulk->state == AON_COMMITTED || bulk->state == AON_UNDONE || bulk->state == AON_ROLLBACK_FAILED || bulk->state == AON_COMMIT_FAILED;
+  if (!told)
     return AON_OK;
   aon_result result = aon_buffer_format(list->out, error, "%s\"%s\"", list->any ? "," : "", bulk->id);
   list->any = true;
@@ -142,19 +154,24 @@ static aon_result hear_conflict(void *context, const aon_conflict *found, aon_er
   list->any = true;
   const struct {
     const char *name, *value;
-  } members[] = {{"store", found->store}, {"collection", found->collection}, {"documentId", found->document_id}, {"code", found->code}, {"message", found->sentence}};
+  } members[] = {{"store", found->store},
+                 {"collection", found->collection},
+                 {"documentId", found->document_id},
+                 {"code", found->code},
+                 {"message", found->sentence}};
   for (size_t i = 0; !result && i < sizeof members / sizeof *members; i++)
     result = member_text(list->out, members[i].name, members[i].value, error);
   return result ? result : aon_buffer_format(list->out, error, ",\"paths\":%s}", found->paths ? found->paths : "[]");
 }
 
 static aon_result head_members(const aon_bulk *bulk, aon_buffer *out, aon_error *error) {
-  aon_result result = aon_buffer_format(out, error, "{\"bulkOperationId\":\"%s\",\"state\":\"%s\",\"dryRun\":%s,\"operations\":%lld", bulk->id,
-                                        aon_state_name(bulk->state), bulk->dry_run ? "true" : "false",
+  aon_result result = aon_buffer_format(out, error, "{\"bulkOperationId\":\"%s\",\"state\":\"%s\",\"dryRun\":%s,\"operations\":%lld",
+                                        bulk->id, aon_state_name(bulk->state), bulk->dry_run ? "true" : "false",
                                         bulk->state == AON_REJECTED_STATE ? 0 : (long long)bulk->operations);
   const struct {
     const char *name, *value;
-  } members[] = {{"kind", bulk->kind}, {"source", bulk->source}, {"pack", bulk->pack}, {"organization", bulk->organization}, {"user", bulk->user}};
+  } members[] = {
+      {"kind", bulk->kind}, {"source", bulk->source}, {"pack", bulk->pack}, {"organization", bulk->organization}, {"user", bulk->user}};
   for (size_t i = 0; !result && i < sizeof members / sizeof *members; i++)
     result = member_text(out, members[i].name, members[i].value, error);
   if (!result)

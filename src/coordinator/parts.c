@@ -123,7 +123,7 @@ aon_result aon_parts_decide(aon_run *run, aon_buffer *out, aon_error *error) {
     return result;
   choose(run, journal);
   result = aon_buffer_text(out, "[", error);
-  for (int class = AON_CLASS_PREPARED; class <= AON_CLASS_PLAIN; class++) /* the order of driving */
+  for (int class = AON_CLASS_PREPARED; class <= AON_CLASS_PLAIN; class ++) /* the order of driving */
     for (size_t i = 0; !result && i < run->part_count; i++)
       if ((int)run->parts[i].caps->store_class == class)
         result = part_to_json(&run->parts[i], out, error);
@@ -144,7 +144,8 @@ aon_result aon_parts_load(aon_run *run, const char *json, aon_error *error) {
     aon_part *part;
     const char *name = json_string_value(json_object_get(item, "name"));
     result = name ? aon_run_part_add(run, name, &part, error)
-                  : aon_fail(error, AON_CORRUPT, "corrupt", "The journal's list of stores of bulk operation %s has an entry without a name.", run->id);
+                  : aon_fail(error, AON_CORRUPT, "corrupt",
+                             "The journal's list of stores of bulk operation %s has an entry without a name.", run->id);
     if (result)
       break;
     part->operations = json_integer_value(json_object_get(item, "operations"));
@@ -152,9 +153,10 @@ aon_result aon_parts_load(aon_run *run, const char *json, aon_error *error) {
     part->rehearse = json_is_true(json_object_get(item, "rehearse"));
     /* What it could do when it was logged decides how it is recovered; a store that can do less now is another store. */
     if ((int)part->caps->store_class != json_integer_value(json_object_get(item, "class"))) {
-      result = aon_fail(error, AON_ENVIRONMENT, "store_changed",
-                        "Store “%s” now works by class %d, but bulk operation %s was executed by class %lld. Restore its former set-up, then recover.",
-                        name, (int)part->caps->store_class, run->id, (long long)json_integer_value(json_object_get(item, "class")));
+      result = aon_fail(
+          error, AON_ENVIRONMENT, "store_changed",
+          "Store “%s” now works by class %d, but bulk operation %s was executed by class %lld. Restore its former set-up, then recover.",
+          name, (int)part->caps->store_class, run->id, (long long)json_integer_value(json_object_get(item, "class")));
       break;
     }
   }

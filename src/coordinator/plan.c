@@ -15,8 +15,8 @@
 #include "model/text.h"
 
 #define COLLECTIONS_LIMIT 1024
-#define BATCH_BYTES (8u << 20)  /* a batch ends before its number of operations when its images reach this */
-#define LOCK_TRIES 10           /* plans anew at least so often when only a generation has changed */
+#define BATCH_BYTES (8u << 20) /* a batch ends before its number of operations when its images reach this */
+#define LOCK_TRIES 10          /* plans anew at least so often when only a generation has changed */
 
 typedef struct known { /* a collection met in this plan */
   const aon_collection *collection;
@@ -118,7 +118,8 @@ aon_result aon_run_operation(aon_run *run, int64_t sequence, aon_arena *arena, a
   bool cleared;
   result = aon_entries_next(entries, &found, &count, &cleared, error);
   if (result == AON_END || (!result && count != 1))
-    result = aon_fail(error, AON_CORRUPT, "corrupt", "Operation %lld of bulk operation %s is missing in the journal.", (long long)sequence, run->id);
+    result = aon_fail(error, AON_CORRUPT, "corrupt", "Operation %lld of bulk operation %s is missing in the journal.", (long long)sequence,
+                      run->id);
   if (!result) {
     *ret_operation = *found;
     ret_operation->id.data = aon_arena_text(arena, found->id.data, found->id.length);
@@ -151,8 +152,8 @@ aon_result aon_planner_chain(aon_planner *planner, const aon_collection *collect
     return copy_image(arena, &planner->operations[slot - 1].after, ret_image, error);
   }
   int64_t sequence;
-  aon_result result = aon_journal_last_of(planner->run->journal, planner->run->id, aon_document_hash(collection->store, collection->name, id),
-                                          collection, id, &sequence, error);
+  aon_result result = aon_journal_last_of(planner->run->journal, planner->run->id,
+                                          aon_document_hash(collection->store, collection->name, id), collection, id, &sequence, error);
   if (result || sequence == AON_NO_OPERATION)
     return result;
   aon_operation operation;
@@ -196,8 +197,8 @@ static aon_result stamp(const aon_planner *planner, const bson_t *document, bson
 static aon_result normalise(aon_planner *planner, const known *in, const aon_operation *given, aon_operation *operation, aon_error *error) {
   bson_t view;
   if (!aon_image_view(&given->after, &view))
-    return aon_fail(error, AON_CORRUPT, "bad_document", "The document for %s/%.*s is no valid BSON.", in->collection->name, (int)given->id.length,
-                    given->id.data);
+    return aon_fail(error, AON_CORRUPT, "bad_document", "The document for %s/%.*s is no valid BSON.", in->collection->name,
+                    (int)given->id.length, given->id.data);
   const aon_part *part = &planner->run->parts[in->part];
   bool stamped = aon_store_configuration(in->store)->stamp || part->caps->store_class == AON_CLASS_CONDITIONAL;
   if (!stamped)
@@ -216,15 +217,19 @@ static aon_result normalise(aon_planner *planner, const known *in, const aon_ope
 }
 
 static aon_result check_size(aon_planner *planner, const aon_operation *operation, aon_error *error) {
-  size_t bytes = (size_t)operation->before.bson_length + operation->before.token_length + operation->after.bson_length + operation->after.token_length;
+  size_t bytes =
+      (size_t)operation->before.bson_length + operation->before.token_length + operation->after.bson_length + operation->after.token_length;
   if (bytes > AON_ENTRY_LIMIT_BYTES)
-    return aon_fail(error, AON_REJECTED, "too_long", "The images of %s/%s/%.*s take %zu bytes; one operation may take %u. Split the document.",
-                    operation->collection->store, operation->collection->name, (int)operation->id.length, operation->id.data, bytes,
-                    AON_ENTRY_LIMIT_BYTES);
+    return aon_fail(error, AON_REJECTED, "too_long",
+                    "The images of %s/%s/%.*s take %zu bytes; one operation may take %u. Split the document.", operation->collection->store,
+                    operation->collection->name, (int)operation->id.length, operation->id.data, bytes, AON_ENTRY_LIMIT_BYTES);
   if (bytes <= AON_ENTRY_WARN_BYTES)
     return AON_OK;
-  aon_problem problem = {.severity = AON_PROBLEM_WARNING, .code = "large_document", .store = operation->collection->store,
-                         .collection = operation->collection->name, .document_id = operation->id.data};
+  aon_problem problem = {.severity = AON_PROBLEM_WARNING,
+                         .code = "large_document",
+                         .store = operation->collection->store,
+                         .collection = operation->collection->name,
+                         .document_id = operation->id.data};
   char sentence[300];
   snprintf(sentence, sizeof sentence, "The images of %s/%s take %zu bytes; above %u an operation is slow.", operation->collection->store,
            operation->collection->name, bytes, AON_ENTRY_WARN_BYTES);
@@ -272,11 +277,12 @@ static aon_result sink_operation(void *context, const aon_operation *given, aon_
   if (result)
     return result;
   if (given->kind == AON_DELETE && in->shape->delete_effect)
-    return aon_fail(error, AON_REJECTED, "delete_effect", "%s/%.*s can't be deleted: %s. Delete those documents first, by operations of their own.",
-                    given->collection->name, (int)given->id.length, given->id.data, in->shape->delete_effect);
+    return aon_fail(error, AON_REJECTED, "delete_effect",
+                    "%s/%.*s can't be deleted: %s. Delete those documents first, by operations of their own.", given->collection->name,
+                    (int)given->id.length, given->id.data, in->shape->delete_effect);
   if (given->kind != AON_CREATE && !given->before.bson)
-    return aon_fail(error, AON_REJECTED, "not_found", "%s/%.*s is not there, so it can't be %sd.", given->collection->name, (int)given->id.length,
-                    given->id.data, aon_operation_name(given->kind));
+    return aon_fail(error, AON_REJECTED, "not_found", "%s/%.*s is not there, so it can't be %sd.", given->collection->name,
+                    (int)given->id.length, given->id.data, aon_operation_name(given->kind));
   aon_operation *operation = &planner->operations[planner->count];
   *operation = *given;
   operation->sequence = run->operations;
@@ -307,7 +313,8 @@ static aon_result sink_operation(void *context, const aon_operation *given, aon_
   return AON_OK;
 }
 
-static aon_result sink_claim(void *context, aon_claim claim, const aon_collection *collection, const char *property, aon_text value, aon_error *error) {
+static aon_result sink_claim(void *context, aon_claim claim, const aon_collection *collection, const char *property, aon_text value,
+                             aon_error *error) {
   aon_planner *planner = context;
   if (planner->claim_count == planner->claim_capacity) {
     size_t capacity = planner->claim_capacity ? planner->claim_capacity * 2 : 256;
@@ -341,7 +348,9 @@ static aon_result sink_group(void *context, const char *name, aon_error *error) 
   return AON_OK;
 }
 
-static size_t batch_bytes(const aon_planner *planner) { return planner->arena.used_bytes + planner->claim_count * sizeof(aon_claimed) + 4096; }
+static size_t batch_bytes(const aon_planner *planner) {
+  return planner->arena.used_bytes + planner->claim_count * sizeof(aon_claimed) + 4096;
+}
 
 static aon_result log_batch(aon_planner *planner, aon_error *error) {
   aon_run *run = planner->run;
@@ -494,7 +503,8 @@ aon_result aon_plan_under_locks(aon_run *run, bool chains, aon_plan_make make, v
     int64_t left = wait_until - aon_monotonic_ms(run->env);
     bool again = result == AON_BUSY ? left > 0 : !result && (left > 0 || i < LOCK_TRIES);
     if (!result && !again)
-      result = aon_fail(&failure, AON_BUSY, "locked", "Other bulk operations kept changing the same stores while this one was planned. Try again.");
+      result = aon_fail(&failure, AON_BUSY, "locked",
+                        "Other bulk operations kept changing the same stores while this one was planned. Try again.");
     if (!again) {
       if (error)
         *error = failure;

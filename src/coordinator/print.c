@@ -135,7 +135,8 @@ static aon_result is_conflict(void *context, const aon_conflict *found, aon_erro
 }
 
 /* Derived from the batches and the state: it may trail the stores, never lead them, and is true once the state is terminal. */
-static aon_result status_of(printing *p, const aon_operation *operation, const char **ret_status, const extent **ret_extent, aon_error *error) {
+static aon_result status_of(printing *p, const aon_operation *operation, const char **ret_status, const extent **ret_extent,
+                            aon_error *error) {
   *ret_extent = extent_of(p, operation);
   aon_state state = p->bulk->state;
   bool failed = state == AON_ROLLBACK_FAILED || state == AON_COMMIT_FAILED || state == AON_UNDO_FAILED;
@@ -234,8 +235,8 @@ static aon_result print_all(printing *p, bool entries_wanted, aon_error *error) 
     bool cleared;
     result = aon_entries_next(entries, &operations, &count, &cleared, error);
     if (!result && cleared && !entries_wanted)
-      result = aon_fail(error, AON_USAGE, "images_cleared", "The images of bulk operation %s are no longer kept; aon log still lists its operations.",
-                        p->bulk->id);
+      result = aon_fail(error, AON_USAGE, "images_cleared",
+                        "The images of bulk operation %s are no longer kept; aon log still lists its operations.", p->bulk->id);
     for (size_t i = 0; !result && i < count; i++)
       result = entries_wanted ? print_entry(p, &operations[i], error) : print_difference(p, &operations[i], error);
   }

@@ -24,8 +24,8 @@ static bool shows_image(const holding *held) {
   return held->is && !aon_state_terminal(held->bulk.state) && held->bulk.state != AON_UNDOING;
 }
 
-static aon_result look(aon_journal *journal, const aon_collection *collection, aon_text id, aon_arena *arena, holding *held, int64_t *ret_generation,
-                       aon_error *error) {
+static aon_result look(aon_journal *journal, const aon_collection *collection, aon_text id, aon_arena *arena, holding *held,
+                       int64_t *ret_generation, aon_error *error) {
   aon_result result = aon_journal_holder(journal, collection, id, arena, &held->is, &held->bulk, &held->operation, error);
   return result ? result : aon_journal_generation(journal, collection->store, ret_generation, error);
 }
@@ -38,8 +38,8 @@ static void give_image(const holding *held, aon_image *ret_image, aon_image *ret
 
 /* A stray: stamped by a bulk operation that rolled back. The sweep takes it back; a read shows what was there before (an image, if the
  * journal still has it). */
-static aon_result mend_stray(aon_engine *engine, aon_journal *journal, const aon_collection *collection, aon_text id, aon_arena *arena, aon_image *image,
-                             aon_error *error) {
+static aon_result mend_stray(aon_engine *engine, aon_journal *journal, const aon_collection *collection, aon_text id, aon_arena *arena,
+                             aon_image *image, aon_error *error) {
   char stamp[37];
   if (!aon_image_stamped(image, stamp))
     return AON_OK;
@@ -50,7 +50,8 @@ static aon_result mend_stray(aon_engine *engine, aon_journal *journal, const aon
     return AON_OK; /* another journal's, or no stray */
   int64_t sequence = AON_NO_OPERATION;
   if (!result)
-    result = aon_journal_last_of(journal, stamp, aon_document_hash(collection->store, collection->name, id), collection, id, &sequence, &failure);
+    result = aon_journal_last_of(journal, stamp, aon_document_hash(collection->store, collection->name, id), collection, id, &sequence,
+                                 &failure);
   aon_run run;
   aon_run_begin(&run, engine, journal, NULL, NULL);
   memcpy(run.id, stamp, sizeof run.id);
@@ -65,8 +66,8 @@ static aon_result mend_stray(aon_engine *engine, aon_journal *journal, const aon
   return result;
 }
 
-static aon_result read_committed(aon_engine *engine, aon_journal *journal, aon_store *store, const aon_collection *collection, aon_text id, bool *ret_settled,
-                                 aon_arena *arena, aon_image *ret_image, aon_image *ret_pending, aon_error *error) {
+static aon_result read_committed(aon_engine *engine, aon_journal *journal, aon_store *store, const aon_collection *collection, aon_text id,
+                                 bool *ret_settled, aon_arena *arena, aon_image *ret_image, aon_image *ret_pending, aon_error *error) {
   holding before = {0}, after = {0};
   int64_t first, second;
   *ret_settled = true;
@@ -90,8 +91,8 @@ static aon_result read_committed(aon_engine *engine, aon_journal *journal, aon_s
 }
 
 /* Waits until nobody works on it, then reads. */
-static aon_result read_locked(aon_engine *engine, aon_journal *journal, aon_store *store, const aon_collection *collection, aon_text id, int64_t wait_ms,
-                              aon_arena *arena, aon_image *ret_image, aon_error *error) {
+static aon_result read_locked(aon_engine *engine, aon_journal *journal, aon_store *store, const aon_collection *collection, aon_text id,
+                              int64_t wait_ms, aon_arena *arena, aon_image *ret_image, aon_error *error) {
   int64_t until = aon_monotonic_ms(engine->env) + wait_ms;
   for (;;) {
     holding holder = {0};
@@ -107,8 +108,8 @@ static aon_result read_locked(aon_engine *engine, aon_journal *journal, aon_stor
         return result;
     }
     if (aon_monotonic_ms(engine->env) >= until) {
-      result = aon_fail(error, AON_BUSY, "locked", "%s/%.*s is held by bulk operation %s. Try again later.", collection->name, (int)id.length, id.data,
-                        holder.is ? holder.bulk.id : "of another worker");
+      result = aon_fail(error, AON_BUSY, "locked", "%s/%.*s is held by bulk operation %s. Try again later.", collection->name,
+                        (int)id.length, id.data, holder.is ? holder.bulk.id : "of another worker");
       if (error && holder.is)
         snprintf(error->held_by, sizeof error->held_by, "%s", holder.bulk.id);
       return result;
@@ -117,8 +118,8 @@ static aon_result read_locked(aon_engine *engine, aon_journal *journal, aon_stor
   }
 }
 
-aon_result aon_document_get(aon_engine *engine, const aon_collection *collection, aon_text id, aon_read_mode mode, int64_t wait_ms, aon_arena *arena,
-                            aon_image *ret_image, aon_image *ret_pending, aon_error *error) {
+aon_result aon_document_get(aon_engine *engine, const aon_collection *collection, aon_text id, aon_read_mode mode, int64_t wait_ms,
+                            aon_arena *arena, aon_image *ret_image, aon_image *ret_pending, aon_error *error) {
   aon_store *store;
   aon_journal *journal;
   if (ret_pending)
@@ -130,7 +131,8 @@ aon_result aon_document_get(aon_engine *engine, const aon_collection *collection
     result = aon_engine_journal(engine, false, &journal, error);
   for (int i = 0; !result && mode != AON_READ_LOCKED && i < READ_TRIES; i++) {
     bool settled;
-    result = read_committed(engine, journal, store, collection, id, &settled, arena, ret_image, mode == AON_READ_PENDING ? ret_pending : NULL, error);
+    result = read_committed(engine, journal, store, collection, id, &settled, arena, ret_image,
+                            mode == AON_READ_PENDING ? ret_pending : NULL, error);
     if (!result && settled)
       return AON_OK;
   }

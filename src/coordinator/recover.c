@@ -14,7 +14,9 @@
 #include "model/text.h"
 
 static void lost(aon_run *run) {
-  static const aon_error why = {.kind = AON_ENVIRONMENT, .operation = AON_NO_OPERATION, .code = "worker_lost",
+  static const aon_error why = {.kind = AON_ENVIRONMENT,
+                                .operation = AON_NO_OPERATION,
+                                .code = "worker_lost",
                                 .sentence = "Its worker was lost before it came to an end."};
   aon_run_fail(run, &why, NULL);
 }
@@ -86,7 +88,11 @@ static aon_result recover_failed(aon_run *run, const aon_bulk *bulk, aon_error *
   aon_result result = aon_journal_conflicts(run->journal, run->id, count_conflict, &run->conflicts, error);
   if (result || run->conflicts)
     return result;
-  return aon_run_conclude(run, bulk->state == AON_COMMIT_FAILED ? AON_COMMITTED : bulk->state == AON_UNDO_FAILED ? AON_UNDONE : AON_ROLLED_BACK, error);
+  return aon_run_conclude(run,
+                          bulk->state == AON_COMMIT_FAILED ? AON_COMMITTED
+                          : bulk->state == AON_UNDO_FAILED ? AON_UNDONE
+                                                           : AON_ROLLED_BACK,
+                          error);
 }
 
 static aon_result recover_by_state(aon_run *run, const aon_bulk *bulk, aon_error *error) {
@@ -100,16 +106,24 @@ static aon_result recover_by_state(aon_run *run, const aon_bulk *bulk, aon_error
   case AON_LOGGED:
     lost(run);
     return aon_run_conclude(run, AON_ROLLED_BACK, error);
-  case AON_EXECUTING: return roll_back_lost(run, bulk->stores, error);
-  case AON_PREPARING: return recover_preparing(run, bulk->stores, error);
-  case AON_COMMITTING: return recover_committing(run, bulk->stores, error);
-  case AON_ROLLING_BACK: return go_on_back(run, bulk->stores, error);
-  case AON_HELD: return recover_held(run, bulk, error);
-  case AON_UNDOING: return recover_undoing(run, error);
+  case AON_EXECUTING:
+    return roll_back_lost(run, bulk->stores, error);
+  case AON_PREPARING:
+    return recover_preparing(run, bulk->stores, error);
+  case AON_COMMITTING:
+    return recover_committing(run, bulk->stores, error);
+  case AON_ROLLING_BACK:
+    return go_on_back(run, bulk->stores, error);
+  case AON_HELD:
+    return recover_held(run, bulk, error);
+  case AON_UNDOING:
+    return recover_undoing(run, error);
   case AON_ROLLBACK_FAILED:
   case AON_UNDO_FAILED:
-  case AON_COMMIT_FAILED: return recover_failed(run, bulk, error);
-  default: return AON_OK;
+  case AON_COMMIT_FAILED:
+    return recover_failed(run, bulk, error);
+  default:
+    return AON_OK;
   }
 }
 
@@ -136,8 +150,12 @@ static aon_result name_documents(aon_run *run, const char *why, aon_error *error
     for (size_t i = 0; !result && i < count; i++) {
       char id[1600];
       snprintf(id, sizeof id, "%.*s", (int)operations[i].id.length, operations[i].id.data);
-      aon_conflict record = {.sequence = operations[i].sequence, .store = operations[i].collection->store, .collection = operations[i].collection->name,
-                             .document_id = id, .code = AON_GAVE_UP, .sentence = why};
+      aon_conflict record = {.sequence = operations[i].sequence,
+                             .store = operations[i].collection->store,
+                             .collection = operations[i].collection->name,
+                             .document_id = id,
+                             .code = AON_GAVE_UP,
+                             .sentence = why};
       result = aon_journal_conflict_put(run->journal, run->id, run->epoch, &record, error);
       run->conflicts++;
     }
@@ -160,8 +178,8 @@ static aon_result give_up_after(aon_run *run, const aon_error *why, aon_error *e
   return result ? result : aon_run_conclude(run, run->state == AON_COMMITTING ? AON_COMMIT_FAILED : AON_ROLLBACK_FAILED, error);
 }
 
-static aon_result recover_one(aon_engine *engine, aon_journal *journal, const char *id, const aon_run_options *options, aon_state *ret_before,
-                              aon_state *ret_after, aon_error *error) {
+static aon_result recover_one(aon_engine *engine, aon_journal *journal, const char *id, const aon_run_options *options,
+                              aon_state *ret_before, aon_state *ret_after, aon_error *error) {
   aon_outcome outcome = {0};
   aon_run run;
   aon_bulk bulk;
@@ -299,9 +317,9 @@ static aon_result look_at_all_failed(recovery *r, aon_error *error) {
   return result;
 }
 
-aon_result aon_recover(aon_engine *engine, const char *id, const aon_run_options *options, aon_recovered each, void *context, uint64_t *ret_recovered,
-                       uint64_t *ret_open, uint64_t *ret_person, aon_error *error) {
-  static const aon_state unfinished[] = {AON_PARSING,  AON_VALIDATING, AON_PLANNING, AON_LOGGED,      AON_EXECUTING,
+aon_result aon_recover(aon_engine *engine, const char *id, const aon_run_options *options, aon_recovered each, void *context,
+                       uint64_t *ret_recovered, uint64_t *ret_open, uint64_t *ret_person, aon_error *error) {
+  static const aon_state unfinished[] = {AON_PARSING,   AON_VALIDATING, AON_PLANNING, AON_LOGGED,       AON_EXECUTING,
                                          AON_PREPARING, AON_COMMITTING, AON_HELD,     AON_ROLLING_BACK, AON_UNDOING};
   recovery r = {.engine = engine, .options = options, .each = each, .context = context};
   open_list list = {.env = engine->env};
@@ -361,7 +379,8 @@ aon_result aon_housekeep(aon_engine *engine, const aon_run_options *options, aon
   if (!result)
     result = aon_recover(engine, NULL, options, NULL, NULL, &recovered, &open, &person, error);
   if (!result && recovered)
-    aon_log(engine->env, AON_LOG_WARNING, "%llu bulk operations that an earlier worker left were brought to an end", (unsigned long long)recovered);
+    aon_log(engine->env, AON_LOG_WARNING, "%llu bulk operations that an earlier worker left were brought to an end",
+            (unsigned long long)recovered);
   if (!result)
     result = aon_journal_sweep_locks(journal, &freed, error);
   return result ? result : look_at_stale(engine, journal, options, error);

@@ -114,8 +114,8 @@ aon_result aon_restore_judge(const aon_operation *operation, const aon_image *cu
   if (!how.stamps || !how.volatiles)
     return aon_fail_memory(error);
   bson_t before, after, now;
-  if ((operation->before.bson && !aon_image_view(&operation->before, &before)) || (operation->after.bson && !aon_image_view(&operation->after, &after)) ||
-      (current->bson && !aon_image_view(current, &now)))
+  if ((operation->before.bson && !aon_image_view(&operation->before, &before)) ||
+      (operation->after.bson && !aon_image_view(&operation->after, &after)) || (current->bson && !aon_image_view(current, &now)))
     return aon_fail(error, AON_CORRUPT, "corrupt", "An image of %s/%s is damaged.", collection->store, collection->name);
   switch (operation->kind) {
   case AON_CREATE:

@@ -1,6 +1,7 @@
 /* What earlier attempts or workers sent in classes 3 to 5, and whether it still stands.
  *
- * Invariant: an operation is left out of a later attempt only if its batch is known to be applied, or its document was seen to be as wanted. */
+ * Invariant: an operation is left out of a later attempt only if its batch is known to be applied, or its document was seen to be as
+ * wanted. */
 #include <string.h>
 
 #include "coordinator/hashes.h"
@@ -37,7 +38,8 @@ static aon_result note_batch(void *context, const aon_batch *batch, aon_error *e
       part->doubtful_below = batch->last + 1;
   } else if (batch->status == AON_BATCH_ANNOUNCED) {
     if (n->count == AON_PARTS_LIMIT)
-      return aon_fail(error, AON_CORRUPT, "corrupt", "The journal names more unfinished batches of bulk operation %s than there can be.", n->run->id);
+      return aon_fail(error, AON_CORRUPT, "corrupt", "The journal names more unfinished batches of bulk operation %s than there can be.",
+                      n->run->id);
     n->unended[n->count++] = (struct unended){.part = part, .batch = *batch};
   }
   return AON_OK;
@@ -86,8 +88,9 @@ static aon_result compare_one(comparing *c, aon_part *part, const aon_operation 
     result = aon_store_describe(part->store, operation->collection, &shape, error);
   if (result || aon_image_same(&now, &operation->after, operation->collection->volatiles, shape->volatiles))
     return result;
-  return aon_fail(error, AON_PERMANENT, "changed_meanwhile", "%s/%s/%.*s was changed by somebody else while it was on hold. Roll it back instead.",
-                  part->name, operation->collection->name, (int)operation->id.length, operation->id.data);
+  return aon_fail(error, AON_PERMANENT, "changed_meanwhile",
+                  "%s/%s/%.*s was changed by somebody else while it was on hold. Roll it back instead.", part->name,
+                  operation->collection->name, (int)operation->id.length, operation->id.data);
 }
 
 static aon_result compare_written(void *context, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {

@@ -25,9 +25,9 @@ typedef struct going_back {
   aon_transaction *transaction; /* NULL: classes 4 and 5 */
   aon_arena arena;              /* of one call */
   aon_write *writes;
-  const aon_operation **of;     /* the operation of each write */
-  aon_hashes left; /* documents in conflict: all older operations on them are left alone too */
-  bool found_conflict; /* this pass met a new one: its transaction must not commit */
+  const aon_operation **of; /* the operation of each write */
+  aon_hashes left;          /* documents in conflict: all older operations on them are left alone too */
+  bool found_conflict;      /* this pass met a new one: its transaction must not commit */
   int64_t put_back;
   int64_t first, last; /* what is taken back now */
   bool doubtful;       /* a request of this batch may still be on its way (classes 4 and 5) */
@@ -37,11 +37,17 @@ static uint64_t hash_of(const aon_operation *operation) {
   return aon_document_hash(operation->collection->store, operation->collection->name, operation->id);
 }
 
-static aon_result conflict(going_back *g, const aon_operation *operation, const char *code, const char *sentence, const char *paths, aon_error *error) {
+static aon_result conflict(going_back *g, const aon_operation *operation, const char *code, const char *sentence, const char *paths,
+                           aon_error *error) {
   char id[600];
   snprintf(id, sizeof id, "%.*s", (int)operation->id.length, operation->id.data);
-  aon_conflict record = {.sequence = operation->sequence, .store = operation->collection->store, .collection = operation->collection->name,
-                         .document_id = id, .code = code, .sentence = sentence, .paths = paths};
+  aon_conflict record = {.sequence = operation->sequence,
+                         .store = operation->collection->store,
+                         .collection = operation->collection->name,
+                         .document_id = id,
+                         .code = code,
+                         .sentence = sentence,
+                         .paths = paths};
   aon_result result = aon_hashes_add(&g->left, hash_of(operation), error);
   if (!result && g->transaction) { /* the journal may be in this very database: it is written once the transaction is gone */
     aon_store_abort(g->part->store, g->transaction);
@@ -56,9 +62,10 @@ static aon_result conflict(going_back *g, const aon_operation *operation, const 
 
 static aon_result foreign_change(going_back *g, const aon_operation *operation, const char *paths, aon_error *error) {
   char sentence[900];
-  const char *what = operation->kind == AON_CREATE   ? "was created by this upload and changed by somebody else since; it was not deleted"
-                     : operation->kind == AON_DELETE ? "was deleted by this upload and made anew by somebody else; it was not overwritten"
-                                                     : "has properties that both this upload and somebody else changed; their values were not overwritten";
+  const char *what = operation->kind == AON_CREATE ? "was created by this upload and changed by somebody else since; it was not deleted"
+                     : operation->kind == AON_DELETE
+                         ? "was deleted by this upload and made anew by somebody else; it was not overwritten"
+                         : "has properties that both this upload and somebody else changed; their values were not overwritten";
   snprintf(sentence, sizeof sentence, "%s/%s/%.*s %s. Choose: keep theirs, force ours back, or merge.", operation->collection->store,
            operation->collection->name, (int)(operation->id.length > 300 ? 300 : operation->id.length), operation->id.data, what);
   return conflict(g, operation, "foreign_change", sentence, paths, error);
@@ -73,7 +80,8 @@ static aon_result refused(going_back *g, const aon_operation *operation, const a
   return conflict(g, operation, why->code, sentence, NULL, error);
 }
 
-static aon_result judge_all(going_back *g, const aon_operation *operations, size_t count, aon_image *images, size_t *ret_writes, aon_error *error) {
+static aon_result judge_all(going_back *g, const aon_operation *operations, size_t count, aon_image *images, size_t *ret_writes,
+                            aon_error *error) {
   *ret_writes = 0;
   const aon_shape *shape;
   for (size_t i = 0; i < count; i++) {
@@ -89,8 +97,12 @@ static aon_result judge_all(going_back *g, const aon_operation *operations, size
       return result;
     if (restore.verdict != AON_RESTORE_WRITE)
       continue;
-    g->writes[*ret_writes] = (aon_write){.collection = operations[i].collection, .id = operations[i].id, .expected = images[i],
-                                         .wanted = restore.target, .path = operations[i].path, .operation = operations[i].sequence,
+    g->writes[*ret_writes] = (aon_write){.collection = operations[i].collection,
+                                         .id = operations[i].id,
+                                         .expected = images[i],
+                                         .wanted = restore.target,
+                                         .path = operations[i].path,
+                                         .operation = operations[i].sequence,
                                          .compensates = true};
     g->of[(*ret_writes)++] = &operations[i];
   }
@@ -193,7 +205,8 @@ static aon_result restore_once(going_back *g, const aon_branch *branch, int64_t 
   return aon_store_commit(g->part->store, transaction, error);
 }
 
-static aon_result restore_branch(aon_run *run, aon_part *part, uint32_t attempt, uint32_t batch, int64_t first, int64_t last, aon_error *error) {
+static aon_result restore_branch(aon_run *run, aon_part *part, uint32_t attempt, uint32_t batch, int64_t first, int64_t last,
+                                 aon_error *error) {
   going_back g = {.run = run, .part = part};
   aon_branch branch = {.bulk_id = run->id, .attempt = attempt, .batch = batch};
   g.writes = calloc(run->engine->config.batch, sizeof *g.writes);
@@ -293,7 +306,9 @@ static aon_result wait_for_horizon(aon_run *run, const aon_part *part, const aon
 }
 
 /* Somebody else was faster than our compare and write: looked at anew. */
-static bool is_foreign(const aon_error *failure) { return !strcmp(failure->code, "changed_meanwhile") || !strcmp(failure->code, "duplicate"); }
+static bool is_foreign(const aon_error *failure) {
+  return !strcmp(failure->code, "changed_meanwhile") || !strcmp(failure->code, "duplicate");
+}
 
 /* The restored document differs from what it was by its stamp, so a request of ours that is still on its way no longer matches it. */
 static aon_result stamp_void(going_back *g, aon_image *target, aon_error *error) {
@@ -335,8 +350,13 @@ static aon_result back_one(going_back *g, const aon_operation *operation, aon_er
       result = stamp_void(g, &restore.target, error);
     if (result)
       return result;
-    aon_write write = {.collection = operation->collection, .id = operation->id, .expected = now, .wanted = restore.target, .path = operation->path,
-                       .operation = operation->sequence, .compensates = true};
+    aon_write write = {.collection = operation->collection,
+                       .id = operation->id,
+                       .expected = now,
+                       .wanted = restore.target,
+                       .path = operation->path,
+                       .operation = operation->sequence,
+                       .compensates = true};
     aon_write_state state = AON_WRITE_NOT_SENT;
     size_t failed = 0;
     result = aon_store_apply(g->part->store, NULL, &write, 1, &state, &failed, &failure);
@@ -381,8 +401,13 @@ static aon_result watch_call(void *context, aon_part *part, const aon_operation 
       continue;
     char id[1600];
     snprintf(id, sizeof id, "%.*s", (int)operations[i].id.length, operations[i].id.data);
-    aon_conflict record = {.sequence = operations[i].sequence, .store = operations[i].collection->store, .collection = operations[i].collection->name,
-                           .document_id = id, .code = "watched", .sentence = "A request that was never answered may still arrive.", .watched = true,
+    aon_conflict record = {.sequence = operations[i].sequence,
+                           .store = operations[i].collection->store,
+                           .collection = operations[i].collection->name,
+                           .document_id = id,
+                           .code = "watched",
+                           .sentence = "A request that was never answered may still arrive.",
+                           .watched = true,
                            .watch_until_ms = until};
     result = aon_journal_conflict_put(g->run->journal, g->run->id, g->run->epoch, &record, error);
   }
@@ -438,7 +463,8 @@ static aon_result back_batches(aon_run *run, const batch_list *list, unsigned cl
     aon_result result = AON_OK;
     aon_error failure = AON_ERROR_INIT;
     for (size_t i = list->count; !result && i-- > 0;)
-      if (!strcmp(list->items[i].store, part->name) && list->items[i].status != AON_BATCH_UNDONE && list->items[i].status != AON_BATCH_REFUSED)
+      if (!strcmp(list->items[i].store, part->name) && list->items[i].status != AON_BATCH_UNDONE &&
+          list->items[i].status != AON_BATCH_REFUSED)
         result = back_batch(&g, &list->items[i], &failure);
     aon_arena_release(&g.arena);
     aon_hashes_release(&g.left);
@@ -484,7 +510,8 @@ static aon_result note_extent(aon_run *run, aon_error *error) {
     const aon_part *part = &run->parts[i];
     if (!aon_part_transactional(part) || run->reached <= 0)
       continue;
-    aon_batch record = {.store = part->name, .attempt = run->attempt, .batch = 0, .first = 0, .last = run->reached - 1, .status = AON_BATCH_UNDONE};
+    aon_batch record = {
+        .store = part->name, .attempt = run->attempt, .batch = 0, .first = 0, .last = run->reached - 1, .status = AON_BATCH_UNDONE};
     aon_result result = aon_journal_batch(run->journal, run->id, run->epoch, &record, error);
     if (result)
       return result;
@@ -495,7 +522,7 @@ static aon_result note_extent(aon_run *run, aon_error *error) {
 /* Prepared transactions first: their locks go at once. */
 static aon_result back_transactions(aon_run *run, aon_error *error) {
   aon_result worst = AON_OK;
-  for (int class = AON_CLASS_PREPARED; class <= AON_CLASS_TRANSACTION; class++)
+  for (int class = AON_CLASS_PREPARED; class <= AON_CLASS_TRANSACTION; class ++)
     for (size_t i = 0; i < run->part_count; i++) {
       if ((int)run->parts[i].caps->store_class != class || run->parts[i].shares_with != i)
         continue;
@@ -539,7 +566,8 @@ aon_result aon_run_rollback(aon_run *run, aon_error *error) {
     return result;
   }
   if (run->conflicts) {
-    aon_log(run->env, AON_LOG_ERROR, "[AtomicOperations] Rollback failed: %llu documents need a person", (unsigned long long)run->conflicts);
+    aon_log(run->env, AON_LOG_ERROR, "[AtomicOperations] Rollback failed: %llu documents need a person",
+            (unsigned long long)run->conflicts);
     return aon_run_conclude(run, AON_ROLLBACK_FAILED, error);
   }
   result = aon_run_conclude(run, AON_ROLLED_BACK, error);
@@ -552,10 +580,15 @@ aon_result aon_run_rollback(aon_run *run, aon_error *error) {
 
 /* ---- one conflict, by a person's choice or tried again ---- */
 
-static aon_result settle_write(going_back *g, const aon_operation *operation, const aon_image *now, const aon_image *target, bool compensates,
-                               bool *ret_settled, aon_error *error) {
-  aon_write write = {.collection = operation->collection, .id = operation->id, .expected = *now, .wanted = *target, .path = operation->path,
-                     .operation = operation->sequence, .compensates = compensates};
+static aon_result settle_write(going_back *g, const aon_operation *operation, const aon_image *now, const aon_image *target,
+                               bool compensates, bool *ret_settled, aon_error *error) {
+  aon_write write = {.collection = operation->collection,
+                     .id = operation->id,
+                     .expected = *now,
+                     .wanted = *target,
+                     .path = operation->path,
+                     .operation = operation->sequence,
+                     .compensates = compensates};
   size_t failed = 0;
   if (!aon_part_transactional(g->part) && g->part->caps->store_class != AON_CLASS_BATCH) {
     aon_write_state state = AON_WRITE_NOT_SENT;
@@ -581,7 +614,8 @@ static aon_result settle_write(going_back *g, const aon_operation *operation, co
   return result;
 }
 
-static aon_result settle_once(going_back *g, const aon_operation *operation, const char *choice, const bson_t *merged, bool *ret_settled, aon_error *error) {
+static aon_result settle_once(going_back *g, const aon_operation *operation, const char *choice, const bson_t *merged, bool *ret_settled,
+                              aon_error *error) {
   aon_arena_reset(&g->arena);
   aon_image now, target = {0};
   const aon_shape *shape;
@@ -642,7 +676,8 @@ static aon_result first_before(void *context, aon_part *part, const aon_operatio
   return AON_OK;
 }
 
-aon_result aon_conflict_settle(aon_run *run, const aon_conflict *found, const char *choice, const bson_t *merged, bool *ret_settled, aon_error *error) {
+aon_result aon_conflict_settle(aon_run *run, const aon_conflict *found, const char *choice, const bson_t *merged, bool *ret_settled,
+                               aon_error *error) {
   *ret_settled = false;
   if (choice && !strcmp(choice, "keep_theirs")) {
     *ret_settled = true;

@@ -9,9 +9,7 @@
 #include "coordinator/transitions.h"
 #include "model/text.h"
 
-const char *aon_operation_name(aon_operation_kind kind) {
-  return kind == AON_CREATE ? "create" : kind == AON_UPDATE ? "update" : "delete";
-}
+const char *aon_operation_name(aon_operation_kind kind) { return kind == AON_CREATE ? "create" : kind == AON_UPDATE ? "update" : "delete"; }
 
 bool aon_result_retryable(aon_result result) { return result == AON_TRANSIENT; }
 
@@ -124,7 +122,8 @@ aon_result aon_run_guard(aon_run *run, const aon_part *part, aon_error *error) {
     return result;
   if (aon_monotonic_ms(run->env) + timeout < run->lease_deadline_ms)
     return AON_OK;
-  return aon_fail(error, AON_FENCED, "lease_too_short", "The lease of this worker does not outlive a request of %s; nothing more is sent.", part->name);
+  return aon_fail(error, AON_FENCED, "lease_too_short", "The lease of this worker does not outlive a request of %s; nothing more is sent.",
+                  part->name);
 }
 
 aon_result aon_run_pause(aon_run *run, uint32_t n, int64_t longest_ms, aon_error *error) {

@@ -9,13 +9,13 @@
 
 #include "coordinator/engine.h"
 
-#define AON_PARTS_LIMIT 64           /* stores in one bulk operation */
-#define AON_RESTORE_TRIES 5          /* writes of a restored document under the version just read */
-#define AON_RETRY_FIRST_MS 250       /* exponential back-off with jitter: first pause, longest pause */
+#define AON_PARTS_LIMIT 64     /* stores in one bulk operation */
+#define AON_RESTORE_TRIES 5    /* writes of a restored document under the version just read */
+#define AON_RETRY_FIRST_MS 250 /* exponential back-off with jitter: first pause, longest pause */
 #define AON_RETRY_LONGEST_MS 5000
-#define AON_REQUEST_MS 5000          /* longest request of a store that is not told another bound */
-#define AON_RETRY_TRIES 6            /* of a transient failure before the decision */
-#define AON_GAVE_UP "gave_up"        /* code of a document that nobody could be asked about for too long */
+#define AON_REQUEST_MS 5000   /* longest request of a store that is not told another bound */
+#define AON_RETRY_TRIES 6     /* of a transient failure before the decision */
+#define AON_GAVE_UP "gave_up" /* code of a document that nobody could be asked about for too long */
 #define AON_ENTRY_WARN_BYTES (1u << 20)
 #define AON_ENTRY_LIMIT_BYTES (16u << 20)
 
@@ -25,7 +25,7 @@ typedef struct aon_part { /* one store's share in a bulk operation */
   const aon_store_caps *caps;
   int64_t operations;
   bool last_resource;
-  bool rehearse;          /* applied, rolled back, and applied again before its commit */
+  bool rehearse; /* applied, rolled back, and applied again before its commit */
   aon_transaction *transaction;
   bool prepared, committed; /* PREPARE or COMMIT was asked for: what became of it must be resolved */
   uint32_t next_batch;
@@ -47,10 +47,10 @@ typedef struct aon_run {
   aon_state state;
   uint32_t attempt;
   bool has_lease;
-  int64_t adopting_ms; /* monotonic, before the submit or claim was asked; 0: not known */
+  int64_t adopting_ms;                    /* monotonic, before the submit or claim was asked; 0: not known */
   int64_t lease_deadline_ms, renew_at_ms; /* monotonic */
-  bool recovering; /* another worker began it: every branch is resolved, nothing is taken as known */
-  bool deaf; /* past the point where a cancellation is heard: a rollback or a decision is being finished */
+  bool recovering;                        /* another worker began it: every branch is resolved, nothing is taken as known */
+  bool deaf;                              /* past the point where a cancellation is heard: a rollback or a decision is being finished */
 
   int64_t instant_ms; /* of the whole bulk operation */
   int64_t operations;
@@ -66,7 +66,7 @@ typedef struct aon_run {
 
 /* ---- life (run.c) ---- */
 void aon_run_begin(aon_run *run, aon_engine *engine, aon_journal *journal, const aon_run_options *options, aon_outcome *outcome);
-void aon_run_end(aon_run *run); /* aborts what is open, gives memory back; the journal is not touched */
+void aon_run_end(aon_run *run);                         /* aborts what is open, gives memory back; the journal is not touched */
 void aon_run_adopt(aon_run *run, const aon_bulk *bulk); /* after submit or claim: id, epoch, state, lease */
 /* An arrow of the table, with its audit event and progress. */
 aon_result aon_run_move(aon_run *run, aon_state to, const aon_bulk_change *change, aon_error *error) AON_MUST_USE;
@@ -135,8 +135,10 @@ aon_result aon_run_execute(aon_run *run, aon_error *error) AON_MUST_USE;
 aon_result aon_run_effects(aon_run *run, aon_error *error) AON_MUST_USE;
 aon_result aon_run_finish(aon_run *run, aon_error *error) AON_MUST_USE;   /* from `committing` */
 aon_result aon_run_rollback(aon_run *run, aon_error *error) AON_MUST_USE; /* from `rolling_back` */
-aon_result aon_run_conclude(aon_run *run, aon_state terminal, aon_error *error) AON_MUST_USE; /* the terminal arrow, with the result; settles an undone one */
-aon_result aon_part_resolve(aon_run *run, aon_part *part, uint32_t attempt, uint32_t batch, aon_branch_state *ret_state, aon_error *error) AON_MUST_USE;
+aon_result aon_run_conclude(aon_run *run, aon_state terminal,
+                            aon_error *error) AON_MUST_USE; /* the terminal arrow, with the result; settles an undone one */
+aon_result aon_part_resolve(aon_run *run, aon_part *part, uint32_t attempt, uint32_t batch, aon_branch_state *ret_state,
+                            aon_error *error) AON_MUST_USE;
 
 /* What becomes of one document when an operation is taken back (docs/protocol.md, invariant 3). */
 typedef enum aon_restore_verdict {
@@ -151,14 +153,16 @@ typedef struct aon_restore {
 } aon_restore;
 aon_result aon_restore_judge(const aon_operation *operation, const aon_image *current, const char *const *volatiles, aon_arena *arena,
                              aon_restore *ret_restore, aon_error *error) AON_MUST_USE;
-/* Tries again to put one document of a conflict back. choice NULL: by the rule; "keep_theirs", "force", "merge" with the image to write. *ret_settled. */
+/* Tries again to put one document of a conflict back. choice NULL: by the rule; "keep_theirs", "force", "merge" with the image to write.
+ * *ret_settled. */
 aon_result aon_conflict_settle(aon_run *run, const aon_conflict *conflict, const char *choice, const bson_t *merged, bool *ret_settled,
                                aon_error *error) AON_MUST_USE;
 /* The operation behind a conflict, in the arena. */
 aon_result aon_run_operation(aon_run *run, int64_t sequence, aon_arena *arena, aon_operation *ret_operation, aon_error *error) AON_MUST_USE;
 
 /* Looks again at what a rolled back bulk operation left in doubt (watch.c). */
-aon_result aon_strays_sweep(aon_engine *engine, aon_journal *journal, const char *id, const aon_run_options *options, aon_error *error) AON_MUST_USE;
+aon_result aon_strays_sweep(aon_engine *engine, aon_journal *journal, const char *id, const aon_run_options *options,
+                            aon_error *error) AON_MUST_USE;
 /* The bulk operation whose stamp the document bears; false: none. */
 bool aon_image_stamped(const aon_image *image, char ret_id[37]);
 
@@ -166,14 +170,15 @@ bool aon_image_stamped(const aon_image *image, char ret_id[37]);
 aon_result aon_run_claim(aon_run *run, const char *id, aon_bulk *ret_bulk, aon_error *error) AON_MUST_USE;
 
 /* What a bulk operation becomes by all its undos; but: the id of one whose state the caller knows better; NULL. */
-aon_result aon_undone_becomes(aon_run *run, const char *id, const char *but, aon_state but_state, const char *but_kind, aon_state *ret_state,
-                              aon_error *error) AON_MUST_USE;
+aon_result aon_undone_becomes(aon_run *run, const char *id, const char *but, aon_state but_state, const char *but_kind,
+                              aon_state *ret_state, aon_error *error) AON_MUST_USE;
 
 /* ---- results (outcome.c) ---- */
 aon_result aon_outcome_summary(const aon_outcome *outcome, aon_buffer *out, aon_error *error) AON_MUST_USE; /* what the journal keeps */
 aon_result aon_failure_to_json(const aon_failure *failure, aon_buffer *out, aon_error *error) AON_MUST_USE;
 aon_result aon_outcome_finish(aon_run *run, aon_error *error) AON_MUST_USE; /* fills outcome->json from the journal */
-aon_result aon_outcome_repeat(aon_engine *engine, aon_journal *journal, const aon_bulk *bulk, aon_outcome *outcome, aon_error *error) AON_MUST_USE;
+aon_result aon_outcome_repeat(aon_engine *engine, aon_journal *journal, const aon_bulk *bulk, aon_outcome *outcome,
+                              aon_error *error) AON_MUST_USE;
 aon_result aon_result_json(aon_journal *journal, const aon_bulk *bulk, aon_buffer *out, aon_error *error) AON_MUST_USE;
 
 /* ---- small helpers (run.c) ---- */

@@ -1,6 +1,6 @@
 /* Types that JSON lacks. Texts are turned into BSON values where a line says so.
- * geopoint: {"latitude", "longitude"} with numbers; reference: the path of a document as text; both are kept as BSON objects that the adapter
- * of a store with these types understands: {"$geopoint": [lat, lng]}, {"$reference": path}. */
+ * geopoint: {"latitude", "longitude"} with numbers; reference: the path of a document as text; both are kept as BSON objects that the
+ * adapter of a store with these types understands: {"$geopoint": [lat, lng]}, {"$reference": path}. */
 #include "coordinator/typed.h"
 
 #include <sodium.h>
@@ -23,7 +23,7 @@ static const struct {
   const char *name;
   uint32_t bit;
 } known_types[] = {{"timestamp", AON_TYPE_TIMESTAMP}, {"objectId", AON_TYPE_OBJECT_ID}, {"bytes", AON_TYPE_BYTES},
-                   {"decimal", AON_TYPE_DECIMAL},     {"geopoint", AON_TYPE_GEOPOINT},   {"reference", AON_TYPE_REFERENCE}};
+                   {"decimal", AON_TYPE_DECIMAL},     {"geopoint", AON_TYPE_GEOPOINT},  {"reference", AON_TYPE_REFERENCE}};
 
 static aon_result bad(typing *t, const char *path, const char *name, const char *what) {
   return aon_fail(t->error, AON_REJECTED, "bad_type", "“%s” %s as %s.", path, what, name);
@@ -52,8 +52,8 @@ static bool append_geopoint(bson_t *out, const char *key, const bson_iter_t *val
   double lat = bson_iter_as_double(&latitude), lng = bson_iter_as_double(&longitude);
   bson_t point, pair;
   return lat >= -90 && lat <= 90 && lng >= -180 && lng <= 180 && bson_append_document_begin(out, key, -1, &point) &&
-         bson_append_array_begin(&point, "$geopoint", -1, &pair) && bson_append_double(&pair, "0", 1, lat) && bson_append_double(&pair, "1", 1, lng) &&
-         bson_append_array_end(&point, &pair) && bson_append_document_end(out, &point);
+         bson_append_array_begin(&point, "$geopoint", -1, &pair) && bson_append_double(&pair, "0", 1, lat) &&
+         bson_append_double(&pair, "1", 1, lng) && bson_append_array_end(&point, &pair) && bson_append_document_end(out, &point);
 }
 
 static bool append_typed(bson_t *out, const char *key, const bson_iter_t *value, uint32_t type) {
@@ -67,18 +67,22 @@ static bool append_typed(bson_t *out, const char *key, const bson_iter_t *value,
   int64_t ms;
   bson_t child;
   switch (type) {
-  case AON_TYPE_TIMESTAMP: return aon_instant_parse(text, &ms) && bson_append_date_time(out, key, -1, ms);
+  case AON_TYPE_TIMESTAMP:
+    return aon_instant_parse(text, &ms) && bson_append_date_time(out, key, -1, ms);
   case AON_TYPE_OBJECT_ID:
     if (!bson_oid_is_valid(text, strlen(text)))
       return false;
     bson_oid_init_from_string(&oid, text);
     return bson_append_oid(out, key, -1, &oid);
-  case AON_TYPE_BYTES: return append_bytes(out, key, text);
-  case AON_TYPE_DECIMAL: return bson_decimal128_from_string(text, &decimal) && bson_append_decimal128(out, key, -1, &decimal);
+  case AON_TYPE_BYTES:
+    return append_bytes(out, key, text);
+  case AON_TYPE_DECIMAL:
+    return bson_decimal128_from_string(text, &decimal) && bson_append_decimal128(out, key, -1, &decimal);
   case AON_TYPE_REFERENCE:
     return *text && bson_append_document_begin(out, key, -1, &child) && bson_append_utf8(&child, "$reference", -1, text, -1) &&
            bson_append_document_end(out, &child);
-  default: return false;
+  default:
+    return false;
   }
 }
 
@@ -94,7 +98,8 @@ static aon_result rebuild_child(typing *t, const bson_iter_t *at, bson_t *out, c
   bson_t child;
   const char *key = bson_iter_key(at);
   bool array = BSON_ITER_HOLDS_ARRAY(at);
-  if (!bson_iter_recurse(at, &inner) || !(array ? bson_append_array_begin(out, key, -1, &child) : bson_append_document_begin(out, key, -1, &child)))
+  if (!bson_iter_recurse(at, &inner) ||
+      !(array ? bson_append_array_begin(out, key, -1, &child) : bson_append_document_begin(out, key, -1, &child)))
     return aon_fail_memory(t->error);
   aon_result result = rebuild(t, &inner, &child, path);
   bool ended = array ? bson_append_array_end(out, &child) : bson_append_document_end(out, &child);
@@ -116,7 +121,8 @@ static aon_result one(typing *t, const bson_iter_t *at, bson_t *out, const char 
       return bad(t, path, name, "can't be kept by this store");
     return append_typed(out, bson_iter_key(at), at, known_types[i].bit) ? AON_OK : bad(t, path, name, "does not read");
   }
-  return aon_fail(t->error, AON_REJECTED, "bad_type", "“%s” is no type; known are timestamp, objectId, bytes, decimal, geopoint and reference.", name);
+  return aon_fail(t->error, AON_REJECTED, "bad_type",
+                  "“%s” is no type; known are timestamp, objectId, bytes, decimal, geopoint and reference.", name);
 }
 
 static aon_result rebuild(typing *t, bson_iter_t *from, bson_t *out, const char *path) {

@@ -12,7 +12,7 @@
 #include "model/document.h"
 #include "model/text.h"
 
-#define LISTED_LIMIT 20 /* dependents named in one refusal */
+#define LISTED_LIMIT 20  /* dependents named in one refusal */
 #define TEXTS_LIMIT 1024 /* choices that count in the digest */
 #define LATER_LIMIT 1000 /* later bulk operations that are searched for who changed a document */
 
@@ -44,7 +44,8 @@ static bool is_inside(const undo *u, const aon_operation *operation) {
 
 static bool chosen(const char *const *list, const aon_operation *operation) {
   char doc[1800];
-  snprintf(doc, sizeof doc, "%s/%s/%.*s", operation->collection->store, operation->collection->name, (int)operation->id.length, operation->id.data);
+  snprintf(doc, sizeof doc, "%s/%s/%.*s", operation->collection->store, operation->collection->name, (int)operation->id.length,
+           operation->id.data);
   for (; list && *list; list++)
     if (!strcmp(*list, "all") || !strcmp(*list, doc))
       return true;
@@ -145,8 +146,14 @@ static size_t image_mentions(const undo *u, const aon_image *image) {
 static aon_result add_problem(undo *u, const aon_operation *operation, const char *code, const char *sentence, aon_error *error) {
   char id[1600];
   snprintf(id, sizeof id, "%.*s", (int)operation->id.length, operation->id.data);
-  aon_problem problem = {.severity = AON_PROBLEM_ERROR, .line = 0, .sheet = operation->origin.sheet, .row = operation->origin.row,
-                         .store = operation->collection->store, .collection = operation->collection->name, .document_id = id, .code = code,
+  aon_problem problem = {.severity = AON_PROBLEM_ERROR,
+                         .line = 0,
+                         .sheet = operation->origin.sheet,
+                         .row = operation->origin.row,
+                         .store = operation->collection->store,
+                         .collection = operation->collection->name,
+                         .document_id = id,
+                         .code = code,
                          .sentence = sentence};
   u->problems++;
   return aon_problems_add(&u->run->outcome->problems, &problem, error);
@@ -167,7 +174,8 @@ static aon_result find_dependents(void *context, aon_part *part, const aon_opera
       continue;
     char sentence[900];
     snprintf(sentence, sizeof sentence, "Operation %lld (%s %s/%s/%.300s) depends on this part. Take it back too, or undo the whole.",
-             (long long)operation->sequence + 1, aon_operation_name(operation->kind), operation->collection->store, operation->collection->name, id);
+             (long long)operation->sequence + 1, aon_operation_name(operation->kind), operation->collection->store,
+             operation->collection->name, id);
     if (u->dependents++ < LISTED_LIMIT)
       result = add_problem(u, operation, "depends", sentence, error);
     else
@@ -210,8 +218,8 @@ static aon_result find_later(undo *u, const aon_operation *operation, char ret_i
   for (size_t i = 0; !result && i < later->count && !ret_id[0]; i++) {
     int64_t sequence = AON_NO_OPERATION;
     result = aon_journal_last_of(u->run->journal, later->ids[i],
-                                 aon_document_hash(operation->collection->store, operation->collection->name, operation->id), operation->collection,
-                                 operation->id, &sequence, error);
+                                 aon_document_hash(operation->collection->store, operation->collection->name, operation->id),
+                                 operation->collection, operation->id, &sequence, error);
     if (!result && sequence != AON_NO_OPERATION)
       memcpy(ret_id, later->ids[i], 37);
   }
@@ -253,7 +261,8 @@ static aon_result invert(undo *u, aon_planner *planner, const aon_operation *ope
   if (restore.verdict == AON_RESTORE_CONFLICT)
     return conflict(u, operation, restore.paths, error);
   struct aon_count *count;
-  result = aon_counts_entity(&u->run->outcome->counts, operation->origin.entity ? operation->origin.entity : operation->collection->name, &count, error);
+  result = aon_counts_entity(&u->run->outcome->counts, operation->origin.entity ? operation->origin.entity : operation->collection->name,
+                             &count, error);
   if (result)
     return result;
   if (restore.verdict == AON_RESTORE_DONE || (!now.bson && !restore.target.bson)) {
@@ -357,7 +366,8 @@ static aon_result run_undo(undo *u, aon_error *error) {
 
 static aon_result check_original(const aon_bulk *bulk, const aon_undo_options *options, aon_error *error) {
   if (bulk->state != AON_COMMITTED)
-    return aon_fail(error, AON_USAGE, "wrong_state", "Bulk operation %s is %s; only a committed one can be taken back.", bulk->id, aon_state_name(bulk->state));
+    return aon_fail(error, AON_USAGE, "wrong_state", "Bulk operation %s is %s; only a committed one can be taken back.", bulk->id,
+                    aon_state_name(bulk->state));
   if (options->first >= 0 && (options->last < options->first || options->last >= bulk->operations))
     return aon_fail(error, AON_USAGE, "bad_range", "The range must lie within 0-%lld.", (long long)bulk->operations - 1);
   return AON_OK;
@@ -375,8 +385,8 @@ static void name_choices(const char **texts, size_t count, const aon_undo_option
   texts[count] = NULL;
 }
 
-aon_result aon_undo(aon_engine *engine, const char *id, const aon_undo_options *options, const aon_run_options *run_options, aon_outcome *outcome,
-                    aon_error *error) {
+aon_result aon_undo(aon_engine *engine, const char *id, const aon_undo_options *options, const aon_run_options *run_options,
+                    aon_outcome *outcome, aon_error *error) {
   aon_journal *journal;
   aon_result result = aon_engine_journal(engine, true, &journal, error);
   if (!result)
@@ -391,7 +401,8 @@ aon_result aon_undo(aon_engine *engine, const char *id, const aon_undo_options *
   run.partial_undo = u.part;
   aon_error failure = AON_ERROR_INIT;
   char range[200];
-  snprintf(range, sizeof range, "%lld-%lld %.100s", (long long)options->first, (long long)options->last, options->sheet ? options->sheet : "");
+  snprintf(range, sizeof range, "%lld-%lld %.100s", (long long)options->first, (long long)options->last,
+           options->sheet ? options->sheet : "");
   const char *texts[TEXTS_LIMIT + 1] = {"undo", id, range, run_options->dry_run ? "dry" : "real"};
   name_choices(texts, 4, options);
   char digest[65];
@@ -401,7 +412,8 @@ aon_result aon_undo(aon_engine *engine, const char *id, const aon_undo_options *
   bool fresh = !run_options->id && !run_options->idempotency_key;
   if (!result && fresh)
     result = check_original(&bulk, options, &failure);
-  aon_submit_what what = {.kind = u.part ? "undo_part" : "undo", .source = bulk.source, .pack = bulk.pack, .undoes = bulk.id, .state = AON_PLANNING};
+  aon_submit_what what = {
+      .kind = u.part ? "undo_part" : "undo", .source = bulk.source, .pack = bulk.pack, .undoes = bulk.id, .state = AON_PLANNING};
   if (!result)
     result = aon_run_submit(&run, &what, digest, &failure);
   bool repeated = result == AON_END;

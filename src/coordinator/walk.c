@@ -69,7 +69,8 @@ static aon_result take(walk *w, const aon_operation *operation, aon_error *error
 }
 
 static aon_result cleared_images(const aon_run *run, aon_error *error) {
-  return aon_fail(error, AON_REJECTED, "images_cleared", "The images of bulk operation %s are no longer kept, so it can't be taken back.", run->id);
+  return aon_fail(error, AON_REJECTED, "images_cleared", "The images of bulk operation %s are no longer kept, so it can't be taken back.",
+                  run->id);
 }
 
 static aon_result walk_pieces(walk *w, aon_entries *entries, aon_error *error) {
@@ -95,7 +96,13 @@ aon_result aon_run_walk(aon_run *run, int64_t first, int64_t last, bool backward
                         void *context, aon_error *error) {
   if (last < first)
     return AON_OK;
-  walk w = {.run = run, .only = only, .wanted = wanted, .backward = backward, .each = each, .context = context, .limit = run->engine->config.batch};
+  walk w = {.run = run,
+            .only = only,
+            .wanted = wanted,
+            .backward = backward,
+            .each = each,
+            .context = context,
+            .limit = run->engine->config.batch};
   for (w.slots = 64; w.slots < 2 * w.limit;)
     w.slots *= 2;
   w.operations = calloc(w.limit, sizeof *w.operations);

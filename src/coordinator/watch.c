@@ -65,7 +65,8 @@ static aon_result look_again(watching *w, int64_t sequence, bool over, aon_error
     result = aon_conflict_settle(run, &record, NULL, NULL, &settled, error);
     if (!result)
       result = aon_run_event(run, settled ? "stray" : "stray_left", NULL, error);
-    aon_log(run->env, AON_LOG_WARNING, "A late write of bulk operation %s was %s", run->id, settled ? "taken back" : "met, and could not be taken back");
+    aon_log(run->env, AON_LOG_WARNING, "A late write of bulk operation %s was %s", run->id,
+            settled ? "taken back" : "met, and could not be taken back");
   }
   return !result && over ? aon_journal_conflict_drop(run->journal, run->id, run->epoch, sequence, error) : result;
 }

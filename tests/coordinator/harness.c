@@ -26,8 +26,12 @@ static aon_result file_info(void *c, const char *path, aon_file_info *ret, aon_e
 static aon_result file_rename(void *c, const char *from, const char *to, aon_error *error) {
   return real(c)->ops->file_rename(real(c)->context, from, to, error);
 }
-static aon_result file_remove(void *c, const char *path, aon_error *error) { return real(c)->ops->file_remove(real(c)->context, path, error); }
-static aon_result folder_make(void *c, const char *path, aon_error *error) { return real(c)->ops->folder_make(real(c)->context, path, error); }
+static aon_result file_remove(void *c, const char *path, aon_error *error) {
+  return real(c)->ops->file_remove(real(c)->context, path, error);
+}
+static aon_result folder_make(void *c, const char *path, aon_error *error) {
+  return real(c)->ops->folder_make(real(c)->context, path, error);
+}
 static aon_result folder_list(void *c, const char *path, bool (*each)(void *, const char *), void *argument, aon_error *error) {
   return real(c)->ops->folder_list(real(c)->context, path, each, argument, error);
 }
@@ -73,11 +77,24 @@ static void store_line(void *c, const char *line) {
 static aon_env_ops *test_ops(aon_env *base) {
   aon_env_ops *ops = malloc(sizeof *ops);
   assert_non_null(ops);
-  *ops = (aon_env_ops){.now_ms = now_ms, .monotonic_ms = monotonic_ms, .sleep_ms = sleep_ms, .random = random_bytes, .file_open = file_open,
-                       .file_read = base->ops->file_read, .file_write = base->ops->file_write, .file_sync = base->ops->file_sync,
-                       .file_close = base->ops->file_close, .file_info = file_info, .file_rename = file_rename, .file_remove = file_remove,
-                       .folder_make = folder_make, .folder_list = folder_list, .process_self = process_self, .process_dead = process_dead,
-                       .step = step, .log = log_line};
+  *ops = (aon_env_ops){.now_ms = now_ms,
+                       .monotonic_ms = monotonic_ms,
+                       .sleep_ms = sleep_ms,
+                       .random = random_bytes,
+                       .file_open = file_open,
+                       .file_read = base->ops->file_read,
+                       .file_write = base->ops->file_write,
+                       .file_sync = base->ops->file_sync,
+                       .file_close = base->ops->file_close,
+                       .file_info = file_info,
+                       .file_rename = file_rename,
+                       .file_remove = file_remove,
+                       .folder_make = folder_make,
+                       .folder_list = folder_list,
+                       .process_self = process_self,
+                       .process_dead = process_dead,
+                       .step = step,
+                       .log = log_line};
   return ops;
 }
 
@@ -86,13 +103,19 @@ world *world_new(void) {
   assert_non_null(w);
   OK(aon_env_open(AON_LOG_INFO, 0, 0, &w->real, error));
   w->env = (aon_env){.ops = test_ops(w->real), .context = w, .log_level = AON_LOG_INFO};
-  strcpy(w->folder, access("/dev/shm", W_OK) ? "/tmp/aon-coordinator-XXXXXX" : "/dev/shm/aon-coordinator-XXXXXX"); /* no disk: syncs cost nothing */
+  strcpy(w->folder,
+         access("/dev/shm", W_OK) ? "/tmp/aon-coordinator-XXXXXX" : "/dev/shm/aon-coordinator-XXXXXX"); /* no disk: syncs cost nothing */
   assert_non_null(mkdtemp(w->folder));
   snprintf(w->journal, sizeof w->journal, "%s/journal.db", w->folder);
   snprintf(w->key, sizeof w->key, "%s/journal.key", w->folder);
   snprintf(w->input, sizeof w->input, "%s/input.ndjson", w->folder);
-  w->config = (aon_engine_config){.journal = {.location = w->journal, .key_file = w->key}, .batch = 2, .test_rollback_at = -1, .test_user_index = -1,
-                                  .test_dept_index = -1, .test_site_index = -1, .test_schedule_index = -1};
+  w->config = (aon_engine_config){.journal = {.location = w->journal, .key_file = w->key},
+                                  .batch = 2,
+                                  .test_rollback_at = -1,
+                                  .test_user_index = -1,
+                                  .test_dept_index = -1,
+                                  .test_site_index = -1,
+                                  .test_schedule_index = -1};
   w->options = (aon_run_options){.organization = "default", .user = "ann", .lock_wait_ms = 2000};
   w->pid = 100;
   w->dead_pid = 1;
@@ -131,8 +154,13 @@ static world_store *add_store(world *w, const char *name, const aon_store_adapte
   snprintf(store->name, sizeof store->name, "%s", name);
   store->trace = (aon_trace){.inner = inner, .inner_options = inner_options, .line = store_line, .context = w};
   store->adapter = &aon_trace_adapter;
-  store->config = (aon_store_config){.name = store->name, .location = store->location, .create = true, .horizon_ms = 3000, .watch_ms = 60000,
-                                     .timeout_ms = 1000, .options = &store->trace};
+  store->config = (aon_store_config){.name = store->name,
+                                     .location = store->location,
+                                     .create = true,
+                                     .horizon_ms = 3000,
+                                     .watch_ms = 60000,
+                                     .timeout_ms = 1000,
+                                     .options = &store->trace};
   return store;
 }
 
@@ -237,7 +265,8 @@ static void put_sqlite(world_store *store, const char *collection, const char *i
   sqlite3_busy_timeout(database, 1000);
   snprintf(sql, sizeof sql, "create table if not exists \"%s\" (id text primary key, doc text)", collection);
   assert_int_equal(sqlite3_exec(database, sql, NULL, NULL, NULL), SQLITE_OK);
-  snprintf(sql, sizeof sql, json ? "insert or replace into \"%s\" values ('%s', '%s')" : "delete from \"%s\" where id = '%s'", collection, id, json);
+  snprintf(sql, sizeof sql, json ? "insert or replace into \"%s\" values ('%s', '%s')" : "delete from \"%s\" where id = '%s'", collection,
+           id, json);
   int rc = sqlite3_exec(database, sql, NULL, NULL, NULL);
   sqlite3_close(database);
   assert_int_equal(rc, SQLITE_OK);
@@ -371,8 +400,8 @@ static void remove_folder(world *w) {
 }
 
 void world_failed(const char *file, int line, const char *what, world *w) {
-  fprintf(stderr, "%s:%d: %s\n  state %s, error %s: %s\n  failure: %s\n  log:\n%s\n", file, line, what, aon_state_name(w->outcome.state), w->error.code,
-          w->error.sentence, w->outcome.failure.message, w->log_length > 3000 ? w->log + w->log_length - 3000 : w->log);
+  fprintf(stderr, "%s:%d: %s\n  state %s, error %s: %s\n  failure: %s\n  log:\n%s\n", file, line, what, aon_state_name(w->outcome.state),
+          w->error.code, w->error.sentence, w->outcome.failure.message, w->log_length > 3000 ? w->log + w->log_length - 3000 : w->log);
   remove_folder(w);
   _exit(1);
 }

@@ -95,27 +95,27 @@ int world_child(void (*test)(world *w, uint64_t n), uint64_t n);
 uint64_t world_every_step(void (*test)(world *w, uint64_t n), uint64_t most);
 _Noreturn void world_nothing_left(void);
 /* For children, where cmocka's own failures don't reach. */
-#define CHECK(condition)                                                                                                                    \
-  do {                                                                                                                                      \
-    if (!(condition))                                                                                                                       \
-      world_failed(__FILE__, __LINE__, #condition, w);                                                                                      \
+#define CHECK(condition)                                                                                                                   \
+  do {                                                                                                                                     \
+    if (!(condition))                                                                                                                      \
+      world_failed(__FILE__, __LINE__, #condition, w);                                                                                     \
   } while (0)
 _Noreturn void world_failed(const char *file, int line, const char *what, world *w);
 
-#define OK(call)                                                                                                                            \
-  do {                                                                                                                                      \
-    aon_error error_ = AON_ERROR_INIT, *error = &error_;                                                                                    \
-    aon_result got_ = (call);                                                                                                               \
-    (void)error;                                                                                                                            \
-    if (got_)                                                                                                                               \
-      fail_msg("%s: %s: %s", #call, aon_result_name(got_), error_.sentence);                                                                \
+#define OK(call)                                                                                                                           \
+  do {                                                                                                                                     \
+    aon_error error_ = AON_ERROR_INIT, *error = &error_;                                                                                   \
+    aon_result got_ = (call);                                                                                                              \
+    (void)error;                                                                                                                           \
+    if (got_)                                                                                                                              \
+      fail_msg("%s: %s: %s", #call, aon_result_name(got_), error_.sentence);                                                               \
   } while (0)
-#define APPLY_OK(w, lines)                                                                                                                  \
-  do {                                                                                                                                      \
-    aon_result got_ = world_apply(w, lines);                                                                                                \
-    if (got_ || (w)->outcome.state != AON_COMMITTED)                                                                                        \
-      fail_msg("apply: %s %s: %s %s\n%s", aon_result_name(got_), (w)->error.sentence, aon_state_name((w)->outcome.state),                   \
-               (w)->outcome.failure.message, (w)->outcome.json.data ? (w)->outcome.json.data : "");                                         \
+#define APPLY_OK(w, lines)                                                                                                                 \
+  do {                                                                                                                                     \
+    aon_result got_ = world_apply(w, lines);                                                                                               \
+    if (got_ || (w)->outcome.state != AON_COMMITTED)                                                                                       \
+      fail_msg("apply: %s %s: %s %s\n%s", aon_result_name(got_), (w)->error.sentence, aon_state_name((w)->outcome.state),                  \
+               (w)->outcome.failure.message, (w)->outcome.json.data ? (w)->outcome.json.data : "");                                        \
   } while (0)
 #define TEST(name) cmocka_unit_test(name)
 #endif

@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define LINE(store, id, operation, data) "{\"store\":\"" store "\",\"collection\":\"c\",\"id\":\"" id "\",\"operation\":\"" operation "\",\"data\":" data "}\n"
+#define LINE(store, id, operation, data)                                                                                                   \
+  "{\"store\":\"" store "\",\"collection\":\"c\",\"id\":\"" id "\",\"operation\":\"" operation "\",\"data\":" data "}\n"
 #define DELETE(store, id) "{\"store\":\"" store "\",\"collection\":\"c\",\"id\":\"" id "\",\"operation\":\"delete\"}\n"
 
 static world *five_classes(void) {
@@ -17,7 +18,8 @@ static world *five_classes(void) {
   }
   return w;
 }
-#define PART(s) LINE(s, "new", "create", "{\"n\":5}") LINE(s, "edit", "update", "{\"n\":2}") DELETE(s, "gone") LINE(s, "new", "update", "{\"m\":6}")
+#define PART(s)                                                                                                                            \
+  LINE(s, "new", "create", "{\"n\":5}") LINE(s, "edit", "update", "{\"n\":2}") DELETE(s, "gone") LINE(s, "new", "update", "{\"m\":6}")
 #define ALL PART("p") PART("t") PART("b") PART("k") PART("x")
 
 static void remember(world *w, char id[37]) { memcpy(id, w->outcome.bulk_id, 37); }
@@ -159,7 +161,8 @@ static void resume_refuses_what_was_changed(void **state) {
   w->config.test_rollback_at = 3;
   w->options.hold_on_failure = true;
   world_engine(w);
-  OK(world_apply(w, LINE("b", "edit", "update", "{\"n\":2}") LINE("b", "new", "create", "{}") DELETE("b", "gone") LINE("t", "new", "create", "{}")));
+  OK(world_apply(w, LINE("b", "edit", "update", "{\"n\":2}") LINE("b", "new", "create", "{}") DELETE("b", "gone")
+                        LINE("t", "new", "create", "{}")));
   char id[37];
   remember(w, id);
   world_put(w, "b", "c", "edit", "{\"n\":8,\"m\":1}");
@@ -247,7 +250,8 @@ static void undo_of_a_part(void **state) {
   world *w = five_classes();
   char first[37];
   world_engine(w);
-  APPLY_OK(w, LINE("t", "a", "create", "{\"n\":1}") LINE("t", "b", "create", "{\"n\":1}") LINE("t", "user", "create", "{\"boss\":\"a\"}") LINE("t", "b", "update", "{\"n\":2}"));
+  APPLY_OK(w, LINE("t", "a", "create", "{\"n\":1}") LINE("t", "b", "create", "{\"n\":1}") LINE("t", "user", "create", "{\"boss\":\"a\"}")
+                  LINE("t", "b", "update", "{\"n\":2}"));
   remember(w, first);
   OK(world_undo(w, first, &(aon_undo_options){.first = 0, .last = 0}));
   assert_int_equal(w->outcome.state, AON_REJECTED_STATE); /* somebody's boss */
@@ -268,6 +272,35 @@ static void undo_of_a_part(void **state) {
   world_free(w);
 }
 
+static void change_back(world *w) { world_put(w, "b", "c", "edit", "{\"n\":44}"); }
+static void an_undo_that_fails(void **state) {
+  (void)state;
+  world *w = five_classes();
+  char first[37], undo[37];
+  world_engine(w);
+  APPLY_OK(w, LINE("b", "new", "create", "{\"n\":1}") LINE("b", "edit", "update", "{\"n\":2}") LINE("t", "new", "create", "{\"n\":1}"));
+  remember(w, first);
+  w->config.test_rollback_at = 2; /* the undo fails, and somebody writes what it changed before it is put back */
+  world_close(w);
+  world_engine(w);
+  w->call = change_back;
+  w->call_name = "store.b.resolve";
+  OK(world_undo(w, first, NULL));
+  assert_int_equal(w->outcome.state, AON_ROLLBACK_FAILED);
+  remember(w, undo);
+  assert_int_equal(world_state(w, first), AON_UNDO_FAILED);
+  world_new_outcome(w);
+  assert_int_equal(aon_resolve(w->engine, first, "all", AON_FORCE, NULL, &w->options, &w->outcome, &w->error),
+                   AON_USAGE); /* the other one's */
+  world_new_outcome(w);
+  OK(aon_resolve(w->engine, undo, "all", AON_KEEP_THEIRS, NULL, &w->options, &w->outcome, error));
+  assert_int_equal(w->outcome.state, AON_ROLLED_BACK);
+  assert_int_equal(world_state(w, first), AON_COMMITTED);
+  assert_string_equal(world_get(w, "b", "c", "edit"), "{\"n\":44}");
+  assert_string_equal(world_get(w, "t", "c", "new"), "{\"n\":1}");
+  world_free(w);
+}
+
 static void undo_dies(world *w, uint64_t n) {
   world_memory(w, "t", AON_CLASS_TRANSACTION, NULL);
   world_memory(w, "b", AON_CLASS_BATCH, NULL);
@@ -275,7 +308,8 @@ static void undo_dies(world *w, uint64_t n) {
   world_put(w, "b", "c", "edit", "{\"n\":1}");
   char *before = world_snapshot(w), id[37];
   world_engine(w);
-  aon_result result = world_apply(w, LINE("t", "edit", "update", "{\"n\":2}") LINE("b", "edit", "update", "{\"n\":2}") LINE("b", "new", "create", "{}"));
+  aon_result result =
+      world_apply(w, LINE("t", "edit", "update", "{\"n\":2}") LINE("b", "edit", "update", "{\"n\":2}") LINE("b", "new", "create", "{}"));
   CHECK(!result && w->outcome.state == AON_COMMITTED);
   remember(w, id);
   char *after = world_snapshot(w);
@@ -365,7 +399,8 @@ static world *in_conflict(char id[37]) {
   world_engine(w);
   w->call = foreign;
   w->call_name = "store.b.resolve";
-  OK(world_apply(w, LINE("b", "edit", "update", "{\"n\":2}") LINE("b", "new", "create", "{\"n\":1}") LINE("b", "third", "create", "{}") LINE("t", "new", "create", "{}")));
+  OK(world_apply(w, LINE("b", "edit", "update", "{\"n\":2}") LINE("b", "new", "create", "{\"n\":1}") LINE("b", "third", "create", "{}")
+                        LINE("t", "new", "create", "{}")));
   remember(w, id);
   assert_int_equal(w->outcome.state, AON_ROLLBACK_FAILED);
   assert_int_equal(w->outcome.conflicts, 2);
@@ -423,10 +458,21 @@ static void retry_of_a_failed_rollback(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {TEST(every_forced_failure), TEST(test_mode_keeps_images), TEST(older_indexes_count_their_collection),
-                                     TEST(hold_and_resume), TEST(hold_ends_in_a_rollback), TEST(resume_refuses_what_was_changed),
-                                     TEST(undo_and_undo_of_the_undo), TEST(undo_names_who_came_later), TEST(undo_forced), TEST(undo_of_a_part),
-                                     TEST(every_step_of_an_undo), TEST(cancel_while_executing), TEST(a_signal), TEST(resolve_keep_force_merge),
+  const struct CMUnitTest tests[] = {TEST(every_forced_failure),
+                                     TEST(test_mode_keeps_images),
+                                     TEST(older_indexes_count_their_collection),
+                                     TEST(hold_and_resume),
+                                     TEST(hold_ends_in_a_rollback),
+                                     TEST(resume_refuses_what_was_changed),
+                                     TEST(undo_and_undo_of_the_undo),
+                                     TEST(undo_names_who_came_later),
+                                     TEST(undo_forced),
+                                     TEST(undo_of_a_part),
+                                     TEST(an_undo_that_fails),
+                                     TEST(every_step_of_an_undo),
+                                     TEST(cancel_while_executing),
+                                     TEST(a_signal),
+                                     TEST(resolve_keep_force_merge),
                                      TEST(retry_of_a_failed_rollback)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

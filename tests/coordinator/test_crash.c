@@ -42,7 +42,8 @@ static char *after_of(world *w, int stores, const char *before) {
     bool in = false;
     for (int k = 0; k < stores; k++)
       in = in || !strcmp(names[k], sorted[i]);
-    at += (size_t)snprintf(text + at, sizeof text - at, in ? "%s/c/edit {\"n\":11,\"keep\":\"k\"}\n%s/c/new {\"n\":10,\"more\":true}\n%s/d/other {\"n\":3}\n" : "%s%s%s",
+    at += (size_t)snprintf(text + at, sizeof text - at,
+                           in ? "%s/c/edit {\"n\":11,\"keep\":\"k\"}\n%s/c/new {\"n\":10,\"more\":true}\n%s/d/other {\"n\":3}\n" : "%s%s%s",
                            in ? sorted[i] : "", in ? sorted[i] : "", in ? sorted[i] : "");
   }
   return text;

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define LINE(store, id, operation, data) "{\"store\":\"" store "\",\"collection\":\"c\",\"id\":\"" id "\",\"operation\":\"" operation "\",\"data\":" data "}\n"
+#define LINE(store, id, operation, data)                                                                                                   \
+  "{\"store\":\"" store "\",\"collection\":\"c\",\"id\":\"" id "\",\"operation\":\"" operation "\",\"data\":" data "}\n"
 #define CREATE(store, id) LINE(store, id, "create", "{\"n\":1}")
 
 static void one_of_each_class(void **state) {
@@ -19,12 +20,15 @@ static void one_of_each_class(void **state) {
   world_engine(w);
   /* In the plan the weakest come first. u has most operations of class 2: it is the last resource. */
   APPLY_OK(w, CREATE("x", "1") CREATE("k", "1") CREATE("b", "1") CREATE("u", "1") CREATE("u", "2") CREATE("t", "1") CREATE("p", "1"));
-  const char *const order[] = {"store.u.begin\n", "store.t.begin\n",   "store.p.begin\n",  "store.u.apply\n",  "store.t.apply\n",
-                               "store.p.apply\n", "store.u.flush\n",   "store.t.flush\n",  "store.p.flush\n",  "journal.batch\n",
-                               "store.b.begin\n", "store.b.commit\n",  "journal.batch\n",  "journal.batch\n",  "store.k.apply\n",
-                               "journal.batch\n", "journal.batch\n",   "store.x.apply\n",  "journal.batch\n",  "journal.move\n",
-                               "store.p.prepare\n", "store.t.commit\n", "store.u.commit\n", "journal.move\n", "store.p.commit_prepared\n",
-                               "journal.move\n",  NULL};
+  const char *const order[] = {"store.u.begin\n",           "store.t.begin\n",  "store.p.begin\n",
+                               "store.u.apply\n",           "store.t.apply\n",  "store.p.apply\n",
+                               "store.u.flush\n",           "store.t.flush\n",  "store.p.flush\n",
+                               "journal.batch\n",           "store.b.begin\n",  "store.b.commit\n",
+                               "journal.batch\n",           "journal.batch\n",  "store.k.apply\n",
+                               "journal.batch\n",           "journal.batch\n",  "store.x.apply\n",
+                               "journal.batch\n",           "journal.move\n",   "store.p.prepare\n",
+                               "store.t.commit\n",          "store.u.commit\n", "journal.move\n",
+                               "store.p.commit_prepared\n", "journal.move\n",   NULL};
   assert_true(world_steps_in_order(w, order));
   world_free(w);
 }
@@ -38,7 +42,7 @@ static void rehearsal(void **state) {
   w->config.hold_ms = 1;
   world_engine(w);
   APPLY_OK(w, CREATE("b", "1") CREATE("b", "2") CREATE("t", "1"));
-  const char *const order[] = {"store.t.begin\n", "store.t.apply\n", "store.t.flush\n", "store.t.abort\n", "store.b.commit\n",
+  const char *const order[] = {"store.t.begin\n", "store.t.apply\n", "store.t.flush\n", "store.t.abort\n",  "store.b.commit\n",
                                "store.t.begin\n", "store.t.apply\n", "store.t.flush\n", "store.t.commit\n", NULL};
   assert_true(world_steps_in_order(w, order));
   assert_string_equal(world_get(w, "t", "c", "1"), "{\"n\":1}");
@@ -56,9 +60,9 @@ static void busy_for_a_while(world *w) {
 }
 static void two_names_for_one_database(void **state) {
   (void)state;
-  for (int class = AON_CLASS_PREPARED; class <= AON_CLASS_PLAIN; class++) {
+  for (int class = AON_CLASS_PREPARED; class <= AON_CLASS_PLAIN; class ++) {
     world *w = world_new();
-    world_memory(w, "one", (aon_store_class)class, NULL);
+    world_memory(w, "one", (aon_store_class) class, NULL);
     world_alias(w, "two", "one");
     world_memory(w, "t", AON_CLASS_TRANSACTION, NULL);
     world_engine(w);
@@ -134,8 +138,10 @@ static void sqlite_and_memory_die(world *w, uint64_t n) {
   w->steps = 0;
   w->crash_at = n;
   if (!setjmp(w->crashed)) {
-    aon_result result = world_apply(w, LINE("s", "edit", "update", "{\"n\":2}") "{\"store\":\"r\",\"collection\":\"c\",\"id\":\"gone\",\"operation\":\"delete\"}\n"
-                                       LINE("b", "edit", "update", "{\"n\":2}") CREATE("r", "new"));
+    aon_result result = world_apply(
+        w,
+        LINE("s", "edit", "update", "{\"n\":2}") "{\"store\":\"r\",\"collection\":\"c\",\"id\":\"gone\",\"operation\":\"delete\"}\n" LINE(
+            "b", "edit", "update", "{\"n\":2}") CREATE("r", "new"));
     CHECK(!result && w->outcome.state == AON_COMMITTED);
     world_nothing_left();
   }
@@ -150,7 +156,8 @@ static void every_step_with_sqlite(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {TEST(one_of_each_class), TEST(rehearsal), TEST(two_names_for_one_database), TEST(two_names_for_one_file),
-                                     TEST(in_the_journals_own_file), TEST(every_step_with_sqlite)};
+  const struct CMUnitTest tests[] = {TEST(one_of_each_class),          TEST(rehearsal),
+                                     TEST(two_names_for_one_database), TEST(two_names_for_one_file),
+                                     TEST(in_the_journals_own_file),   TEST(every_step_with_sqlite)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

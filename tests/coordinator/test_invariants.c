@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define LINE(store, id, operation, data) "{\"store\":\"" store "\",\"collection\":\"c\",\"id\":\"" id "\",\"operation\":\"" operation "\",\"data\":" data "}\n"
+#define LINE(store, id, operation, data)                                                                                                   \
+  "{\"store\":\"" store "\",\"collection\":\"c\",\"id\":\"" id "\",\"operation\":\"" operation "\",\"data\":" data "}\n"
 #define DELETE(store, id) "{\"store\":\"" store "\",\"collection\":\"c\",\"id\":\"" id "\",\"operation\":\"delete\"}\n"
 
 /* 1. No store is written before the operation's images are durable in the journal.
@@ -19,8 +20,17 @@ static void invariant_1_journal_first(void **state) {
   world_engine(w);
   APPLY_OK(w, LINE("x", "1", "create", "{\"n\":1}") LINE("k", "1", "create", "{\"n\":1}") LINE("b", "1", "create", "{\"n\":1}")
                   LINE("t", "1", "create", "{\"n\":1}"));
-  const char *const order[] = {"journal.log\n", "journal.move\n", "store.t.begin\n", "store.t.apply\n", "journal.batch\n", "store.b.commit\n",
-                               "journal.batch\n", "store.k.apply\n", "journal.batch\n", "store.x.apply\n", NULL};
+  const char *const order[] = {"journal.log\n",
+                               "journal.move\n",
+                               "store.t.begin\n",
+                               "store.t.apply\n",
+                               "journal.batch\n",
+                               "store.b.commit\n",
+                               "journal.batch\n",
+                               "store.k.apply\n",
+                               "journal.batch\n",
+                               "store.x.apply\n",
+                               NULL};
   assert_true(world_steps_in_order(w, order));
   const char *logged = strstr(w->steps_log, "journal.log\n");
   const char *first = strstr(w->steps_log, ".apply\n"), *begun = strstr(w->steps_log, ".begin\n");
@@ -41,7 +51,8 @@ static void invariant_2_ends_or_names(void **state) {
   w->config.give_up_ms = 3600000;
   world_engine(w);
   aon_memory_trouble_at(world_database(w, "b"), AON_MEMORY_REFUSE, 2, 1000000); /* the way back of b is closed */
-  aon_result result = world_apply(w, LINE("b", "edit", "update", "{\"n\":2}") LINE("b", "new", "create", "{\"n\":2}") LINE("t", "1", "create", "{\"n\":1}"));
+  aon_result result = world_apply(w, LINE("b", "edit", "update", "{\"n\":2}") LINE("b", "new", "create", "{\"n\":2}")
+                                         LINE("t", "1", "create", "{\"n\":1}"));
   assert_int_not_equal(result, AON_OK);
   assert_int_equal(world_status(w, result), 4);
   char id[37];
@@ -87,9 +98,10 @@ static void invariant_3_foreign_writes_live(void **state) {
   world_engine(w);
   w->call = foreign_batch;
   w->call_name = "store.b.resolve"; /* the rollback begins */
-  aon_result result = world_apply(w, LINE("b", "same", "update", "{\"n\":2}") LINE("b", "merge", "update", "{\"n\":2}") LINE("b", "3", "create", "{\"n\":1}")
-                                         LINE("b", "4", "create", "{\"n\":1}") LINE("b", "5", "create", "{\"n\":1}") LINE("b", "6", "create", "{\"n\":1}")
-                                             LINE("b", "7", "create", "{\"n\":1}") LINE("b", "8", "create", "{\"n\":1}") LINE("t", "1", "create", "{\"n\":1}"));
+  aon_result result = world_apply(
+      w, LINE("b", "same", "update", "{\"n\":2}") LINE("b", "merge", "update", "{\"n\":2}") LINE("b", "3", "create", "{\"n\":1}")
+             LINE("b", "4", "create", "{\"n\":1}") LINE("b", "5", "create", "{\"n\":1}") LINE("b", "6", "create", "{\"n\":1}")
+                 LINE("b", "7", "create", "{\"n\":1}") LINE("b", "8", "create", "{\"n\":1}") LINE("t", "1", "create", "{\"n\":1}"));
   assert_int_equal(result, AON_OK);
   assert_int_equal(w->outcome.state, AON_ROLLBACK_FAILED);
   assert_int_equal(world_status(w, result), 4);
@@ -107,18 +119,19 @@ static void invariant_3_foreign_writes_live(void **state) {
  * caught here: the last resource is asked once more before anybody rolls back.) */
 static void invariant_4_replay_is_harmless(void **state) {
   (void)state;
-  for (int class = AON_CLASS_PREPARED; class <= AON_CLASS_PLAIN; class++)
+  for (int class = AON_CLASS_PREPARED; class <= AON_CLASS_PLAIN; class ++)
     for (uint64_t nth = 1; nth <= 6; nth++)
       for (int trouble = AON_MEMORY_LOSE_REPLY; trouble <= AON_MEMORY_REFUSE; trouble++) {
         if (trouble == AON_MEMORY_DELAY)
           continue; /* test_lost.c */
         world *w = world_new();
-        world_memory(w, "s", (aon_store_class)class, &(aon_memory_config){.tokens = true});
+        world_memory(w, "s", (aon_store_class) class, &(aon_memory_config){.tokens = true});
         world_put(w, "s", "c", "edit", "{\"n\":1}");
         world_put(w, "s", "c", "gone", "{\"n\":1}");
         world_engine(w);
         aon_memory_trouble_at(world_database(w, "s"), (aon_memory_trouble)trouble, nth, 1);
-        aon_result result = world_apply(w, LINE("s", "new", "create", "{\"n\":1}") LINE("s", "edit", "update", "{\"n\":2}") DELETE("s", "gone"));
+        aon_result result =
+            world_apply(w, LINE("s", "new", "create", "{\"n\":1}") LINE("s", "edit", "update", "{\"n\":2}") DELETE("s", "gone"));
         if (w->outcome.state == AON_ROLLED_BACK) { /* a refused prepare or commit may take all back; then wholly */
           assert_string_equal(world_get(w, "s", "c", "new"), "");
           assert_string_equal(world_get(w, "s", "c", "edit"), "{\"n\":1}");
@@ -126,7 +139,8 @@ static void invariant_4_replay_is_harmless(void **state) {
           assert_true(class <= AON_CLASS_TRANSACTION && trouble == AON_MEMORY_REFUSE);
         } else {
           if (result || w->outcome.state != AON_COMMITTED)
-            fail_msg("class %d, request %d, trouble %d: %s %s", class, (int)nth, trouble, aon_state_name(w->outcome.state), w->error.sentence);
+            fail_msg("class %d, request %d, trouble %d: %s %s", class, (int)nth, trouble, aon_state_name(w->outcome.state),
+                     w->error.sentence);
           assert_string_equal(world_get(w, "s", "c", "new"), "{\"n\":1}");
           assert_string_equal(world_get(w, "s", "c", "edit"), "{\"n\":2}");
           assert_string_equal(world_get(w, "s", "c", "gone"), "");
@@ -142,7 +156,8 @@ static void invariant_5_no_before_image(void **state) {
   world *w = world_new();
   world_memory(w, "t", AON_CLASS_TRANSACTION, NULL);
   world_engine(w);
-  aon_result result = world_apply(w, LINE("t", "new", "create", "{\"n\":1}") LINE("t", "nobody", "update", "{\"n\":2}") DELETE("t", "nobody"));
+  aon_result result =
+      world_apply(w, LINE("t", "new", "create", "{\"n\":1}") LINE("t", "nobody", "update", "{\"n\":2}") DELETE("t", "nobody"));
   assert_int_equal(result, AON_OK);
   assert_int_equal(w->outcome.state, AON_REJECTED_STATE);
   assert_int_equal(w->outcome.problems.error_count, 2);
@@ -227,8 +242,8 @@ static void taken_over(world *w) {
 }
 static void invariant_7_frozen_worker_is_fenced(void **state) {
   (void)state;
-  static const char *const steps[] = {"store.p.apply", "store.p.prepare", "store.t.commit", "store.t.begin", "store.b.begin", "store.b.apply", "store.b.commit",
-                                      "store.p.commit_prepared", "store.u.commit", "journal.batch"};
+  static const char *const steps[] = {"store.p.apply", "store.p.prepare", "store.t.commit",          "store.t.begin",  "store.b.begin",
+                                      "store.b.apply", "store.b.commit",  "store.p.commit_prepared", "store.u.commit", "journal.batch"};
   for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
     world *w = world_new();
     world_memory(w, "p", AON_CLASS_PREPARED, NULL);
@@ -242,8 +257,8 @@ static void invariant_7_frozen_worker_is_fenced(void **state) {
     world_engine(w);
     w->call = taken_over;
     w->call_name = steps[i];
-    aon_result result = world_apply(w, LINE("p", "1", "update", "{\"n\":2}") LINE("t", "1", "update", "{\"n\":2}") LINE("b", "1", "update", "{\"n\":2}")
-                                           LINE("u", "1", "update", "{\"n\":2}"));
+    aon_result result = world_apply(w, LINE("p", "1", "update", "{\"n\":2}") LINE("t", "1", "update", "{\"n\":2}")
+                                           LINE("b", "1", "update", "{\"n\":2}") LINE("u", "1", "update", "{\"n\":2}"));
     assert_null(w->call);
     w->pid = 700;
     assert_int_equal(world_recover(w), 0);
@@ -301,12 +316,13 @@ static void invariant_9_never_half_done(void **state) {
     world_engine(w);
     /* A store that answers nothing from its nth request on, for ever. */
     aon_memory_trouble_at(world_database(w, nth % 2 ? "t" : "k"), AON_MEMORY_REFUSE, (nth + 1) / 2, 1000000);
-    aon_result result = world_apply(w, LINE("t", "1", "create", "{\"n\":1}") LINE("t", "2", "create", "{\"n\":1}") LINE("u", "1", "create", "{\"n\":1}")
-                                           LINE("k", "1", "create", "{\"n\":1}") LINE("k", "2", "create", "{\"n\":1}") LINE("k", "3", "create", "{\"n\":1}"));
-    bool in = *world_get(w, "t", "c", "1") && *world_get(w, "t", "c", "2") && *world_get(w, "u", "c", "1") && *world_get(w, "k", "c", "1") &&
-              *world_get(w, "k", "c", "2") && *world_get(w, "k", "c", "3");
-    bool out = !*world_get(w, "t", "c", "1") && !*world_get(w, "t", "c", "2") && !*world_get(w, "u", "c", "1") && !*world_get(w, "k", "c", "1") &&
-               !*world_get(w, "k", "c", "2") && !*world_get(w, "k", "c", "3");
+    aon_result result = world_apply(w, LINE("t", "1", "create", "{\"n\":1}") LINE("t", "2", "create", "{\"n\":1}")
+                                           LINE("u", "1", "create", "{\"n\":1}") LINE("k", "1", "create", "{\"n\":1}")
+                                               LINE("k", "2", "create", "{\"n\":1}") LINE("k", "3", "create", "{\"n\":1}"));
+    bool in = *world_get(w, "t", "c", "1") && *world_get(w, "t", "c", "2") && *world_get(w, "u", "c", "1") &&
+              *world_get(w, "k", "c", "1") && *world_get(w, "k", "c", "2") && *world_get(w, "k", "c", "3");
+    bool out = !*world_get(w, "t", "c", "1") && !*world_get(w, "t", "c", "2") && !*world_get(w, "u", "c", "1") &&
+               !*world_get(w, "k", "c", "1") && !*world_get(w, "k", "c", "2") && !*world_get(w, "k", "c", "3");
     if (w->outcome.state == AON_COMMITTED)
       assert_true(in);
     else if (w->outcome.state == AON_ROLLED_BACK)
@@ -339,7 +355,8 @@ static void invariant_10_sensitive(void **state) {
   snprintf(pack_path, sizeof pack_path, "%s/secret.lua", w->folder);
   FILE *file = fopen(pack_path, "wb");
   assert_non_null(file);
-  fputs("return {name = 'secret', title = 'Secrets', version = 1, collections = {{name = 'c', store = 't', id = 'id', sensitive = {'pin'}}},\n"
+  fputs("return {name = 'secret', title = 'Secrets', version = 1, collections = {{name = 'c', store = 't', id = 'id', sensitive = "
+        "{'pin'}}},\n"
         "  sheets = {{name = 'C', entity = 'c', collection = 'c', columns = {{heading = 'Id', property = 'id', type = 'id', id = true},\n"
         "  {heading = 'Pin', property = 'pin', type = 'text'}}}}}\n",
         file);
@@ -373,9 +390,10 @@ static void invariant_10_sensitive(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {TEST(invariant_1_journal_first), TEST(invariant_2_ends_or_names), TEST(invariant_3_foreign_writes_live),
-                                     TEST(invariant_4_replay_is_harmless), TEST(invariant_5_no_before_image), TEST(invariant_6_one_holder),
-                                     TEST(invariant_7_frozen_worker_is_fenced), TEST(invariant_8_once), TEST(invariant_9_never_half_done),
-                                     TEST(invariant_10_sensitive)};
+  const struct CMUnitTest tests[] = {TEST(invariant_1_journal_first),           TEST(invariant_2_ends_or_names),
+                                     TEST(invariant_3_foreign_writes_live),     TEST(invariant_4_replay_is_harmless),
+                                     TEST(invariant_5_no_before_image),         TEST(invariant_6_one_holder),
+                                     TEST(invariant_7_frozen_worker_is_fenced), TEST(invariant_8_once),
+                                     TEST(invariant_9_never_half_done),         TEST(invariant_10_sensitive)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

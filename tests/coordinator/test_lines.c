@@ -32,7 +32,8 @@ static void rejects(world *w, const char *lines, const char *code, uint64_t line
 static void patches_as_rfc_7396_says(void **state) {
   (void)state;
   world *w = one_store();
-  APPLY_OK(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"update\",\"data\":{\"deep\":{\"x\":null,\"y\":[9],\"z\":{\"n\":null}},\"gone\":null,\"new\":\"ü\"}}\n");
+  APPLY_OK(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"update\",\"data\":{\"deep\":{\"x\":null,\"y\":[9],\"z\":{"
+              "\"n\":null}},\"gone\":null,\"new\":\"ü\"}}\n");
   assert_string_equal(world_get(w, "t", "c", "1"), "{\"a\":1,\"deep\":{\"y\":[9],\"z\":{}},\"new\":\"ü\"}");
   APPLY_OK(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"upsert\",\"data\":{\"a\":2}}\n"
               "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"2\",\"operation\":\"upsert\",\"data\":{\"a\":3,\"n\":null}}\n");
@@ -73,30 +74,41 @@ static void collects_all_errors(void **state) {
 static void says_what_is_wrong(void **state) {
   (void)state;
   world *w = one_store();
-  rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"update\",\"data\":{},\"data\":{}}\n", "bad_json", 1, "data");
-  rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"update\",\"data\":{},\"what\":1}\n", "bad_line", 1, "“what”");
-  rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"update\",\"data\":{\"n\":9223372036854775808}}\n", "bad_json", 1, "64");
+  rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"update\",\"data\":{},\"data\":{}}\n", "bad_json", 1,
+          "data");
+  rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"update\",\"data\":{},\"what\":1}\n", "bad_line", 1,
+          "“what”");
+  rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"update\",\"data\":{\"n\":9223372036854775808}}\n",
+          "bad_json", 1, "64");
   rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"update\",\"data\":[]}\n", "bad_line", 1, "object");
   rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"move\",\"data\":{}}\n", "bad_line", 1, "operation");
   rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":1,\"operation\":\"update\",\"data\":{}}\n", "bad_line", 1, "text");
   rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"delete\",\"data\":{}}\n", "bad_line", 1, "no “data”");
-  rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"delete\",\"types\":{\"/a\":\"timestamp\"}}\n", "bad_line", 1, "types");
+  rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"delete\",\"types\":{\"/a\":\"timestamp\"}}\n", "bad_line",
+          1, "types");
   rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"operation\":\"update\",\"data\":{}}\n", "bad_line", 1, "“id”");
   rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"update\"}\n", "bad_line", 1, "“data”");
   rejects(w, "{\"store\":\"t\",\"id\":\"1\",\"operation\":\"delete\"}\n", "bad_line", 1, "“collection”");
-  rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"update\",\"data\":{},\"path\":\"/x\"}\n", "bad_line", 1, "paths");
+  rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"update\",\"data\":{},\"path\":\"/x\"}\n", "bad_line", 1,
+          "paths");
   rejects(w, "[]\n", "bad_json", 1, "object");
   rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"n\",\"operation\":\"replace\",\"data\":{}}\n", "not_found", 1, "no such");
-  rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"update\",\"data\":{\"d\":\"x\"},\"types\":{\"/d\":\"timestamp\"}}\n", "bad_type", 1, "types");
+  rejects(w,
+          "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"update\",\"data\":{\"d\":\"x\"},\"types\":{\"/"
+          "d\":\"timestamp\"}}\n",
+          "bad_type", 1, "types");
   world_free(w);
 }
 
 static void expects(void **state) {
   (void)state;
   world *w = one_store();
-  rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"upsert\",\"data\":{\"a\":5},\"expect\":null}\n", "changed_meanwhile", 1, "expect");
-  rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"update\",\"data\":{\"a\":5},\"expect\":{\"a\":7}}\n", "changed_meanwhile", 1, "expect");
-  APPLY_OK(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"update\",\"data\":{\"a\":5},\"expect\":{\"a\":1.0,\"gone\":true}}\n"
+  rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"upsert\",\"data\":{\"a\":5},\"expect\":null}\n",
+          "changed_meanwhile", 1, "expect");
+  rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"update\",\"data\":{\"a\":5},\"expect\":{\"a\":7}}\n",
+          "changed_meanwhile", 1, "expect");
+  APPLY_OK(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"update\",\"data\":{\"a\":5},\"expect\":{\"a\":1.0,"
+              "\"gone\":true}}\n"
               "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"2\",\"operation\":\"upsert\",\"data\":{\"a\":5},\"expect\":null}\n");
   assert_string_equal(world_get(w, "t", "c", "2"), "{\"a\":5}");
   world_free(w);
@@ -108,9 +120,11 @@ static void numbers_stay_exact(void **state) {
   world_memory(w, "f", AON_CLASS_CONDITIONAL, &(aon_memory_config){.max_exact_integer = (INT64_C(1) << 53)});
   world_close(w);
   world_engine(w);
-  APPLY_OK(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"n\",\"operation\":\"create\",\"data\":{\"big\":9223372036854775807,\"small\":-9223372036854775808,\"d\":1.5}}\n");
+  APPLY_OK(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"n\",\"operation\":\"create\",\"data\":{\"big\":9223372036854775807,\"small\":"
+              "-9223372036854775808,\"d\":1.5}}\n");
   assert_string_equal(world_get(w, "t", "c", "n"), "{\"big\":9223372036854775807,\"small\":-9223372036854775808,\"d\":1.5}");
-  aon_result result = world_apply(w, "{\"store\":\"f\",\"collection\":\"c\",\"id\":\"n\",\"operation\":\"create\",\"data\":{\"big\":9007199254740993}}\n");
+  aon_result result =
+      world_apply(w, "{\"store\":\"f\",\"collection\":\"c\",\"id\":\"n\",\"operation\":\"create\",\"data\":{\"big\":9007199254740993}}\n");
   assert_int_equal(result, AON_OK);
   assert_int_equal(w->outcome.state, AON_REJECTED_STATE);
   world_free(w);
@@ -121,12 +135,19 @@ static void chains_within_and_across_batches(void **state) {
   world *w = one_store();
   aon_buffer lines = {0};
   OK(aon_buffer_format(&lines, error, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"delete\"}\n"));
-  OK(aon_buffer_format(&lines, error, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"chain\",\"operation\":\"create\",\"data\":{\"n\":0}}\n"));
-  OK(aon_buffer_format(&lines, error, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"chain\",\"operation\":\"update\",\"data\":{\"m\":1},\"expect\":{\"n\":0}}\n"));
+  OK(aon_buffer_format(&lines, error,
+                       "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"chain\",\"operation\":\"create\",\"data\":{\"n\":0}}\n"));
+  OK(aon_buffer_format(
+      &lines, error,
+      "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"chain\",\"operation\":\"update\",\"data\":{\"m\":1},\"expect\":{\"n\":0}}\n"));
   for (int i = 0; i < 600; i++)
-    OK(aon_buffer_format(&lines, error, "{\"store\":\"t\",\"collection\":\"d\",\"id\":\"f%d\",\"operation\":\"create\",\"data\":{\"n\":%d}}\n", i, i));
-  OK(aon_buffer_format(&lines, error, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"create\",\"data\":{\"again\":true}}\n"));
-  OK(aon_buffer_format(&lines, error, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"chain\",\"operation\":\"update\",\"data\":{\"o\":2},\"expect\":{\"m\":1}}\n"));
+    OK(aon_buffer_format(&lines, error,
+                         "{\"store\":\"t\",\"collection\":\"d\",\"id\":\"f%d\",\"operation\":\"create\",\"data\":{\"n\":%d}}\n", i, i));
+  OK(aon_buffer_format(&lines, error,
+                       "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"create\",\"data\":{\"again\":true}}\n"));
+  OK(aon_buffer_format(
+      &lines, error,
+      "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"chain\",\"operation\":\"update\",\"data\":{\"o\":2},\"expect\":{\"m\":1}}\n"));
   APPLY_OK(w, lines.data);
   assert_string_equal(world_get(w, "t", "c", "1"), "{\"again\":true}");
   assert_string_equal(world_get(w, "t", "c", "chain"), "{\"n\":0,\"m\":1,\"o\":2}");
@@ -137,10 +158,14 @@ static void chains_within_and_across_batches(void **state) {
   assert_string_equal(world_get(w, "t", "c", "1"), "{\"a\":1,\"deep\":{\"x\":1,\"y\":[1,2,3]},\"gone\":true}");
   assert_string_equal(world_get(w, "t", "c", "chain"), "");
   assert_string_equal(world_get(w, "t", "d", "f599"), "");
-  rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"x\",\"operation\":\"create\",\"data\":{\"n\":0}}\n"
-             "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"x\",\"operation\":\"create\",\"data\":{\"n\":0}}\n", "duplicate", 2, "earlier line");
-  rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"delete\"}\n"
-             "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"update\",\"data\":{}}\n", "not_found", 2, "no such");
+  rejects(w,
+          "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"x\",\"operation\":\"create\",\"data\":{\"n\":0}}\n"
+          "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"x\",\"operation\":\"create\",\"data\":{\"n\":0}}\n",
+          "duplicate", 2, "earlier line");
+  rejects(w,
+          "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"delete\"}\n"
+          "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"update\",\"data\":{}}\n",
+          "not_found", 2, "no such");
   aon_buffer_release(&lines);
   world_free(w);
 }
@@ -221,7 +246,10 @@ static void two_hundred_thousand(void **state) {
   FILE *file = fopen(path, "wb");
   assert_non_null(file);
   for (int i = 0; i < 200000; i++)
-    fprintf(file, "{\"store\":\"s\",\"collection\":\"c\",\"id\":\"%d\",\"operation\":\"create\",\"data\":{\"n\":%d,\"text\":\"some words to fill it up a little\"}}\n", i, i);
+    fprintf(file,
+            "{\"store\":\"s\",\"collection\":\"c\",\"id\":\"%d\",\"operation\":\"create\",\"data\":{\"n\":%d,\"text\":\"some words to fill "
+            "it up a little\"}}\n",
+            i, i);
   fclose(file);
   struct rusage before, after;
   getrusage(RUSAGE_SELF, &before);
@@ -242,8 +270,16 @@ static void two_hundred_thousand(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {TEST(patches_as_rfc_7396_says), TEST(collects_all_errors), TEST(says_what_is_wrong), TEST(expects),
-                                     TEST(numbers_stay_exact), TEST(chains_within_and_across_batches), TEST(a_duplicate_that_the_store_refuses),
-                                     TEST(ids_are_made), TEST(the_limit_on_errors), TEST(a_dry_run_writes_nothing), TEST(two_hundred_thousand)};
+  const struct CMUnitTest tests[] = {TEST(patches_as_rfc_7396_says),
+                                     TEST(collects_all_errors),
+                                     TEST(says_what_is_wrong),
+                                     TEST(expects),
+                                     TEST(numbers_stay_exact),
+                                     TEST(chains_within_and_across_batches),
+                                     TEST(a_duplicate_that_the_store_refuses),
+                                     TEST(ids_are_made),
+                                     TEST(the_limit_on_errors),
+                                     TEST(a_dry_run_writes_nothing),
+                                     TEST(two_hundred_thousand)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,17 +4,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define LINE(store, id, operation, data) "{\"store\":\"" store "\",\"collection\":\"c\",\"id\":\"" id "\",\"operation\":\"" operation "\",\"data\":" data "}\n"
+#define LINE(store, id, operation, data)                                                                                                   \
+  "{\"store\":\"" store "\",\"collection\":\"c\",\"id\":\"" id "\",\"operation\":\"" operation "\",\"data\":" data "}\n"
 #define DELETE(store, id) "{\"store\":\"" store "\",\"collection\":\"c\",\"id\":\"" id "\",\"operation\":\"delete\"}\n"
 
 /* Going back, too: each request of the way there and the way back loses its reply, or is refused for a while. */
 static void lost_on_the_way_back(void **state) {
   (void)state;
-  for (int class = AON_CLASS_PREPARED; class <= AON_CLASS_PLAIN; class++)
+  for (int class = AON_CLASS_PREPARED; class <= AON_CLASS_PLAIN; class ++)
     for (uint64_t nth = 1; nth <= 9; nth++)
       for (uint64_t times = 1; times <= 3; times += 2) {
         world *w = world_new();
-        world_memory(w, "s", (aon_store_class)class, &(aon_memory_config){.tokens = true});
+        world_memory(w, "s", (aon_store_class) class, &(aon_memory_config){.tokens = true});
         world_memory(w, "t", AON_CLASS_TRANSACTION, NULL);
         world_put(w, "s", "c", "edit", "{\"n\":1}");
         world_put(w, "s", "c", "gone", "{\"n\":1}");
@@ -22,11 +23,12 @@ static void lost_on_the_way_back(void **state) {
         w->config.test_rollback_at = 3;
         world_engine(w);
         aon_memory_trouble_at(world_database(w, "s"), AON_MEMORY_LOSE_REPLY, nth, times);
-        aon_result result = world_apply(w, LINE("s", "new", "create", "{\"n\":1}") LINE("s", "edit", "update", "{\"n\":2}") DELETE("s", "gone")
-                                               LINE("t", "1", "create", "{}"));
+        aon_result result = world_apply(w, LINE("s", "new", "create", "{\"n\":1}") LINE("s", "edit", "update", "{\"n\":2}")
+                                               DELETE("s", "gone") LINE("t", "1", "create", "{}"));
         char *after = world_snapshot(w);
         if (result || w->outcome.state != AON_ROLLED_BACK || strcmp(before, after))
-          fail_msg("class %d, request %d: %s, %s %s\n%s", class, (int)nth, aon_state_name(w->outcome.state), aon_result_name(result), w->error.sentence, after);
+          fail_msg("class %d, request %d: %s, %s %s\n%s", class, (int)nth, aon_state_name(w->outcome.state), aon_result_name(result),
+                   w->error.sentence, after);
         free(before);
         free(after);
         world_free(w);
@@ -36,14 +38,15 @@ static void lost_on_the_way_back(void **state) {
 /* A request that is answered by nobody and arrives when all is over. In classes 1 to 3 the marker refuses it. */
 static void late_in_classes_1_to_3(void **state) {
   (void)state;
-  for (int class = AON_CLASS_PREPARED; class <= AON_CLASS_BATCH; class++)
+  for (int class = AON_CLASS_PREPARED; class <= AON_CLASS_BATCH; class ++)
     for (uint64_t nth = 1; nth <= 3; nth++) {
       world *w = world_new();
-      world_memory(w, "s", (aon_store_class)class, NULL);
+      world_memory(w, "s", (aon_store_class) class, NULL);
       world_put(w, "s", "c", "edit", "{\"n\":1}");
       world_engine(w);
       aon_memory_trouble_at(world_database(w, "s"), AON_MEMORY_DELAY, nth, 1);
-      aon_result result = world_apply(w, LINE("s", "new", "create", "{\"n\":1}") LINE("s", "edit", "update", "{\"n\":2}") LINE("s", "new2", "create", "{}"));
+      aon_result result = world_apply(w, LINE("s", "new", "create", "{\"n\":1}") LINE("s", "edit", "update", "{\"n\":2}")
+                                             LINE("s", "new2", "create", "{}"));
       (void)result;
       while (aon_memory_under_way(world_database(w, "s"))) {
         bool done;
@@ -52,7 +55,8 @@ static void late_in_classes_1_to_3(void **state) {
       world_die(w);
       assert_int_equal(world_recover(w), 0);
       bool in = *world_get(w, "s", "c", "new") && *world_get(w, "s", "c", "new2") && !strcmp(world_get(w, "s", "c", "edit"), "{\"n\":2}");
-      bool out = !*world_get(w, "s", "c", "new") && !*world_get(w, "s", "c", "new2") && !strcmp(world_get(w, "s", "c", "edit"), "{\"n\":1}");
+      bool out =
+          !*world_get(w, "s", "c", "new") && !*world_get(w, "s", "c", "new2") && !strcmp(world_get(w, "s", "c", "edit"), "{\"n\":1}");
       aon_state said = world_state(w, w->outcome.bulk_id);
       assert_true((said == AON_COMMITTED && in) || (said == AON_ROLLED_BACK && out));
       world_free(w);
@@ -70,7 +74,8 @@ static void late_after_a_rollback_is_watched(void **state) {
   world_engine(w);
   aon_memory_trouble_at(world_database(w, "k"), AON_MEMORY_DELAY, 1, 1);
   int64_t slept = w->slept_ms;
-  aon_result result = world_apply(w, LINE("k", "edit", "update", "{\"n\":2}") LINE("k", "new", "create", "{\"n\":2}") LINE("t", "1", "create", "{}"));
+  aon_result result =
+      world_apply(w, LINE("k", "edit", "update", "{\"n\":2}") LINE("k", "new", "create", "{\"n\":2}") LINE("t", "1", "create", "{}"));
   assert_int_equal(result, AON_OK);
   assert_int_equal(w->outcome.state, AON_ROLLED_BACK);
   assert_true(w->slept_ms - slept >= 3000); /* the horizon: nothing was compared before */
@@ -140,13 +145,13 @@ static void change_it(world *w) { world_put(w, w->call_context, "c", "edit", "{\
 
 static void changed_meanwhile_rolls_back(void **state) {
   (void)state;
-  for (int class = AON_CLASS_PREPARED; class <= AON_CLASS_PLAIN; class++) {
+  for (int class = AON_CLASS_PREPARED; class <= AON_CLASS_PLAIN; class ++) {
     world *w = world_new();
-    world_memory(w, "s", (aon_store_class)class, &(aon_memory_config){.tokens = true});
+    world_memory(w, "s", (aon_store_class) class, &(aon_memory_config){.tokens = true});
     world_put(w, "s", "c", "edit", "{\"n\":1}");
     world_engine(w);
     w->call = change_it;
-    w->call_context = (void *)(uintptr_t)"s";
+    w->call_context = (void *)(uintptr_t) "s";
     w->call_name = class <= AON_CLASS_BATCH ? "store.s.begin" : "store.s.apply";
     aon_result result = world_apply(w, LINE("s", "new", "create", "{\"n\":1}") LINE("s", "edit", "update", "{\"n\":2}"));
     assert_int_equal(result, AON_OK);
@@ -207,8 +212,8 @@ static void effects_die(world *w, uint64_t n) {
   w->steps = 0;
   w->crash_at = n;
   if (!setjmp(w->crashed)) {
-    aon_result result = world_apply(w, LINE("x", "1", "create", "{\"n\":1}") LINE("x", "2", "create", "{\"n\":1}") LINE("x", "3", "create", "{\"n\":1}")
-                                           LINE("t", "1", "create", "{\"n\":1}"));
+    aon_result result = world_apply(w, LINE("x", "1", "create", "{\"n\":1}") LINE("x", "2", "create", "{\"n\":1}")
+                                           LINE("x", "3", "create", "{\"n\":1}") LINE("t", "1", "create", "{\"n\":1}"));
     CHECK(!result && w->outcome.state == AON_COMMITTED);
     world_nothing_left();
   }
@@ -232,8 +237,8 @@ static void effects_wait_and_are_sent_once(void **state) {
   w->config.test_rollback_at = -1;
   world_close(w);
   world_engine(w);
-  aon_result result = world_apply(w, LINE("x", "1", "create", "{\"n\":1}") LINE("x", "2", "create", "{\"n\":1}") LINE("x", "3", "create", "{\"n\":1}")
-                                         LINE("t", "1", "create", "{\"n\":1}"));
+  aon_result result = world_apply(w, LINE("x", "1", "create", "{\"n\":1}") LINE("x", "2", "create", "{\"n\":1}")
+                                         LINE("x", "3", "create", "{\"n\":1}") LINE("t", "1", "create", "{\"n\":1}"));
   assert_int_equal(result, AON_OK);
   assert_int_equal(w->outcome.state, AON_COMMIT_FAILED);
   assert_string_equal(world_get(w, "x", "c", "1"), "{\"n\":1}");
@@ -245,8 +250,9 @@ static void effects_wait_and_are_sent_once(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {TEST(lost_on_the_way_back), TEST(late_in_classes_1_to_3), TEST(late_after_a_rollback_is_watched),
-                                     TEST(void_stamp_keeps_it_out), TEST(transient_is_bounded), TEST(changed_meanwhile_rolls_back),
-                                     TEST(a_lost_prepared_transaction), TEST(effects_wait_and_are_sent_once)};
+  const struct CMUnitTest tests[] = {
+      TEST(lost_on_the_way_back),        TEST(late_in_classes_1_to_3),        TEST(late_after_a_rollback_is_watched),
+      TEST(void_stamp_keeps_it_out),     TEST(transient_is_bounded),          TEST(changed_meanwhile_rolls_back),
+      TEST(a_lost_prepared_transaction), TEST(effects_wait_and_are_sent_once)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

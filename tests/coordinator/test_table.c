@@ -5,18 +5,54 @@
 
 /* As docs/protocol.md draws them, spelled out. */
 static const char *const arrows[] = {
-    "scheduled>queued", "scheduled>cancelled", "queued>parsing", "queued>cancelled", "queued>rolled_back",
-    "parsing>validating", "parsing>rejected", "parsing>cancelled", "parsing>rolled_back", "parsing>queued",
-    "validating>planning", "validating>rejected", "validating>cancelled", "validating>rolled_back", "validating>queued",
-    "planning>validating", "planning>rejected", "planning>planned", "planning>logged", "planning>cancelled", "planning>rolled_back", "planning>queued",
-    "logged>executing", "logged>cancelled", "logged>rolled_back", "logged>queued",
-    "executing>preparing", "executing>rolling_back", "executing>held",
-    "preparing>rolling_back", "preparing>committing",
-    "held>executing", "held>rolling_back",
-    "rolling_back>rolled_back", "rolling_back>rollback_failed", "rollback_failed>rolling_back", "rollback_failed>rolled_back",
-    "committing>committed", "committing>commit_failed", "commit_failed>committing", "commit_failed>committed",
-    "committed>undoing", "undoing>undone", "undoing>undo_failed", "undoing>committed",
-    "undo_failed>undoing", "undo_failed>undone", "undo_failed>committed",
+    "scheduled>queued",
+    "scheduled>cancelled",
+    "queued>parsing",
+    "queued>cancelled",
+    "queued>rolled_back",
+    "parsing>validating",
+    "parsing>rejected",
+    "parsing>cancelled",
+    "parsing>rolled_back",
+    "parsing>queued",
+    "validating>planning",
+    "validating>rejected",
+    "validating>cancelled",
+    "validating>rolled_back",
+    "validating>queued",
+    "planning>validating",
+    "planning>rejected",
+    "planning>planned",
+    "planning>logged",
+    "planning>cancelled",
+    "planning>rolled_back",
+    "planning>queued",
+    "logged>executing",
+    "logged>cancelled",
+    "logged>rolled_back",
+    "logged>queued",
+    "executing>preparing",
+    "executing>rolling_back",
+    "executing>held",
+    "preparing>rolling_back",
+    "preparing>committing",
+    "held>executing",
+    "held>rolling_back",
+    "rolling_back>rolled_back",
+    "rolling_back>rollback_failed",
+    "rollback_failed>rolling_back",
+    "rollback_failed>rolled_back",
+    "committing>committed",
+    "committing>commit_failed",
+    "commit_failed>committing",
+    "commit_failed>committed",
+    "committed>undoing",
+    "undoing>undone",
+    "undoing>undo_failed",
+    "undoing>committed",
+    "undo_failed>undoing",
+    "undo_failed>undone",
+    "undo_failed>committed",
 };
 
 static void the_arrows_are_those_of_the_page(void **state) {
@@ -104,8 +140,10 @@ static bool is_json(const aon_image *image, const char *json, const char *const 
 static aon_restore judge(const row *r, bool merge_none, aon_arena *arena) {
   static const char *const stamps[] = {"touched", NULL}, *const sets[] = {"/tags", NULL}, *const volatiles[] = {"seen", NULL};
   static aon_collection collection;
-  collection = (aon_collection){.store = "s", .name = "c", .stamps = stamps, .sets = sets, .volatiles = volatiles, .merge_none = merge_none};
-  aon_operation operation = {.collection = &collection, .id = AON_TEXT("1"), .before = image_of(r->before, arena), .after = image_of(r->after, arena)};
+  collection =
+      (aon_collection){.store = "s", .name = "c", .stamps = stamps, .sets = sets, .volatiles = volatiles, .merge_none = merge_none};
+  aon_operation operation = {
+      .collection = &collection, .id = AON_TEXT("1"), .before = image_of(r->before, arena), .after = image_of(r->after, arena)};
   operation.kind = !r->before ? AON_CREATE : r->after ? AON_UPDATE : AON_DELETE;
   aon_image current = image_of(r->current, arena);
   aon_restore restore;
@@ -138,6 +176,7 @@ static void a_collection_that_is_never_merged(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {TEST(the_arrows_are_those_of_the_page), TEST(every_row_of_the_table), TEST(a_collection_that_is_never_merged)};
+  const struct CMUnitTest tests[] = {TEST(the_arrows_are_those_of_the_page), TEST(every_row_of_the_table),
+                                     TEST(a_collection_that_is_never_merged)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

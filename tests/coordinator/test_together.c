@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define LINE(store, id, operation, data) "{\"store\":\"" store "\",\"collection\":\"c\",\"id\":\"" id "\",\"operation\":\"" operation "\",\"data\":" data "}\n"
+#define LINE(store, id, operation, data)                                                                                                   \
+  "{\"store\":\"" store "\",\"collection\":\"c\",\"id\":\"" id "\",\"operation\":\"" operation "\",\"data\":" data "}\n"
 
 typedef struct other { /* a worker of its own, at work inside a step of the first one */
   aon_engine *engine;
@@ -244,8 +245,14 @@ static void lost_before_its_first_write(void **state) {
   OK(aon_engine_journal(w->engine, true, &journal, error));
   AON_ARENA_CLEANUP aon_arena arena = {0};
   aon_process self = w->env.ops->process_self(w);
-  aon_submission submission = {.id = "0b7f6a52-3c1e-4d0a-9f55-8f4f6f1f2a12", .digest = "d", .organization = "default", .user = "ann", .kind = "apply",
-                               .source = "x", .state = AON_PLANNING, .worker = &self};
+  aon_submission submission = {.id = "0b7f6a52-3c1e-4d0a-9f55-8f4f6f1f2a12",
+                               .digest = "d",
+                               .organization = "default",
+                               .user = "ann",
+                               .kind = "apply",
+                               .source = "x",
+                               .state = AON_PLANNING,
+                               .worker = &self};
   aon_bulk bulk;
   bool existed;
   OK(aon_journal_submit(journal, &submission, &arena, &bulk, &existed, error));
@@ -258,8 +265,9 @@ static void lost_before_its_first_write(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {TEST(waits_up_to_its_limit), TEST(plans_anew_when_another_one_was_faster), TEST(the_younger_one_gives_way),
-                                     TEST(same_key_while_the_first_one_runs), TEST(what_a_reader_sees), TEST(a_locked_read_waits_and_names_the_holder),
+  const struct CMUnitTest tests[] = {TEST(waits_up_to_its_limit),      TEST(plans_anew_when_another_one_was_faster),
+                                     TEST(the_younger_one_gives_way),  TEST(same_key_while_the_first_one_runs),
+                                     TEST(what_a_reader_sees),         TEST(a_locked_read_waits_and_names_the_holder),
                                      TEST(lost_before_its_first_write)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
