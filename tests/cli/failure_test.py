@@ -404,6 +404,8 @@ def packs_that_misbehave(folder):
         ran = data.run('import', book, '--pack', pack, '--org', 'org1', '--json', env={'AON_LIMITS_PACK_CALL': '2s'})
         ran.exits(1, 2, 3).says(*words)
         same_rows(data.rows(), before, body)
+    data.run('import', book, '--pack', pack, '--org', 'org1', '--report', folder / 'report.xlsx').exits(1, 2, 3)
+    check((folder / 'report.xlsx').exists(), 'a report is written whatever the outcome')
     check(all(b['state'] in p.TERMINAL for b in data.listed()))
     same(data.run('locks', '--json').exits(0).out, '')
 
