@@ -12,6 +12,7 @@
 #define LABEL "the journal"
 #define CREATE_TRIES 50
 #define CREATE_WAIT_MS 100
+#define PREPARE_TRIES 6 /* each waits AON_LEDGER_BUSY_MS: nothing is lost yet by waiting for the one that makes the schema */
 
 static const char schema_1[] =
     "create table bulk (number integer primary key autoincrement, id text not null unique, idempotency_key text, digest text not null,"
@@ -140,13 +141,10 @@ static aon_result keys_check(aon_ledger *ledger, aon_error *error) {
   if (!result && !aon_keys_has(ledger->keys, aon_ledger_text(statement, 0)))
     return aon_fail(
         error, AON_ENVIRONMENT, "missing_key",
-        "The key file “%s” lacks the key %s, which the journal “%s” uses: it is an older one, or another journal's. Put the right one back "
-        "from a backup.",
+        "The key file “%s” lacks the key %s, which the journal “%s” uses: it is an older one, or another journal's. Put the right "
+        "one back from a backup.",
         ledger->key_file, aon_ledger_text(statement, 0), ledger->location);
-  if (result && result != AON_END)
-    return result;
-  return aon_ledger_run(ledger, "insert into keys (name, since_ms) values (?, ?) on conflict do nothing", error, "ti",
-                        aon_keys_name(ledger->keys, 0), aon_now_ms(ledger->env));
+  return result == AON_END ? AON_OK : result;
 }
 
 /* ---- opening ---- */
@@ -154,22 +152,78 @@ static aon_result keys_check(aon_ledger *ledger, aon_error *error) {
 static aon_result prepare(aon_ledger *ledger, void *arguments, aon_error *error) {
   (void)arguments;
   bool fresh;
-  aon_keys_close(ledger->keys); /* of an attempt before that found the disk full */
+  aon_keys_close(ledger->keys); /* of a look or an attempt before */
   ledger->keys = NULL;
   aon_result result = aon_ledger_migrate(ledger, steps, STEPS, &fresh, error);
   if (!result)
     result = keys_load(ledger, fresh, error);
-  return result ? result : keys_check(ledger, error);
+  if (!result)
+    result = keys_check(ledger, error);
+  return result ? result
+                : aon_ledger_run(ledger, "insert into keys (name, since_ms) values (?, ?) on conflict do nothing", error, "ti",
+                                 aon_keys_name(ledger->keys, 0), aon_now_ms(ledger->env));
+}
+
+/* Mostly there is nothing to prepare, and no need to wait for whoever is writing. */
+static aon_result is_prepared(aon_ledger *ledger, bool *ret_prepared, aon_error *error) {
+  int64_t version, known = 0;
+  bool empty;
+  *ret_prepared = false;
+  aon_result result = version_of(ledger, &version, &empty, error);
+  if (result || version != aon_ledger_version())
+    return result;
+  result = keys_load(ledger, false, error);
+  if (!result)
+    result = keys_check(ledger, error);
+  if (!result)
+    result = aon_ledger_number(ledger, "select 1 from keys where name = ?", &known, error, "t", aon_keys_name(ledger->keys, 0));
+  *ret_prepared = known != 0;
+  return result;
+}
+
+static aon_result prepare_patiently(aon_ledger *ledger, aon_error *error) {
+  bool prepared;
+  aon_error failure = AON_ERROR_INIT;
+  aon_result result = is_prepared(ledger, &prepared, &failure);
+  if (result == AON_TRANSIENT || (!result && !prepared)) {
+    result = AON_TRANSIENT;
+    for (int i = 0; result == AON_TRANSIENT && i < PREPARE_TRIES; i++)
+      result = aon_ledger_write(ledger, true, prepare, NULL, &failure);
+  }
+  if (result && error)
+    *error = failure;
+  return result;
 }
 
 static aon_result open_database(aon_ledger *ledger, aon_sqlite_mode mode, const char *path, aon_error *error) {
+  return aon_sqlite_open(ledger->env, LABEL, path, mode, AON_LEDGER_BUSY_MS, &ledger->database, error);
+}
+
+/* A file of another program or of a newer one is left as it is. */
+static aon_result open_in_wal(aon_ledger *ledger, aon_error *error) {
+  int64_t version;
+  bool empty;
+  aon_result result = open_database(ledger, AON_SQLITE_CREATE, ledger->location, error);
+  if (!result)
+    result = version_of(ledger, &version, &empty, error);
+  if (!result && version > aon_ledger_version())
+    result = newer(ledger, version, aon_ledger_version(), error);
+  /* A journal that somebody set to another mode would not be durable as sqlite_ledger.h says. */
+  if (!result)
+    result = aon_sqlite_execute(ledger->database, "pragma journal_mode=wal; pragma secure_delete=fast", error);
+  return result;
+}
+
+/* SQLite doesn't wait where two programs change the mode of a new file at once. */
+static aon_result open_patiently(aon_ledger *ledger, aon_error *error) {
   aon_error failure = AON_ERROR_INIT;
-  aon_result result = AON_OK;
-  for (int i = 0; i < CREATE_TRIES; i++) { /* two programs that make one file at once: SQLite doesn't wait for the mode to change */
-    result = aon_sqlite_open(ledger->env, LABEL, path, mode, AON_LEDGER_BUSY_MS, &ledger->database, &failure);
-    if (result != AON_TRANSIENT)
-      break;
-    aon_sleep_ms(ledger->env, CREATE_WAIT_MS);
+  aon_result result = AON_TRANSIENT;
+  for (int i = 0; result == AON_TRANSIENT && i < CREATE_TRIES; i++) {
+    if (i > 0)
+      aon_sleep_ms(ledger->env, CREATE_WAIT_MS);
+    aon_sqlite_close(ledger->database);
+    ledger->database = NULL;
+    result = open_in_wal(ledger, &failure);
   }
   if (result && error)
     *error = failure;
@@ -180,20 +234,11 @@ static aon_result open_for_writing(aon_ledger *ledger, const aon_journal_config 
   if (!ledger->key_file)
     return aon_fail(error, AON_USAGE, "no_key_file",
                     "No key file is named for the journal “%s”. Set journal.key_file in the configuration.", ledger->location);
-  aon_result result = open_database(ledger, AON_SQLITE_CREATE, ledger->location, error);
-  int64_t version;
-  bool empty;
-  if (!result)
-    result = version_of(ledger, &version, &empty, error);
-  if (!result && version > aon_ledger_version())
-    result = newer(ledger, version, aon_ledger_version(), error);
-  /* A journal that somebody set to another mode would not be durable as sqlite_ledger.h says. */
-  if (!result)
-    result = aon_sqlite_execute(ledger->database, "pragma journal_mode=wal; pragma secure_delete=fast", error);
+  aon_result result = open_patiently(ledger, error);
   ledger->syncing = false; /* what it is set to now depends on the mode that was found */
   if (!result)
     result = aon_reserve_open(&ledger->reserve, ledger->env, ledger->location, config->reserve_bytes, error);
-  return result ? result : aon_ledger_write(ledger, true, prepare, NULL, error);
+  return result ? result : prepare_patiently(ledger, error);
 }
 
 /* A journal that isn't there reads as an empty one: an empty one in memory. */

@@ -26,14 +26,14 @@ static int in_processes(world *w, int n, int (*work)(world *w, int number)) {
     if (children[i] == 0)
       _exit(work(w, i));
   }
-  int sum = 0;
-  for (int i = 0; i < n; i++) {
+  int sum = 0, failed = 0;
+  for (int i = 0; i < n; i++) { /* all of them, before the folder goes away */
     int status = 0;
     assert_int_equal(waitpid(children[i], &status, 0), children[i]);
-    assert_true(WIFEXITED(status));
-    assert_int_not_equal(WEXITSTATUS(status), 99);
-    sum += WEXITSTATUS(status);
+    failed += !WIFEXITED(status) || WEXITSTATUS(status) == 99;
+    sum += WIFEXITED(status) ? WEXITSTATUS(status) : 0;
   }
+  assert_int_equal(failed, 0);
   return sum;
 }
 
@@ -42,7 +42,7 @@ static aon_journal *open_quietly(world *w) {
   aon_error error = AON_ERROR_INIT;
   aon_journal_config config = {.location = w->path, .key_file = w->key, .reserve_bytes = 1000};
   if (aon_journal_open(&w->env, &config, &journal, &error)) {
-    fprintf(stderr, "open: %s\n", error.sentence);
+    fprintf(stderr, "open: %s (%lld)\n", error.sentence, (long long)error.native_code);
     _exit(99);
   }
   return journal;
@@ -55,7 +55,10 @@ static bool submit_quietly(world *w, aon_journal *journal, const char *id, const
   bool existed = false;
   aon_process self = w->env.ops->process_self(w);
   aon_submission one = {.id = id, .idempotency_key = key, .digest = "d", .organization = "o", .state = AON_PLANNING, .worker = &self};
-  if (aon_journal_submit(journal, &one, &arena, &bulk, &existed, &error)) {
+  aon_result result = AON_TRANSIENT;
+  while (result == AON_TRANSIENT)
+    result = aon_journal_submit(journal, &one, &arena, &bulk, &existed, &error);
+  if (result) {
     fprintf(stderr, "submit: %s\n", error.sentence);
     _exit(99);
   }
@@ -72,8 +75,10 @@ static int make_and_seal(world *w, int number) {
   char document[20];
   snprintf(document, sizeof document, "u%d", number);
   plan_add(&plan, 0, 'C', &users, document);
-  aon_error error = AON_ERROR_INIT;
-  if (aon_journal_log(journal, id, 1, plan.operations, 1, NULL, 0, NULL, &error))
+  aon_result result = AON_TRANSIENT;
+  while (result == AON_TRANSIENT) /* a slow machine */
+    result = aon_journal_log(journal, id, 1, plan.operations, 1, NULL, 0, NULL, NULL);
+  if (result)
     return 99;
   plan_clear(&plan);
   aon_journal_close(journal);
@@ -123,8 +128,9 @@ static int lock_documents(world *w, int number) {
     char document[20];
     snprintf(document, sizeof document, "u%d", (i * 7 + number * 11) % 30);
     plan_add(&plan, next, 'u', &users, document);
-    aon_error error = AON_ERROR_INIT;
-    aon_result result = aon_journal_log(journal, id, 1, plan.operations, 1, NULL, 0, NULL, &error);
+    aon_result result = AON_TRANSIENT;
+    while (result == AON_TRANSIENT)
+      result = aon_journal_log(journal, id, 1, plan.operations, 1, NULL, 0, NULL, NULL);
     plan_clear(&plan);
     if (result && result != AON_BUSY)
       return 99;
@@ -143,8 +149,9 @@ static int claim_one(world *w, int number) {
   char id[37];
   aon_bulk bulk;
   aon_process self = w->env.ops->process_self(w);
-  aon_error error = AON_ERROR_INIT;
-  aon_result result = aon_journal_claim(journal, uuid(w, 1, id), &self, &arena, &bulk, &error);
+  aon_result result = AON_TRANSIENT;
+  while (result == AON_TRANSIENT)
+    result = aon_journal_claim(journal, uuid(w, 1, id), &self, &arena, &bulk, NULL);
   aon_journal_close(journal);
   return result == AON_OK ? 1 : result == AON_BUSY ? 0 : 99;
 }
@@ -168,7 +175,9 @@ static int named_locks(world *w, int number) {
     char name[20];
     int64_t epoch;
     snprintf(name, sizeof name, "lock %d", i);
-    aon_result result = aon_journal_lock(journal, name, holder, false, 60000, &epoch, NULL);
+    aon_result result = AON_TRANSIENT;
+    while (result == AON_TRANSIENT)
+      result = aon_journal_lock(journal, name, holder, false, 600000, &epoch, NULL);
     if (result && result != AON_BUSY)
       return 99;
     won += result == AON_OK;
@@ -223,7 +232,9 @@ static void a_killed_process_leaves_whole_calls(void **state) {
       aon_entries_close(entries);
       assert_int_equal(all % 50, 0);
       planned plan = {0};
-      plan_creates(&plan, (int64_t)all, 1, "after");
+      char prefix[16];
+      snprintf(prefix, sizeof prefix, "after%d-", round);
+      plan_creates(&plan, (int64_t)all, 1, prefix);
       OK(aon_journal_log(journal, id, 1, plan.operations, 1, NULL, 0, NULL, error)); /* and it goes on right there */
       plan_clear(&plan);
     }
