@@ -318,6 +318,10 @@ def undo_with_conflicts(folder):
     same(data.shown(bulk)['state'], 'committed')
     data.run('undo', bulk).exits(2).says('main/users/u0', '--keep-theirs')
     data.run('undo', bulk, '--keep-theirs', 'main/users/u0').exits(2)
+    given = '11111111-2222-4333-8444-555555555558'
+    first = data.run('undo', bulk, '--keep-theirs', 'main/users/u0', '--id', given, '--json').exits(2).json
+    same(data.run('undo', bulk, '--keep-theirs', 'main/users/u0', '--id', given, '--json').exits(2).json, first)
+    data.run('undo', bulk, '--keep-theirs', 'main/users/u0', '--force', 'all', '--id', given).exits(1).says(given)
     result = data.run('undo', bulk, '--keep-theirs', 'main/users/u0', '--force', 'main/users/n1', '--json').exits(0).json
     same(data.document('main', 'users', 'u0')['name'], 'Theirs')
     same(data.document('main', 'users', 'n1'), None)
