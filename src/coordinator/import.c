@@ -166,7 +166,7 @@ static aon_result make_plan(void *context, aon_run *run, aon_planner *planner, a
     result = aon_run_move(run, AON_PLANNING, NULL, error);
   if (!result)
     result = aon_pack_job_collect(up->job, aon_planner_sink(planner), &run->outcome->counts, error);
-  run->outcome->timings.plan = (double)(aon_monotonic_ms(run->env) - started);
+  run->outcome->timings.plan = (double)(aon_monotonic_ms(run->env) - started) - run->outcome->timings.log;
   return result;
 }
 

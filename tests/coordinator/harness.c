@@ -179,6 +179,8 @@ void world_sqlite(world *w, const char *name) {
   snprintf(store->location, sizeof store->location, "%s/%s.db", w->folder, name);
 }
 
+void world_callbacks(world *w, const char *name, const aon_callbacks *functions) { add_store(w, name, &aon_callback_adapter, functions); }
+
 static world_store *store_of(world *w, const char *name) {
   for (size_t i = 0; i < w->store_count; i++)
     if (!strcmp(w->stores[i].name, name))

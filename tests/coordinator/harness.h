@@ -18,6 +18,7 @@
 #include "coordinator/run.h"
 #include "coordinator/transitions.h"
 #include "model/document.h"
+#include "store/callback.h"
 #include "store/memory.h"
 #include "store/trace.h"
 
@@ -63,6 +64,7 @@ void world_free(world *w);
 aon_memory_database *world_memory(world *w, const char *name, aon_store_class store_class, const aon_memory_config *config);
 void world_alias(world *w, const char *name, const char *of); /* another name for that memory database */
 void world_sqlite(world *w, const char *name);
+void world_callbacks(world *w, const char *name, const aon_callbacks *functions);
 aon_store_config *world_config(world *w, const char *name);
 aon_memory_database *world_database(world *w, const char *name);
 aon_engine *world_engine(world *w); /* opens one over all stores; it becomes w->engine */

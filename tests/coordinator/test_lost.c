@@ -249,10 +249,58 @@ static void effects_wait_and_are_sent_once(void **state) {
   assert_true(world_every_step(effects_die, 400) > 20);
 }
 
+/* ---- a callback store: its undo, not its do, takes back ---- */
+
+typedef struct calls {
+  char text[400];
+} calls;
+
+static aon_result perform(void *context, const aon_callback_operation *operation, aon_error *error) {
+  (void)error;
+  calls *c = context;
+  size_t at = strlen(c->text);
+  snprintf(c->text + at, sizeof c->text - at, "do %.*s; ", (int)operation->id.length, operation->id.data);
+  return AON_OK;
+}
+static aon_result undo(void *context, const aon_callback_operation *operation, aon_error *error) {
+  (void)error;
+  calls *c = context;
+  size_t at = strlen(c->text);
+  snprintf(c->text + at, sizeof c->text - at, "undo %.*s; ", (int)operation->id.length, operation->id.data);
+  return AON_OK;
+}
+static aon_result read_done(void *context, const char *collection, aon_text id, bson_t *document, bool *ret_exists, aon_error *error) {
+  (void)collection;
+  (void)error;
+  char did[40], undid[40];
+  const calls *c = context;
+  snprintf(did, sizeof did, "do %.*s;", (int)id.length, id.data);
+  snprintf(undid, sizeof undid, "undo %.*s;", (int)id.length, id.data);
+  *ret_exists = strstr(c->text, did) && !strstr(c->text, undid);
+  if (*ret_exists)
+    BSON_APPEND_INT64(document, "n", 1);
+  return AON_OK;
+}
+
+static void callbacks_are_undone(void **state) {
+  (void)state;
+  world *w = world_new();
+  calls c = {.text = ""};
+  const aon_callbacks functions = {.version = AON_CALLBACKS_VERSION, .context = &c, .perform = perform, .undo = undo, .read = read_done};
+  world_memory(w, "t", AON_CLASS_TRANSACTION, NULL);
+  world_callbacks(w, "x", &functions);
+  w->config.test_rollback_at = 2;
+  world_engine(w);
+  OK(world_apply(w, LINE("x", "a", "create", "{\"n\":1}") LINE("x", "b", "create", "{\"n\":1}") LINE("t", "1", "create", "{}")));
+  assert_int_equal(w->outcome.state, AON_ROLLED_BACK);
+  assert_string_equal(c.text, "do a; do b; undo b; undo a; ");
+  world_free(w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(lost_on_the_way_back),        TEST(late_in_classes_1_to_3),        TEST(late_after_a_rollback_is_watched),
-      TEST(void_stamp_keeps_it_out),     TEST(transient_is_bounded),          TEST(changed_meanwhile_rolls_back),
-      TEST(a_lost_prepared_transaction), TEST(effects_wait_and_are_sent_once)};
+      TEST(lost_on_the_way_back),        TEST(late_in_classes_1_to_3), TEST(late_after_a_rollback_is_watched),
+      TEST(void_stamp_keeps_it_out),     TEST(transient_is_bounded),   TEST(changed_meanwhile_rolls_back),
+      TEST(a_lost_prepared_transaction), TEST(callbacks_are_undone),   TEST(effects_wait_and_are_sent_once)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
