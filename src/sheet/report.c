@@ -18,11 +18,13 @@ static aon_result refuse_same(aon_env *env, const char *input, const char *outpu
     return result;
   bool same = in.exists && out.exists && in.file_number && in.file_number == out.file_number && in.device_number == out.device_number;
   if (same || !strcmp(input, output))
-    return aon_fail(error, AON_USAGE, "same_file", "The report can't be written to “%s”: that is the input itself. Give another name.", output);
+    return aon_fail(error, AON_USAGE, "same_file", "The report can't be written to “%s”: that is the input itself. Give another name.",
+                    output);
   return AON_OK;
 }
 
-static aon_result write_content(const aon_report *report, aon_workbook *workbook, const char *input, aon_archive *archive, aon_error *error) {
+static aon_result write_content(const aon_report *report, aon_workbook *workbook, const char *input, aon_archive *archive,
+                                aon_error *error) {
   aon_result result = workbook && aon_workbook_is_xlsx(workbook) ? aon_report_mark(report, input, archive, error)
                                                                  : aon_report_make(report, workbook, archive, error);
   return result ? result : aon_archive_finish(archive, error);
@@ -47,8 +49,9 @@ static aon_result write_any(const aon_report *report, const char *input, const c
   return result == AON_REJECTED ? write_aside(report, NULL, input, aside, error) : result;
 }
 
-aon_result aon_report_write(aon_env *env, const char *input, const char *output, const aon_workbook_limits *limits, const aon_problem *errors,
-                            size_t error_count, const aon_problem *warnings, size_t warning_count, uint64_t more, aon_error *error) {
+aon_result aon_report_write(aon_env *env, const char *input, const char *output, const aon_workbook_limits *limits,
+                            const aon_problem *errors, size_t error_count, const aon_problem *warnings, size_t warning_count, uint64_t more,
+                            aon_error *error) {
   aon_report report = {.env = env,
                        .limits = limits,
                        .errors = errors,

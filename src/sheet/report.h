@@ -12,6 +12,6 @@
 
 /* problems: errors and warnings, sorted or not; more: how many errors were not kept. */
 aon_result aon_report_write(aon_env *env, const char *input, const char *output, const aon_workbook_limits *limits,
-                            const aon_problem *errors, size_t error_count, const aon_problem *warnings, size_t warning_count,
-                            uint64_t more, aon_error *error) AON_MUST_USE;
+                            const aon_problem *errors, size_t error_count, const aon_problem *warnings, size_t warning_count, uint64_t more,
+                            aon_error *error) AON_MUST_USE;
 #endif

@@ -23,7 +23,7 @@ struct aon_archive {
   z_stream deflater;
   bool deflating;
   aon_zip_entry open; /* the part being written */
-  size_t gathered; /* bytes of the part not yet packed: tags come one by one, and packing each of them costs more than all of it */
+  size_t gathered;    /* bytes of the part not yet packed: tags come one by one, and packing each of them costs more than all of it */
   unsigned char in[WINDOW_BYTES], out[WINDOW_BYTES];
 };
 
@@ -39,7 +39,8 @@ static void put32(unsigned char *at, uint64_t value) {
 
 static aon_result too_large(aon_error *error) {
   return aon_fail(error, AON_ENVIRONMENT, "too_long",
-                  "The report would be larger than 4 GiB or have more than %d parts. Split the workbook and upload its parts.", AON_ARCHIVE_ENTRIES);
+                  "The report would be larger than 4 GiB or have more than %d parts. Split the workbook and upload its parts.",
+                  AON_ARCHIVE_ENTRIES);
 }
 
 static aon_result bytes_write(aon_archive *archive, const void *bytes, size_t length, aon_error *error) {
@@ -142,8 +143,8 @@ aon_result aon_archive_copy(aon_archive *archive, aon_packed *packed, size_t ind
     total += got;
   }
   if (!result && total != archive->open.packed_bytes)
-    result = aon_fail(error, AON_REJECTED, "bad_file", "The workbook is damaged: its part %s is shorter than it says. Save it again and upload that.",
-                      name);
+    result = aon_fail(error, AON_REJECTED, "bad_file",
+                      "The workbook is damaged: its part %s is shorter than it says. Save it again and upload that.", name);
   return result ? result : entry_record(archive, error);
 }
 

@@ -95,7 +95,8 @@ static void put(book_writer *writer) { aon_sink_put(writer->sink, writer->tag.da
 static void root(book_writer *writer, const aon_token *token) {
   aon_text space;
   snprintf(writer->prefix, sizeof writer->prefix, "%.*s", (int)token->prefix.length, token->prefix.data);
-  writer->related = aon_tag_attribute(token->bytes, "xmlns:r", &space) && aon_text_is(space, writer->book->strict ? RELATIONS_STRICT : RELATIONS);
+  writer->related =
+      aon_tag_attribute(token->bytes, "xmlns:r", &space) && aon_text_is(space, writer->book->strict ? RELATIONS_STRICT : RELATIONS);
 }
 
 static aon_result view(book_writer *writer, const aon_token *token, aon_error *error) {
@@ -209,10 +210,11 @@ aon_result aon_content_types_write(const aon_buffer *bytes, const char *removed,
   while (!result && !(result = aon_markup_next(markup, &token, error))) {
     if (aon_token_opens(&token, "Types"))
       snprintf(prefix, sizeof prefix, "%.*s", (int)token.prefix.length, token.prefix.data);
-    if (aon_token_opens(&token, "Default") && aon_tag_attribute(token.bytes, "Extension", &value) && value.length == 3 && !strncasecmp(value.data, "vml", 3))
+    if (aon_token_opens(&token, "Default") && aon_tag_attribute(token.bytes, "Extension", &value) && value.length == 3 &&
+        !strncasecmp(value.data, "vml", 3))
       drawing = false;
-    if (removed && aon_token_opens(&token, "Override") && token.kind == AON_TOKEN_EMPTY && aon_tag_attribute(token.bytes, "PartName", &value) &&
-        same_part(value, removed))
+    if (removed && aon_token_opens(&token, "Override") && token.kind == AON_TOKEN_EMPTY &&
+        aon_tag_attribute(token.bytes, "PartName", &value) && same_part(value, removed))
       continue;
     if (aon_token_closes(&token, "Types"))
       types_add(prefix, added, count, drawing, sink);

@@ -24,7 +24,8 @@ typedef struct aon_book {
   bool selected;    /* out of aon_book_write: the sheet of errors is the open tab */
 } aon_book;
 
-aon_result aon_book_read(aon_book *book, aon_package *package, size_t part, aon_arena *arena, const char *ours, aon_error *error) AON_MUST_USE;
+aon_result aon_book_read(aon_book *book, aon_package *package, size_t part, aon_arena *arena, const char *ours,
+                         aon_error *error) AON_MUST_USE;
 void aon_book_release(aon_book *book);
 /* name, relation: of the sheet of errors. */
 aon_result aon_book_write(aon_book *book, const char *name, const char *relation, aon_sink *sink, aon_error *error) AON_MUST_USE;

@@ -32,8 +32,8 @@ typedef struct cell_stream {
   uint32_t highest;     /* row so far: sheets whose rows don't ascend exist */
   uint32_t row_style;
   bool faulty_row;
-  size_t next;         /* first fault in a row not yet passed */
-  size_t here, stop;   /* faults of this row not yet passed, and their end */
+  size_t next;       /* first fault in a row not yet passed */
+  size_t here, stop; /* faults of this row not yet passed, and their end */
 } cell_stream;
 
 static aon_fault *fault_at(cell_stream *cells, size_t i) { return &cells->edit->faults->items[i]; }
@@ -61,13 +61,17 @@ static void drawing_add(cell_stream *cells) {
   if (cells->drawn || !cells->edit->drawing_id)
     return;
   aon_sink_format(cells->sink, "<%slegacyDrawing%s%s%s r:id=\"%s\"/>", cells->prefix, cells->related ? "" : " xmlns:r=\"",
-                  cells->related ? "" : cells->strict ? RELATIONS_STRICT : RELATIONS, cells->related ? "" : "\"", cells->edit->drawing_id);
+                  cells->related  ? ""
+                  : cells->strict ? RELATIONS_STRICT
+                                  : RELATIONS,
+                  cells->related ? "" : "\"", cells->edit->drawing_id);
   cells->drawn = true;
 }
 
 /* Elements that the schema puts behind legacyDrawing. */
 static bool behind_drawing(const cell_stream *cells, aon_text name) {
-  static const char *const names[] = {"legacyDrawingHF", "drawingHF", "picture", "oleObjects", "controls", "webPublishItems", "tableParts", "extLst"};
+  static const char *const names[] = {"legacyDrawingHF", "drawingHF",       "picture",    "oleObjects",
+                                      "controls",        "webPublishItems", "tableParts", "extLst"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     if (aon_text_is(name, names[i]))
       return true;

@@ -14,10 +14,10 @@
 typedef struct aon_cells_edit {
   aon_faults *faults;
   aon_styles *styles;
-  bool restore;            /* an earlier report's colour may be on any cell */
-  bool strip;              /* the workbook had no formats: a style that a cell names anyway must not become one of ours */
-  bool has_drawing;        /* its relationships name a VML drawing, so the sheet will name one too */
-  const char *drawing_id;  /* relationship of the drawing to add if it names none; NULL: none is needed */
+  bool restore;                         /* an earlier report's colour may be on any cell */
+  bool strip;                           /* the workbook had no formats: a style that a cell names anyway must not become one of ours */
+  bool has_drawing;                     /* its relationships name a VML drawing, so the sheet will name one too */
+  const char *drawing_id;               /* relationship of the drawing to add if it names none; NULL: none is needed */
   char found_id[AON_RELATION_ID_BYTES]; /* out: the relationship that the sheet does name, "" if none */
 } aon_cells_edit;
 

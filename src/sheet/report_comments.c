@@ -17,11 +17,11 @@ typedef struct comment_stream {
   aon_sink *sink;
   char prefix[PREFIX_BYTES];
   uint32_t authors;
-  uint32_t own;             /* number of the author that we write as */
-  bool *ours;               /* by author */
-  aon_buffer author;        /* text of the one being read */
+  uint32_t own;      /* number of the author that we write as */
+  bool *ours;        /* by author */
+  aon_buffer author; /* text of the one being read */
   bool in_author;
-  bool collecting;          /* a comment is being collected */
+  bool collecting; /* a comment is being collected */
   aon_buffer comment, fresh;
 } comment_stream;
 
@@ -53,14 +53,16 @@ static void lines_write(const aon_fault *fault, aon_sink *sink) {
 static void comment_write(const aon_fault *fault, const char *prefix, uint32_t author, aon_sink *sink) {
   char reference[AON_FAULT_REFERENCE];
   aon_cell_reference(fault->row, fault->column, reference);
-  aon_sink_format(sink, "<%scomment ref=\"%s\" authorId=\"%u\"><%stext><%sr><%st xml:space=\"preserve\">", prefix, reference, author, prefix, prefix, prefix);
+  aon_sink_format(sink, "<%scomment ref=\"%s\" authorId=\"%u\"><%stext><%sr><%st xml:space=\"preserve\">", prefix, reference, author,
+                  prefix, prefix, prefix);
   lines_write(fault, sink);
   aon_sink_format(sink, "</%st></%sr></%stext></%scomment>", prefix, prefix, prefix, prefix);
 }
 
 void aon_notes_comments_new(aon_notes *notes, aon_sink *sink) {
-  aon_sink_format(sink, "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>\n<comments xmlns=\"%s\"><authors><author>" AON_NOTES_AUTHOR
-                        "</author></authors><commentList>",
+  aon_sink_format(sink,
+                  "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>\n<comments xmlns=\"%s\"><authors><author>" AON_NOTES_AUTHOR
+                  "</author></authors><commentList>",
                   notes->strict ? STRICT : TRANSITIONAL);
   for (size_t i = 0; i < notes->faults->count; i++)
     comment_write(&notes->faults->items[i], "", 0, sink);
@@ -122,12 +124,12 @@ typedef struct text_edit {
   comment_stream *stream;
   const aon_fault *fault; /* NULL: only take ours off */
   aon_buffer *out;
-  uint32_t depth;    /* within <text> from 1, 0: outside */
+  uint32_t depth;     /* within <text> from 1, 0: outside */
   bool in_t, wrapped; /* wrapped: a bare <t> was put into a run */
   bool added;
-  size_t run_from;   /* where the run that is being written begins in out */
-  bool emptied;      /* the run held nothing but our line */
-  bool cut, kept;    /* a line of ours went; text that isn't ours stays */
+  size_t run_from; /* where the run that is being written begins in out */
+  bool emptied;    /* the run held nothing but our line */
+  bool cut, kept;  /* a line of ours went; text that isn't ours stays */
 } text_edit;
 
 static aon_result line_add(text_edit *edit, aon_error *error) {
@@ -242,7 +244,9 @@ static aon_fault *fault_on(aon_notes *notes, uint32_t row, uint32_t column) {
   return fault && fault->row == row && fault->column == column ? fault : NULL;
 }
 
-static bool signed_by_us(const aon_buffer *comment) { return memmem(comment->data, comment->length, AON_NOTES_SIGN, strlen(AON_NOTES_SIGN)) != NULL; }
+static bool signed_by_us(const aon_buffer *comment) {
+  return memmem(comment->data, comment->length, AON_NOTES_SIGN, strlen(AON_NOTES_SIGN)) != NULL;
+}
 
 static aon_result comment_end(comment_stream *stream, aon_error *error) {
   aon_text tag = {stream->comment.data, stream->comment.length}, reference;

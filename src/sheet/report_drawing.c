@@ -8,9 +8,9 @@
 
 #include "sheet/report_notes.h"
 
-#define FIRST_SHAPE 1025u     /* Excel numbers the shapes of a sheet from here, in blocks of 1,024 */
+#define FIRST_SHAPE 1025u /* Excel numbers the shapes of a sheet from here, in blocks of 1,024 */
 #define SHAPES_PER_BLOCK 1024u
-#define BOX_COLUMNS 3u        /* size of the box that shows a comment, in cells */
+#define BOX_COLUMNS 3u /* size of the box that shows a comment, in cells */
 #define BOX_ROWS 5u
 
 typedef struct shape_stream {
@@ -23,18 +23,20 @@ typedef struct shape_stream {
   aon_buffer declared; /* namespaces that our shapes must declare themselves */
 } shape_stream;
 
-static const char shapetype[] = "<v:shapetype id=\"_x0000_t202\" coordsize=\"21600,21600\" o:spt=\"202\" path=\"m,l,21600r21600,l21600,xe\"%s>"
-                                "<v:stroke joinstyle=\"miter\"/><v:path gradientshapeok=\"t\" o:connecttype=\"rect\"/></v:shapetype>";
+static const char shapetype[] =
+    "<v:shapetype id=\"_x0000_t202\" coordsize=\"21600,21600\" o:spt=\"202\" path=\"m,l,21600r21600,l21600,xe\"%s>"
+    "<v:stroke joinstyle=\"miter\"/><v:path gradientshapeok=\"t\" o:connecttype=\"rect\"/></v:shapetype>";
 
 static void shape_write(const aon_fault *fault, uint64_t number, const char *declared, aon_sink *sink) {
   uint32_t left = fault->column + BOX_COLUMNS <= AON_FAULT_COLUMNS ? fault->column : fault->column - 1 - BOX_COLUMNS;
   uint32_t top = fault->row > 1 ? fault->row - 2 : 0;
   if (top + BOX_ROWS >= AON_FAULT_ROWS)
     top = AON_FAULT_ROWS - 1 - BOX_ROWS;
-  aon_sink_format(sink,
-                  "<v:shape id=\"_x0000_s%llu\" type=\"#_x0000_t202\" style=\"position:absolute;margin-left:60pt;margin-top:2pt;width:240pt;"
-                  "height:90pt;z-index:%llu;visibility:hidden\" fillcolor=\"#ffffe1\" o:insetmode=\"auto\"%s>",
-                  (unsigned long long)number, (unsigned long long)(number - FIRST_SHAPE + 1), declared);
+  aon_sink_format(
+      sink,
+      "<v:shape id=\"_x0000_s%llu\" type=\"#_x0000_t202\" style=\"position:absolute;margin-left:60pt;margin-top:2pt;width:240pt;"
+      "height:90pt;z-index:%llu;visibility:hidden\" fillcolor=\"#ffffe1\" o:insetmode=\"auto\"%s>",
+      (unsigned long long)number, (unsigned long long)(number - FIRST_SHAPE + 1), declared);
   aon_sink_format(sink, "<v:fill color2=\"#ffffe1\"/><v:shadow on=\"t\" color=\"black\" obscured=\"t\"/><v:path o:connecttype=\"none\"/>"
                         "<v:textbox style=\"mso-direction-alt:auto\"><div style=\"text-align:left\"></div></v:textbox>");
   aon_sink_format(sink,
@@ -143,7 +145,8 @@ static aon_result declare(shape_stream *stream, const aon_token *root, aon_error
 static void number_see(shape_stream *stream, const aon_token *token) {
   static const char head[] = "_x0000_s";
   aon_text id;
-  if (!aon_tag_attribute(token->bytes, "id", &id) || id.length <= sizeof head - 1 || id.length > 24 || memcmp(id.data, head, sizeof head - 1))
+  if (!aon_tag_attribute(token->bytes, "id", &id) || id.length <= sizeof head - 1 || id.length > 24 ||
+      memcmp(id.data, head, sizeof head - 1))
     return;
   char digits[24] = "";
   memcpy(digits, id.data + sizeof head - 1, id.length - (sizeof head - 1));

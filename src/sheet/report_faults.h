@@ -25,9 +25,11 @@ typedef struct aon_faults { /* of one sheet, ascending by row and column */
 typedef struct aon_fault_book aon_fault_book;
 
 /* The problems are borrowed; the book lives as long as the arena. */
-aon_result aon_fault_book_make(aon_arena *arena, const aon_problem *problems, size_t count, aon_fault_book **ret_book, aon_error *error) AON_MUST_USE;
+aon_result aon_fault_book_make(aon_arena *arena, const aon_problem *problems, size_t count, aon_fault_book **ret_book,
+                               aon_error *error) AON_MUST_USE;
 /* Once for each sheet, with the name that the reader gives it. */
-aon_result aon_fault_book_sheet(aon_fault_book *book, aon_arena *arena, const char *sheet, aon_faults *ret_faults, aon_error *error) AON_MUST_USE;
+aon_result aon_fault_book_sheet(aon_fault_book *book, aon_arena *arena, const char *sheet, aon_faults *ret_faults,
+                                aon_error *error) AON_MUST_USE;
 
 size_t aon_faults_from(const aon_faults *faults, uint32_t row, uint32_t column); /* index of the first at or behind that cell */
 bool aon_problem_on_cell(const aon_problem *problem);

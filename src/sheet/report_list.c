@@ -92,7 +92,8 @@ static void summary(list_writer *writer) {
   uint64_t total = list->error_count + list->more, hidden = total - writer->errors;
   char number[32], text[256];
   if (!total) {
-    line(writer, AON_STYLE_TITLE, list->warning_count ? "No cell needs correction. The warnings are listed below." : "No cell needs correction.");
+    line(writer, AON_STYLE_TITLE,
+         list->warning_count ? "No cell needs correction. The warnings are listed below." : "No cell needs correction.");
     line(writer, AON_STYLE_PLAIN, "");
   } else {
     digits_grouped(total, number);
@@ -100,7 +101,9 @@ static void summary(list_writer *writer) {
              all_on_cells(list) ? (total == 1 ? "cell needs" : "cells need") : (total == 1 ? "error needs" : "errors need"));
     line(writer, AON_STYLE_TITLE, text);
     digits_grouped(hidden, number);
-    snprintf(text, sizeof text, "%s%s%s", hidden ? "Only the first are listed; " : "Correct the red cells in this workbook and upload it again. This sheet is ignored then.",
+    snprintf(text, sizeof text, "%s%s%s",
+             hidden ? "Only the first are listed; "
+                    : "Correct the red cells in this workbook and upload it again. This sheet is ignored then.",
              hidden ? number : "", hidden ? " more were not kept. Correct these, upload the workbook again, and the rest will show." : "");
     line(writer, AON_STYLE_PLAIN, text);
   }
@@ -167,11 +170,12 @@ static size_t links_write(list_writer *writer, const aon_problem *problems, size
 
 static void top(list_writer *writer) {
   aon_sink_format(writer->sink,
-                  "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>\n<worksheet xmlns=\"%s\"><sheetViews><sheetView%s workbookViewId=\"0\">"
+                  "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>\n<worksheet xmlns=\"%s\"><sheetViews><sheetView%s "
+                  "workbookViewId=\"0\">"
                   "<pane ySplit=\"%u\" topLeftCell=\"A%u\" activePane=\"bottomLeft\" state=\"frozen\"/><selection pane=\"bottomLeft\" "
                   "activeCell=\"A%u\" sqref=\"A%u\"/></sheetView></sheetViews><sheetFormatPr defaultRowHeight=\"15\"/><cols>",
-                  writer->list->strict ? STRICT : TRANSITIONAL, writer->list->selected ? " tabSelected=\"1\"" : "", HEAD_ROW, HEAD_ROW + 1, HEAD_ROW + 1,
-                  HEAD_ROW + 1);
+                  writer->list->strict ? STRICT : TRANSITIONAL, writer->list->selected ? " tabSelected=\"1\"" : "", HEAD_ROW, HEAD_ROW + 1,
+                  HEAD_ROW + 1, HEAD_ROW + 1);
   for (size_t i = 0; i < COLUMNS; i++)
     aon_sink_format(writer->sink, "<col min=\"%zu\" max=\"%zu\" width=\"%u\" customWidth=\"1\"/>", i + 1, i + 1, widths[i]);
   aon_sink_text(writer->sink, "</cols><sheetData>");

@@ -29,8 +29,8 @@ struct aon_markup {
 static const char declaration[] = "<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"yes\"?>";
 
 static aon_result broken(aon_error *error, const char *why) {
-  return aon_fail(error, AON_REJECTED, "bad_file", "The workbook can't be read: a part of it %s. Open it in your spreadsheet program, save it again and upload that.",
-                  why);
+  return aon_fail(error, AON_REJECTED, "bad_file",
+                  "The workbook can't be read: a part of it %s. Open it in your spreadsheet program, save it again and upload that.", why);
 }
 
 static aon_result raw_fill(aon_markup *markup, aon_error *error) {
@@ -123,7 +123,6 @@ static void encoding_of(const char *bytes, size_t length, char encoding[40]) {
   if (width < 40 && strncasecmp(name + 1, "utf-8", width) && strncasecmp(name + 1, "utf8", width))
     snprintf(encoding, 40, "%.*s", (int)width, name + 1);
 }
-
 
 static aon_result sniff(aon_markup *markup, aon_error *error) {
   aon_result result = raw_fill(markup, error);
@@ -283,7 +282,10 @@ aon_result aon_markup_next(aon_markup *markup, aon_token *ret_token, aon_error *
     return broken(error, "has a DOCTYPE, which no workbook needs");
   if (markup->converting && starts(markup, "<?xml "))
     return next_declaration(markup, ret_token, error);
-  markup->inside = starts(markup, "<!--") ? IN_COMMENT : starts(markup, "<![CDATA[") ? IN_CDATA : starts(markup, "<?") ? IN_INSTRUCTION : OUTSIDE;
+  markup->inside = starts(markup, "<!--")        ? IN_COMMENT
+                   : starts(markup, "<![CDATA[") ? IN_CDATA
+                   : starts(markup, "<?")        ? IN_INSTRUCTION
+                                                 : OUTSIDE;
   return markup->inside ? next_inside(markup, ret_token, error) : next_tag(markup, ret_token, error);
 }
 
@@ -307,7 +309,7 @@ static bool blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\
 
 typedef struct attribute {
   aon_text name, value;
-  const char *from; /* the blank before the name */
+  const char *from;  /* the blank before the name */
   const char *after; /* behind the closing quote */
 } attribute;
 

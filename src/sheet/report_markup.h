@@ -31,8 +31,10 @@ typedef struct aon_token {
 typedef struct aon_markup aon_markup;
 
 aon_result aon_markup_open(const aon_markup_input *input, aon_markup **ret_markup, aon_error *error) AON_MUST_USE;
-aon_result aon_markup_open_bytes(const char *bytes, size_t length, aon_markup **ret_markup, aon_error *error) AON_MUST_USE; /* borrowed, UTF-8 */
-aon_result aon_markup_next(aon_markup *markup, aon_token *ret_token, aon_error *error) AON_MUST_USE; /* AON_END; lives until the next call */
+aon_result aon_markup_open_bytes(const char *bytes, size_t length, aon_markup **ret_markup,
+                                 aon_error *error) AON_MUST_USE; /* borrowed, UTF-8 */
+aon_result aon_markup_next(aon_markup *markup, aon_token *ret_token,
+                           aon_error *error) AON_MUST_USE; /* AON_END; lives until the next call */
 void aon_markup_close(aon_markup *markup);
 static inline void aon_markup_close_at(aon_markup **markup) { aon_markup_close(*markup); }
 #define AON_MARKUP_CLEANUP __attribute__((cleanup(aon_markup_close_at)))

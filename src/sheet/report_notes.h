@@ -16,7 +16,8 @@
 typedef struct aon_notes {
   aon_faults *faults;
   bool strict;
-  aon_buffer dropped; /* cells whose comments of ours were taken off: row and column as two uint32_t each, ascending after a comments part */
+  aon_buffer
+      dropped; /* cells whose comments of ours were taken off: row and column as two uint32_t each, ascending after a comments part */
 } aon_notes;
 
 void aon_notes_release(aon_notes *notes);

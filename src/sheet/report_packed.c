@@ -48,18 +48,28 @@ static zip_int64_t source_stat(aon_packed *packed, void *data, zip_uint64_t leng
 static zip_int64_t source_call(void *context, void *data, zip_uint64_t length, zip_source_cmd_t command) {
   aon_packed *packed = context;
   switch (command) {
-  case ZIP_SOURCE_OPEN: packed->position = 0; return 0;
-  case ZIP_SOURCE_READ: return source_read(packed, data, length);
-  case ZIP_SOURCE_STAT: return source_stat(packed, data, length);
-  case ZIP_SOURCE_ERROR: return zip_error_to_data(&packed->zip_error, data, length);
-  case ZIP_SOURCE_SEEK: return source_seek(packed, data, length);
-  case ZIP_SOURCE_TELL: return (zip_int64_t)packed->position;
+  case ZIP_SOURCE_OPEN:
+    packed->position = 0;
+    return 0;
+  case ZIP_SOURCE_READ:
+    return source_read(packed, data, length);
+  case ZIP_SOURCE_STAT:
+    return source_stat(packed, data, length);
+  case ZIP_SOURCE_ERROR:
+    return zip_error_to_data(&packed->zip_error, data, length);
+  case ZIP_SOURCE_SEEK:
+    return source_seek(packed, data, length);
+  case ZIP_SOURCE_TELL:
+    return (zip_int64_t)packed->position;
   case ZIP_SOURCE_CLOSE:
-  case ZIP_SOURCE_FREE: return 0;
+  case ZIP_SOURCE_FREE:
+    return 0;
   case ZIP_SOURCE_SUPPORTS:
     return zip_source_make_command_bitmap(ZIP_SOURCE_OPEN, ZIP_SOURCE_READ, ZIP_SOURCE_CLOSE, ZIP_SOURCE_STAT, ZIP_SOURCE_ERROR,
                                           ZIP_SOURCE_FREE, ZIP_SOURCE_SEEK, ZIP_SOURCE_TELL, ZIP_SOURCE_SUPPORTS, -1);
-  default: zip_error_set(&packed->zip_error, ZIP_ER_OPNOTSUPP, 0); return -1;
+  default:
+    zip_error_set(&packed->zip_error, ZIP_ER_OPNOTSUPP, 0);
+    return -1;
   }
 }
 
@@ -142,8 +152,7 @@ aon_result aon_packed_begin(aon_packed *packed, size_t index, aon_zip_entry *ret
   zip_stat_t stat;
   if (!packed->entry || zip_stat_index(packed->zip, index, 0, &stat))
     return failed(packed, zip_get_error(packed->zip), error);
-  *ret_entry = (aon_zip_entry){
-      .method = stat.comp_method, .crc = stat.crc, .packed_bytes = stat.comp_size, .unpacked_bytes = stat.size};
+  *ret_entry = (aon_zip_entry){.method = stat.comp_method, .crc = stat.crc, .packed_bytes = stat.comp_size, .unpacked_bytes = stat.size};
   dos_time(stat.mtime, ret_entry);
   return AON_OK;
 }

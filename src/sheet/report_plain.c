@@ -107,11 +107,12 @@ static aon_result sheets_plan(plain_maker *maker, aon_error *error) {
 
 static aon_result write_types(plain_maker *maker, aon_error *error) {
   aon_sink sink = aon_archive_begin(maker->archive, "[Content_Types].xml");
-  aon_sink_text(&sink, DECLARATION "<Types xmlns=\"http://schemas.openxmlformats.org/package/2006/content-types\"><Default Extension=\"rels\" "
-                                   "ContentType=\"" RELATIONS_TYPE "\"/><Default Extension=\"xml\" ContentType=\"application/xml\"/>"
-                                   "<Default Extension=\"vml\" ContentType=\"" AON_TYPE_DRAWING "\"/>"
-                                   "<Override PartName=\"/xl/workbook.xml\" ContentType=\"" WORKBOOK_TYPE "\"/>"
-                                   "<Override PartName=\"/xl/styles.xml\" ContentType=\"" AON_TYPE_STYLES "\"/>");
+  aon_sink_text(&sink,
+                DECLARATION "<Types xmlns=\"http://schemas.openxmlformats.org/package/2006/content-types\"><Default Extension=\"rels\" "
+                            "ContentType=\"" RELATIONS_TYPE "\"/><Default Extension=\"xml\" ContentType=\"application/xml\"/>"
+                            "<Default Extension=\"vml\" ContentType=\"" AON_TYPE_DRAWING "\"/>"
+                            "<Override PartName=\"/xl/workbook.xml\" ContentType=\"" WORKBOOK_TYPE "\"/>"
+                            "<Override PartName=\"/xl/styles.xml\" ContentType=\"" AON_TYPE_STYLES "\"/>");
   for (size_t i = 0; i <= maker->count; i++) {
     aon_sink_format(&sink, "<Override PartName=\"/xl/worksheets/sheet%zu.xml\" ContentType=\"" AON_TYPE_WORKSHEET "\"/>", i + 1);
     if (i && maker->sheets[i - 1].faults.count)
@@ -146,8 +147,11 @@ static aon_result write_book(plain_maker *maker, aon_error *error) {
   if (result)
     return result;
   sink = aon_archive_begin(maker->archive, "xl/workbook.xml");
-  aon_sink_format(&sink, DECLARATION "<workbook xmlns=\"" MAIN "\" xmlns:r=\"" RELATIONS "\"><bookViews><workbookView activeTab=\"0\"/></bookViews><sheets>"
-                                     "<sheet name=\"%s\" sheetId=\"1\" r:id=\"rId1\"/>", AON_REPORT_SHEET);
+  aon_sink_format(&sink,
+                  DECLARATION "<workbook xmlns=\"" MAIN "\" xmlns:r=\"" RELATIONS
+                              "\"><bookViews><workbookView activeTab=\"0\"/></bookViews><sheets>"
+                              "<sheet name=\"%s\" sheetId=\"1\" r:id=\"rId1\"/>",
+                  AON_REPORT_SHEET);
   for (size_t i = 0; i < maker->count; i++) {
     aon_sink_text(&sink, "<sheet name=\"");
     aon_sink_escape(&sink, maker->sheets[i].name);
@@ -206,7 +210,8 @@ static void cell(aon_sink *sink, uint32_t row, uint32_t column, uint32_t style, 
 }
 
 /* A row with cells[0, count) and the faults of it, those on cells that aren't there too. */
-static size_t row_write(const plain_maker *maker, const aon_faults *faults, size_t next, uint32_t number, const aon_row *row, aon_sink *sink) {
+static size_t row_write(const plain_maker *maker, const aon_faults *faults, size_t next, uint32_t number, const aon_row *row,
+                        aon_sink *sink) {
   size_t at = 0, count = row ? row->count : 0;
   aon_sink_format(sink, "<row r=\"%u\">", number);
   for (;;) {
@@ -250,8 +255,10 @@ static aon_result sheet_write(plain_maker *maker, const plain_sheet *sheet, size
   char name[64];
   snprintf(name, sizeof name, "xl/worksheets/sheet%zu.xml", number);
   aon_sink sink = aon_archive_begin(maker->archive, name);
-  aon_sink_format(&sink, DECLARATION "<worksheet xmlns=\"" MAIN "\" xmlns:r=\"" RELATIONS "\"><sheetFormatPr defaultRowHeight=\"15\"/><cols><col min=\"1\" "
-                                     "max=\"%u\" width=\"%u\" customWidth=\"1\" style=\"%u\"/></cols><sheetData>",
+  aon_sink_format(&sink,
+                  DECLARATION "<worksheet xmlns=\"" MAIN "\" xmlns:r=\"" RELATIONS
+                              "\"><sheetFormatPr defaultRowHeight=\"15\"/><cols><col min=\"1\" "
+                              "max=\"%u\" width=\"%u\" customWidth=\"1\" style=\"%u\"/></cols><sheetData>",
                   AON_FAULT_COLUMNS, COLUMN_WIDTH, maker->plain);
   aon_result result = rows_write(maker, sheet, &sink, error);
   aon_sink_text(&sink, sheet->faults.count ? "</sheetData><legacyDrawing r:id=\"rId2\"/></worksheet>" : "</sheetData></worksheet>");

@@ -26,7 +26,8 @@ aon_result aon_part_load(aon_package *package, size_t part, aon_buffer *buffer, 
   result = aon_markup_collect(&input, buffer, error);
   aon_part_close(open);
   if (result == AON_PERMANENT)
-    return aon_fail(error, AON_REJECTED, "bad_file", "The part %s of the workbook is larger than 64 MiB, which no workbook that a person made is.",
+    return aon_fail(error, AON_REJECTED, "bad_file",
+                    "The part %s of the workbook is larger than 64 MiB, which no workbook that a person made is.",
                     aon_package_name(package, part));
   return result;
 }
@@ -50,8 +51,8 @@ static aon_result item_add(aon_relations *relations, const aon_token *token, siz
   }
   aon_text mode;
   bool external = aon_tag_attribute(token->bytes, "TargetMode", &mode) && aon_text_is(mode, "External");
-  relations->items[relations->count++] =
-      (aon_relation){.id = texts[0], .type = texts[1], .target = texts[2], .external = external, .from = from, .to = from + token->bytes.length};
+  relations->items[relations->count++] = (aon_relation){
+      .id = texts[0], .type = texts[1], .target = texts[2], .external = external, .from = from, .to = from + token->bytes.length};
   return AON_OK;
 }
 
@@ -201,8 +202,8 @@ static aon_result relative_write(const char *source, const char *target, aon_buf
 
 aon_result aon_relations_add(aon_relations *relations, const char *id, const char *kind, const char *target, aon_error *error) {
   relations->changed = true;
-  aon_result result = aon_buffer_format(&relations->added, error, "<%sRelationship Id=\"%s\" Type=\"%s%s\" Target=\"", relations->prefix, id,
-                                        relations->strict ? TYPES_STRICT : TYPES, kind);
+  aon_result result = aon_buffer_format(&relations->added, error, "<%sRelationship Id=\"%s\" Type=\"%s%s\" Target=\"", relations->prefix,
+                                        id, relations->strict ? TYPES_STRICT : TYPES, kind);
   if (!result)
     result = relative_write(relations->source, target, &relations->added, error);
   return result ? result : aon_buffer_text(&relations->added, "\"/>", error);

@@ -33,9 +33,11 @@ typedef struct aon_relations {
 aon_result aon_part_load(aon_package *package, size_t part, aon_buffer *buffer, aon_error *error) AON_MUST_USE;
 aon_markup_input aon_part_input(aon_part *part);
 
-aon_result aon_relations_load(aon_relations *relations, aon_package *package, aon_arena *arena, const char *source, aon_error *error) AON_MUST_USE;
+aon_result aon_relations_load(aon_relations *relations, aon_package *package, aon_arena *arena, const char *source,
+                              aon_error *error) AON_MUST_USE;
 void aon_relations_release(aon_relations *relations);
-aon_relation *aon_relations_by_type(aon_relations *relations, const char *ending, const aon_relation *after); /* after NULL: the first; NULL: no more */
+aon_relation *aon_relations_by_type(aon_relations *relations, const char *ending,
+                                    const aon_relation *after); /* after NULL: the first; NULL: no more */
 aon_relation *aon_relations_by_id(aon_relations *relations, const char *id);
 /* The part that one points to; *ret_part AON_PART_NONE if the package lacks it (the name is then as the relationship has it). */
 aon_result aon_relations_target(const aon_relations *relations, const aon_package *package, const aon_relation *relation, size_t *ret_part,

@@ -14,9 +14,7 @@ static aon_result buffer_write(void *context, const void *bytes, size_t length, 
   return aon_buffer_append(context, bytes, length, error);
 }
 
-aon_sink aon_sink_to_buffer(aon_buffer *buffer) {
-  return (aon_sink){.write = buffer_write, .context = buffer, .error = AON_ERROR_INIT};
-}
+aon_sink aon_sink_to_buffer(aon_buffer *buffer) { return (aon_sink){.write = buffer_write, .context = buffer, .error = AON_ERROR_INIT}; }
 
 void aon_sink_put(aon_sink *sink, const void *bytes, size_t length) {
   if (!sink->result && length)
@@ -59,7 +57,11 @@ void aon_sink_format(aon_sink *sink, const char *format, ...) {
 static uint32_t character_next(const unsigned char **at) {
   const unsigned char *text = *at;
   uint32_t first = text[0];
-  size_t more = first < 0x80 ? 0 : first >= 0xC2 && first < 0xE0 ? 1 : first >= 0xE0 && first < 0xF0 ? 2 : first >= 0xF0 && first < 0xF5 ? 3 : 9;
+  size_t more = first < 0x80                    ? 0
+                : first >= 0xC2 && first < 0xE0 ? 1
+                : first >= 0xE0 && first < 0xF0 ? 2
+                : first >= 0xF0 && first < 0xF5 ? 3
+                                                : 9;
   *at = text + 1;
   if (more == 0)
     return first;
@@ -108,11 +110,16 @@ static size_t character_put(uint32_t c, bool escaped, char *out) {
   if (escaped)
     return (size_t)sprintf(out, "_x005F_");
   switch (c) {
-  case '&': return (size_t)sprintf(out, "&amp;");
-  case '<': return (size_t)sprintf(out, "&lt;");
-  case '>': return (size_t)sprintf(out, "&gt;");
-  case '"': return (size_t)sprintf(out, "&quot;");
-  default: break;
+  case '&':
+    return (size_t)sprintf(out, "&amp;");
+  case '<':
+    return (size_t)sprintf(out, "&lt;");
+  case '>':
+    return (size_t)sprintf(out, "&gt;");
+  case '"':
+    return (size_t)sprintf(out, "&quot;");
+  default:
+    break;
   }
   if ((c < 0x20 && c != '\t' && c != '\n') || c == 0xFFFE || c == 0xFFFF)
     return (size_t)sprintf(out, "_x%04X_", (unsigned)c);

@@ -154,7 +154,8 @@ static aon_result scan_all(aon_styles *styles, aon_error *error) {
   for (int i = 0; i < SECTIONS; i++) {
     styles->sections[i].original = styles->sections[i].count;
     if (!styles->sections[i].placed)
-      return aon_fail(error, AON_REJECTED, "bad_file", "The workbook's cell formats (styles.xml) are damaged. Save it again and upload that.");
+      return aon_fail(error, AON_REJECTED, "bad_file",
+                      "The workbook's cell formats (styles.xml) are damaged. Save it again and upload that.");
   }
   return AON_OK;
 }
@@ -278,8 +279,9 @@ static aon_result item_ensure(aon_styles *styles, section_kind kind, const aon_b
 
 static aon_result solid_fill(aon_styles *styles, const char *front, aon_text back, aon_buffer *item, aon_error *error) {
   const char *p = styles->prefix;
-  return aon_buffer_format(item, error, "<%sfill><%spatternFill patternType=\"solid\"><%sfgColor%s/><%sbgColor%.*s/></%spatternFill></%sfill>", p, p,
-                           p, front, p, (int)back.length, back.data, p, p);
+  return aon_buffer_format(item, error,
+                           "<%sfill><%spatternFill patternType=\"solid\"><%sfgColor%s/><%sbgColor%.*s/></%spatternFill></%sfill>", p, p, p,
+                           front, p, (int)back.length, back.data, p, p);
 }
 
 static aon_result red_fill(aon_styles *styles, aon_text format, aon_buffer *item, aon_error *error) {
@@ -310,7 +312,8 @@ static aon_result extension_add(aon_styles *styles, aon_buffer *format, uint32_t
   }
   if (result)
     return result;
-  return aon_buffer_format(format, error, "%s%s%s<%sext uri=\"" EXTENSION "\" xmlns:aon=\"" NAMESPACE "\"><aon:base s=\"%u\"/></%sext>%s%s%s%s",
+  return aon_buffer_format(format, error,
+                           "%s%s%s<%sext uri=\"" EXTENSION "\" xmlns:aon=\"" NAMESPACE "\"><aon:base s=\"%u\"/></%sext>%s%s%s%s",
                            listed ? "" : "<", listed ? "" : p, listed ? "" : "extLst>", p, style, p, listed ? "" : "</", listed ? "" : p,
                            listed ? "" : "extLst>", rest.data);
 }
@@ -452,8 +455,9 @@ aon_result aon_styles_restore(aon_styles *styles, uint32_t style, uint32_t *ret_
 /* --- formats of the sheet of errors --- */
 
 aon_result aon_styles_own(aon_styles *styles, aon_style_kind kind, uint32_t *ret_style, aon_error *error) {
-  static const char *const fonts[AON_STYLE_KINDS] = {
-      [AON_STYLE_TITLE] = "<b/><sz val=\"12\"/>", [AON_STYLE_HEAD] = "<b/><sz val=\"11\"/>", [AON_STYLE_LINK] = "<u/><sz val=\"11\"/><color rgb=\"FF0563C1\"/>"};
+  static const char *const fonts[AON_STYLE_KINDS] = {[AON_STYLE_TITLE] = "<b/><sz val=\"12\"/>",
+                                                     [AON_STYLE_HEAD] = "<b/><sz val=\"11\"/>",
+                                                     [AON_STYLE_LINK] = "<u/><sz val=\"11\"/><color rgb=\"FF0563C1\"/>"};
   AON_BUFFER_CLEANUP aon_buffer font = {0}, plain = {0}, item = {0};
   uint32_t number = 0;
   if (styles->own[kind]) {
@@ -468,9 +472,12 @@ aon_result aon_styles_own(aon_styles *styles, aon_style_kind kind, uint32_t *ret
   if (!result)
     result = item_ensure(styles, FONTS, &font, &number, error);
   if (!result)
-    result = aon_buffer_format(&plain, error, "<xf numFmtId=\"%d\" fontId=\"%u\" fillId=\"0\"%s%s applyNumberFormat=\"1\" applyFont=\"1\" applyAlignment=\"1\"><alignment vertical=\"top\"%s/></xf>",
-                               kind == AON_STYLE_TEXT || kind == AON_STYLE_CELL ? 49 : 0, number, styles->borders ? " borderId=\"0\"" : "", styles->parents ? " xfId=\"0\"" : "",
-                               kind == AON_STYLE_WRAP || kind == AON_STYLE_TEXT ? " wrapText=\"1\"" : "");
+    result =
+        aon_buffer_format(&plain, error,
+                          "<xf numFmtId=\"%d\" fontId=\"%u\" fillId=\"0\"%s%s applyNumberFormat=\"1\" applyFont=\"1\" "
+                          "applyAlignment=\"1\"><alignment vertical=\"top\"%s/></xf>",
+                          kind == AON_STYLE_TEXT || kind == AON_STYLE_CELL ? 49 : 0, number, styles->borders ? " borderId=\"0\"" : "",
+                          styles->parents ? " xfId=\"0\"" : "", kind == AON_STYLE_WRAP || kind == AON_STYLE_TEXT ? " wrapText=\"1\"" : "");
   if (!result)
     result = prefixed(styles, plain.data, &item, error);
   if (!result)

@@ -12,7 +12,16 @@
 #define AON_STYLES_RED "FFFF4B4A"
 #define AON_STYLES_FORMATS 65490u /* cell formats: Excel's limit; beyond it a cell only gets its comment */
 
-typedef enum aon_style_kind { AON_STYLE_TITLE, AON_STYLE_HEAD, AON_STYLE_LINK, AON_STYLE_PLAIN, AON_STYLE_WRAP, AON_STYLE_TEXT, AON_STYLE_CELL, AON_STYLE_KINDS } aon_style_kind;
+typedef enum aon_style_kind {
+  AON_STYLE_TITLE,
+  AON_STYLE_HEAD,
+  AON_STYLE_LINK,
+  AON_STYLE_PLAIN,
+  AON_STYLE_WRAP,
+  AON_STYLE_TEXT,
+  AON_STYLE_CELL,
+  AON_STYLE_KINDS
+} aon_style_kind;
 
 typedef struct aon_styles aon_styles;
 

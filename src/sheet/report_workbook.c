@@ -74,13 +74,16 @@ static aon_result fresh_name(marker *marking, const char *stem, const char *endi
   do {
     int length = snprintf(name, sizeof name, "%.*s%s%u%s", folder, marking->name, stem, ++marking->last_number, ending);
     if (length < 0 || (size_t)length >= sizeof name)
-      return aon_fail(error, AON_REJECTED, "bad_file", "The workbook's parts have names of more than %d bytes. Save it again and upload that.", NAME_BYTES);
+      return aon_fail(error, AON_REJECTED, "bad_file",
+                      "The workbook's parts have names of more than %d bytes. Save it again and upload that.", NAME_BYTES);
   } while (aon_package_find(marking->package, name, &found));
   *ret_name = aon_arena_text(&marking->arena, name, strlen(name));
   return *ret_name ? AON_OK : aon_fail_memory(error);
 }
 
-static void type_add(marker *marking, const char *part, const char *type) { marking->types[marking->type_count++] = (aon_content_type){part, type}; }
+static void type_add(marker *marking, const char *part, const char *type) {
+  marking->types[marking->type_count++] = (aon_content_type){part, type};
+}
 
 static aon_result plan_comments(marker *marking, sheet_plan *sheet, aon_error *error) {
   aon_relation *relation = aon_relations_by_type(&sheet->relations, "/comments", NULL);
@@ -132,7 +135,8 @@ static aon_result plan_sheet(marker *marking, size_t index, aon_error *error) {
   sheet_plan *sheet = &marking->sheets[index];
   aon_relation *relation = aon_relations_by_id(&marking->relations, entry->relation);
   *sheet = (sheet_plan){.name = entry->name, .part = AON_PART_NONE, .comments = AON_PART_NONE};
-  aon_result result = relation ? aon_relations_target(&marking->relations, marking->package, relation, &sheet->part, &sheet->part_name, error) : AON_OK;
+  aon_result result =
+      relation ? aon_relations_target(&marking->relations, marking->package, relation, &sheet->part, &sheet->part_name, error) : AON_OK;
   if (result || sheet->part == AON_PART_NONE)
     return result;
   if (!entry->ours && !aon_text_ends((aon_text){relation->type, strlen(relation->type)}, "/worksheet"))

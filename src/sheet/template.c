@@ -30,17 +30,26 @@
 
 typedef enum format { FORMAT_NONE, FORMAT_HEADING, FORMAT_TEXT, FORMAT_DATE, FORMAT_TIME, FORMAT_WRAPPED } format;
 
-static const char styles[] =
-    DECLARATION "<styleSheet xmlns=\"" MAIN "\"><numFmts count=\"2\"><numFmt numFmtId=\"164\" formatCode=\"yyyy\\-mm\\-dd\"/><numFmt numFmtId=\"165\" "
-                "formatCode=\"hh:mm\"/></numFmts><fonts count=\"2\"><font><sz val=\"11\"/><name val=\"Calibri\"/><family val=\"2\"/></font><font><b/><sz val=\"11\"/>"
-                "<name val=\"Calibri\"/><family val=\"2\"/></font></fonts><fills count=\"2\"><fill><patternFill patternType=\"none\"/></fill><fill><patternFill "
-                "patternType=\"gray125\"/></fill></fills><borders count=\"2\"><border><left/><right/><top/><bottom/><diagonal/></border><border><left/><right/><top/>"
-                "<bottom style=\"thin\"><color auto=\"1\"/></bottom><diagonal/></border></borders><cellStyleXfs count=\"1\"><xf numFmtId=\"0\" fontId=\"0\" fillId=\"0\" "
-                "borderId=\"0\"/></cellStyleXfs><cellXfs count=\"6\"><xf numFmtId=\"0\" fontId=\"0\" fillId=\"0\" borderId=\"0\" xfId=\"0\"/><xf numFmtId=\"0\" fontId=\"1\" "
-                "fillId=\"0\" borderId=\"1\" xfId=\"0\" applyFont=\"1\" applyBorder=\"1\"/><xf numFmtId=\"49\" fontId=\"0\" fillId=\"0\" borderId=\"0\" xfId=\"0\" "
-                "applyNumberFormat=\"1\"/><xf numFmtId=\"164\" fontId=\"0\" fillId=\"0\" borderId=\"0\" xfId=\"0\" applyNumberFormat=\"1\"/><xf numFmtId=\"165\" fontId=\"0\" "
-                "fillId=\"0\" borderId=\"0\" xfId=\"0\" applyNumberFormat=\"1\"/><xf numFmtId=\"0\" fontId=\"0\" fillId=\"0\" borderId=\"0\" xfId=\"0\" applyAlignment=\"1\">"
-                "<alignment wrapText=\"1\"/></xf></cellXfs><cellStyles count=\"1\"><cellStyle name=\"Normal\" xfId=\"0\" builtinId=\"0\"/></cellStyles></styleSheet>";
+static const char styles[] = DECLARATION
+    "<styleSheet xmlns=\"" MAIN "\"><numFmts count=\"2\"><numFmt numFmtId=\"164\" formatCode=\"yyyy\\-mm\\-dd\"/><numFmt numFmtId=\"165\" "
+    "formatCode=\"hh:mm\"/></numFmts><fonts count=\"2\"><font><sz val=\"11\"/><name val=\"Calibri\"/><family "
+    "val=\"2\"/></font><font><b/><sz val=\"11\"/>"
+    "<name val=\"Calibri\"/><family val=\"2\"/></font></fonts><fills count=\"2\"><fill><patternFill "
+    "patternType=\"none\"/></fill><fill><patternFill "
+    "patternType=\"gray125\"/></fill></fills><borders "
+    "count=\"2\"><border><left/><right/><top/><bottom/><diagonal/></border><border><left/><right/><top/>"
+    "<bottom style=\"thin\"><color auto=\"1\"/></bottom><diagonal/></border></borders><cellStyleXfs count=\"1\"><xf numFmtId=\"0\" "
+    "fontId=\"0\" fillId=\"0\" "
+    "borderId=\"0\"/></cellStyleXfs><cellXfs count=\"6\"><xf numFmtId=\"0\" fontId=\"0\" fillId=\"0\" borderId=\"0\" xfId=\"0\"/><xf "
+    "numFmtId=\"0\" fontId=\"1\" "
+    "fillId=\"0\" borderId=\"1\" xfId=\"0\" applyFont=\"1\" applyBorder=\"1\"/><xf numFmtId=\"49\" fontId=\"0\" fillId=\"0\" "
+    "borderId=\"0\" xfId=\"0\" "
+    "applyNumberFormat=\"1\"/><xf numFmtId=\"164\" fontId=\"0\" fillId=\"0\" borderId=\"0\" xfId=\"0\" applyNumberFormat=\"1\"/><xf "
+    "numFmtId=\"165\" fontId=\"0\" "
+    "fillId=\"0\" borderId=\"0\" xfId=\"0\" applyNumberFormat=\"1\"/><xf numFmtId=\"0\" fontId=\"0\" fillId=\"0\" borderId=\"0\" "
+    "xfId=\"0\" applyAlignment=\"1\">"
+    "<alignment wrapText=\"1\"/></xf></cellXfs><cellStyles count=\"1\"><cellStyle name=\"Normal\" xfId=\"0\" "
+    "builtinId=\"0\"/></cellStyles></styleSheet>";
 
 typedef struct template_writer {
   aon_archive *archive;
@@ -62,8 +71,10 @@ static aon_result name_check(const aon_template_sheet *sheets, size_t index, aon
   for (size_t i = 0; i < index; i++)
     twice = twice || !strcasecmp(name, sheets[i].name);
   if (!units || units > NAME_CHARACTERS || strpbrk(name, "[]:*?/\\") || name[0] == '\'' || name[strlen(name) - 1] == '\'' || twice)
-    return aon_fail(error, AON_USAGE, "bad_template",
-                    "The template can't have a sheet named “%s”: a name has 1 to %d characters, none of [ ] : * ? / \\ and stands only once.", name, NAME_CHARACTERS);
+    return aon_fail(
+        error, AON_USAGE, "bad_template",
+        "The template can't have a sheet named “%s”: a name has 1 to %d characters, none of [ ] : * ? / \\ and stands only once.", name,
+        NAME_CHARACTERS);
   return AON_OK;
 }
 
@@ -128,7 +139,8 @@ static bool has_note(const aon_template_sheet *sheet, size_t column) {
 static bool date_serial(const char *text, double *ret_serial) {
   static const int before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
   int year, month, day, end = 0;
-  if (sscanf(text, "%4d-%2d-%2d%n", &year, &month, &day, &end) != 3 || text[end] || year < 1901 || month < 1 || month > 12 || day < 1 || day > 31)
+  if (sscanf(text, "%4d-%2d-%2d%n", &year, &month, &day, &end) != 3 || text[end] || year < 1901 || month < 1 || month > 12 || day < 1 ||
+      day > 31)
     return false;
   bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
   int past = year - 1; /* whole years before */
@@ -218,10 +230,11 @@ static void letters_of(uint32_t column, char letters[AON_FAULT_REFERENCE]) {
 static void list_write(const template_writer *writer, uint32_t at, const char *const *choices, aon_sink *sink) {
   char letters[AON_FAULT_REFERENCE];
   letters_of(at, letters);
-  aon_sink_format(sink,
-                  "<dataValidation type=\"list\" errorStyle=\"warning\" allowBlank=\"1\" showErrorMessage=\"1\" errorTitle=\"Not in the list\" "
-                  "error=\"This isn't one of the values in the list.\" sqref=\"%s2:%s%u\"><formula1>",
-                  letters, letters, LAST_ROW);
+  aon_sink_format(
+      sink,
+      "<dataValidation type=\"list\" errorStyle=\"warning\" allowBlank=\"1\" showErrorMessage=\"1\" errorTitle=\"Not in the list\" "
+      "error=\"This isn't one of the values in the list.\" sqref=\"%s2:%s%u\"><formula1>",
+      letters, letters, LAST_ROW);
   size_t list = list_column(writer, choices), length = 0;
   if (list == writer->list_count) {
     aon_sink_text(sink, "\"");
@@ -265,14 +278,17 @@ static aon_result sheet_write(template_writer *writer, size_t index, aon_error *
   char name[64];
   snprintf(name, sizeof name, "xl/worksheets/sheet%zu.xml", index + 1);
   aon_sink sink = aon_archive_begin(writer->archive, name);
-  aon_sink_format(&sink, DECLARATION "<worksheet xmlns=\"" MAIN "\" xmlns:r=\"" RELATIONS "\"><sheetViews><sheetView%s workbookViewId=\"0\"><pane ySplit=\"1\" "
-                                     "topLeftCell=\"A2\" activePane=\"bottomLeft\" state=\"frozen\"/><selection pane=\"bottomLeft\" activeCell=\"A2\" sqref=\"A2\"/>"
-                                     "</sheetView></sheetViews><sheetFormatPr defaultRowHeight=\"15\"/>",
-                  index ? "" : " tabSelected=\"1\"");
+  aon_sink_format(
+      &sink,
+      DECLARATION
+      "<worksheet xmlns=\"" MAIN "\" xmlns:r=\"" RELATIONS "\"><sheetViews><sheetView%s workbookViewId=\"0\"><pane ySplit=\"1\" "
+      "topLeftCell=\"A2\" activePane=\"bottomLeft\" state=\"frozen\"/><selection pane=\"bottomLeft\" activeCell=\"A2\" sqref=\"A2\"/>"
+      "</sheetView></sheetViews><sheetFormatPr defaultRowHeight=\"15\"/>",
+      index ? "" : " tabSelected=\"1\"");
   aon_sink_text(&sink, sheet->column_count ? "<cols>" : "");
   for (size_t i = 0; i < sheet->column_count; i++)
-    aon_sink_format(&sink, "<col min=\"%zu\" max=\"%zu\" width=\"%u\" customWidth=\"1\" style=\"%d\"/>", i + 1, i + 1, width_of(&sheet->columns[i]),
-                    (int)format_of(&sheet->columns[i]));
+    aon_sink_format(&sink, "<col min=\"%zu\" max=\"%zu\" width=\"%u\" customWidth=\"1\" style=\"%d\"/>", i + 1, i + 1,
+                    width_of(&sheet->columns[i]), (int)format_of(&sheet->columns[i]));
   aon_sink_text(&sink, sheet->column_count ? "</cols>" : "");
   rows_write(sheet, &sink);
   lists_write(writer, sheet, &sink);
@@ -337,9 +353,10 @@ static aon_result notes_write(template_writer *writer, size_t index, aon_error *
   char name[64];
   snprintf(name, sizeof name, "xl/worksheets/_rels/sheet%zu.xml.rels", index + 1);
   aon_sink sink = aon_archive_begin(writer->archive, name);
-  aon_sink_format(&sink, DECLARATION "<Relationships xmlns=\"" PACKAGE "/relationships\"><Relationship Id=\"rId1\" Type=\"" RELATIONS
-                                     "/comments\" Target=\"../comments%zu.xml\"/><Relationship Id=\"rId2\" Type=\"" RELATIONS
-                                     "/vmlDrawing\" Target=\"../drawings/vmlDrawing%zu.vml\"/></Relationships>",
+  aon_sink_format(&sink,
+                  DECLARATION "<Relationships xmlns=\"" PACKAGE "/relationships\"><Relationship Id=\"rId1\" Type=\"" RELATIONS
+                              "/comments\" Target=\"../comments%zu.xml\"/><Relationship Id=\"rId2\" Type=\"" RELATIONS
+                              "/vmlDrawing\" Target=\"../drawings/vmlDrawing%zu.vml\"/></Relationships>",
                   index + 1, index + 1);
   aon_result result = aon_archive_end(writer->archive, &sink, error);
   if (!result)
@@ -377,11 +394,13 @@ static aon_result hidden_write(template_writer *writer, aon_error *error) {
 
 static aon_result types_write(template_writer *writer, aon_error *error) {
   aon_sink sink = aon_archive_begin(writer->archive, "[Content_Types].xml");
-  aon_sink_text(&sink, DECLARATION "<Types xmlns=\"" PACKAGE "/content-types\"><Default Extension=\"rels\" "
-                                   "ContentType=\"application/vnd.openxmlformats-package.relationships+xml\"/><Default Extension=\"xml\" ContentType=\"application/xml\"/>"
-                                   "<Default Extension=\"vml\" ContentType=\"" AON_TYPE_DRAWING "\"/><Override PartName=\"/xl/workbook.xml\" "
-                                   "ContentType=\"application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.main+xml\"/>"
-                                   "<Override PartName=\"/xl/styles.xml\" ContentType=\"" AON_TYPE_STYLES "\"/>");
+  aon_sink_text(&sink,
+                DECLARATION "<Types xmlns=\"" PACKAGE "/content-types\"><Default Extension=\"rels\" "
+                            "ContentType=\"application/vnd.openxmlformats-package.relationships+xml\"/><Default Extension=\"xml\" "
+                            "ContentType=\"application/xml\"/>"
+                            "<Default Extension=\"vml\" ContentType=\"" AON_TYPE_DRAWING "\"/><Override PartName=\"/xl/workbook.xml\" "
+                            "ContentType=\"application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.main+xml\"/>"
+                            "<Override PartName=\"/xl/styles.xml\" ContentType=\"" AON_TYPE_STYLES "\"/>");
   for (size_t i = 0; i < writer->count + (writer->list_count > 0); i++) {
     aon_sink_format(&sink, "<Override PartName=\"/xl/worksheets/sheet%zu.xml\" ContentType=\"" AON_TYPE_WORKSHEET "\"/>", i + 1);
     if (i < writer->count && notes_count(&writer->sheets[i]))
@@ -393,14 +412,16 @@ static aon_result types_write(template_writer *writer, aon_error *error) {
 
 static aon_result book_write(template_writer *writer, aon_error *error) {
   aon_sink sink = aon_archive_begin(writer->archive, "xl/workbook.xml");
-  aon_sink_text(&sink, DECLARATION "<workbook xmlns=\"" MAIN "\" xmlns:r=\"" RELATIONS "\"><bookViews><workbookView activeTab=\"0\"/></bookViews><sheets>");
+  aon_sink_text(&sink, DECLARATION "<workbook xmlns=\"" MAIN "\" xmlns:r=\"" RELATIONS
+                                   "\"><bookViews><workbookView activeTab=\"0\"/></bookViews><sheets>");
   for (size_t i = 0; i < writer->count; i++) {
     aon_sink_text(&sink, "<sheet name=\"");
     aon_sink_escape(&sink, writer->sheets[i].name);
     aon_sink_format(&sink, "\" sheetId=\"%zu\" r:id=\"rId%zu\"/>", i + 1, i + 1);
   }
   if (writer->list_count)
-    aon_sink_format(&sink, "<sheet name=\"" LIST_SHEET "\" sheetId=\"%zu\" state=\"hidden\" r:id=\"rId%zu\"/>", writer->count + 1, writer->count + 1);
+    aon_sink_format(&sink, "<sheet name=\"" LIST_SHEET "\" sheetId=\"%zu\" state=\"hidden\" r:id=\"rId%zu\"/>", writer->count + 1,
+                    writer->count + 1);
   aon_sink_text(&sink, "</sheets></workbook>");
   return aon_archive_end(writer->archive, &sink, error);
 }

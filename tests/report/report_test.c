@@ -53,13 +53,15 @@ typedef struct part {
   size_t length; /* 0: of the text */
 } part;
 
-static const char types[] = "<Types xmlns=\"" PACKAGE "/content-types\"><Default Extension=\"rels\" ContentType=\"application/vnd.openxmlformats-package."
-                            "relationships+xml\"/><Default Extension=\"xml\" ContentType=\"application/xml\"/></Types>";
+static const char types[] =
+    "<Types xmlns=\"" PACKAGE "/content-types\"><Default Extension=\"rels\" ContentType=\"application/vnd.openxmlformats-package."
+    "relationships+xml\"/><Default Extension=\"xml\" ContentType=\"application/xml\"/></Types>";
 static const char root_relations[] = "<Relationships xmlns=\"" PACKAGE "/relationships\"><Relationship Id=\"r1\" Type=\"" RELATIONS
                                      "/officeDocument\" Target=\"xl/workbook.xml\"/></Relationships>";
 static const char book_relations[] = "<Relationships xmlns=\"" PACKAGE "/relationships\"><Relationship Id=\"r1\" Type=\"" RELATIONS
                                      "/worksheet\" Target=\"worksheets/sheet1.xml\"/></Relationships>";
-static const char book[] = "<workbook " MAIN " xmlns:r=\"" RELATIONS "\"><sheets><sheet name=\"Data\" sheetId=\"7\" r:id=\"r1\"/></sheets></workbook>";
+static const char book[] =
+    "<workbook " MAIN " xmlns:r=\"" RELATIONS "\"><sheets><sheet name=\"Data\" sheetId=\"7\" r:id=\"r1\"/></sheets></workbook>";
 
 static void package_write(fixture *all, const char *path, const part *parts, size_t count) {
   aon_archive *archive = NULL;
@@ -110,7 +112,8 @@ static void has_not(fixture *all, const char *name, const char *text) {
 }
 
 static aon_problem fault(uint32_t row, uint32_t column) {
-  return (aon_problem){.sheet = "Data", .row = row, .column = column, .heading = "H", .value = "v", .code = "required", .sentence = "Fill it in."};
+  return (aon_problem){
+      .sheet = "Data", .row = row, .column = column, .heading = "H", .value = "v", .code = "required", .sentence = "Fill it in."};
 }
 
 static aon_result report(fixture *all, const aon_problem *errors, size_t count, aon_error *error) {
@@ -127,44 +130,63 @@ static void reported(fixture *all, const aon_problem *errors, size_t count) {
 
 static void cells_are_made_in_order(void **state) {
   fixture *all = *state;
-  sheet_given(all, "<worksheet " MAIN "><dimension ref=\"B2:C2\"/><sheetData><row r=\"2\" spans=\"2:3\"><c r=\"B2\"><v>1</v></c><c r=\"D2\"><v>2</v></c>"
-                   "</row></sheetData><pageMargins/><tableParts/></worksheet>", 0);
+  sheet_given(all,
+              "<worksheet " MAIN
+              "><dimension ref=\"B2:C2\"/><sheetData><row r=\"2\" spans=\"2:3\"><c r=\"B2\"><v>1</v></c><c r=\"D2\"><v>2</v></c>"
+              "</row></sheetData><pageMargins/><tableParts/></worksheet>",
+              0);
   const aon_problem errors[] = {fault(5, 1), fault(2, 1), fault(2, 3), fault(2, 4), fault(2, 6), fault(1, 2)};
   reported(all, errors, 6);
   has(all, "xl/worksheets/sheet1.xml",
-      "<dimension ref=\"A1:F5\"/><sheetData><row r=\"1\"><c r=\"B1\" s=\"1\"/></row><row r=\"2\"><c r=\"A2\" s=\"1\"/><c r=\"B2\"><v>1</v></c>"
-      "<c r=\"C2\" s=\"1\"/><c r=\"D2\" s=\"1\"><v>2</v></c><c r=\"F2\" s=\"1\"/></row><row r=\"5\"><c r=\"A5\" s=\"1\"/></row></sheetData>");
-  has(all, "xl/worksheets/sheet1.xml", "<pageMargins/><legacyDrawing xmlns:r=\"" RELATIONS "\" r:id=\"rIdAon2\"/><tableParts/></worksheet>");
+      "<dimension ref=\"A1:F5\"/><sheetData><row r=\"1\"><c r=\"B1\" s=\"1\"/></row><row r=\"2\"><c r=\"A2\" s=\"1\"/><c "
+      "r=\"B2\"><v>1</v></c>"
+      "<c r=\"C2\" s=\"1\"/><c r=\"D2\" s=\"1\"><v>2</v></c><c r=\"F2\" s=\"1\"/></row><row r=\"5\"><c r=\"A5\" "
+      "s=\"1\"/></row></sheetData>");
+  has(all, "xl/worksheets/sheet1.xml",
+      "<pageMargins/><legacyDrawing xmlns:r=\"" RELATIONS "\" r:id=\"rIdAon2\"/><tableParts/></worksheet>");
   has(all, "xl/worksheets/_rels/sheet1.xml.rels", "Target=\"../comments1.xml\"");
 }
 
 static void rows_and_cells_without_numbers_are_counted(void **state) {
   fixture *all = *state;
-  sheet_given(all, "<worksheet " MAIN "><sheetData><row><c><v>1</v></c><c><v>2</v></c></row><row/><row><c r=\"C3\"><v>3</v></c><c><v>4</v></c></row>"
-                   "</sheetData></worksheet>", 0);
+  sheet_given(all,
+              "<worksheet " MAIN
+              "><sheetData><row><c><v>1</v></c><c><v>2</v></c></row><row/><row><c r=\"C3\"><v>3</v></c><c><v>4</v></c></row>"
+              "</sheetData></worksheet>",
+              0);
   const aon_problem errors[] = {fault(1, 2), fault(2, 1), fault(3, 4)};
   reported(all, errors, 3);
   has(all, "xl/worksheets/sheet1.xml",
-      "<row><c><v>1</v></c><c s=\"1\"><v>2</v></c></row><row><c r=\"A2\" s=\"1\"/></row><row><c r=\"C3\"><v>3</v></c><c s=\"1\"><v>4</v></c></row>");
+      "<row><c><v>1</v></c><c s=\"1\"><v>2</v></c></row><row><c r=\"A2\" s=\"1\"/></row><row><c r=\"C3\"><v>3</v></c><c "
+      "s=\"1\"><v>4</v></c></row>");
 }
 
 static void empty_data_with_a_prefix_is_opened(void **state) {
   fixture *all = *state;
-  sheet_given(all, "<x:worksheet xmlns:x=\"http://schemas.openxmlformats.org/spreadsheetml/2006/main\"><x:sheetData/><x:legacyDrawingHF/></x:worksheet>", 0);
+  sheet_given(
+      all,
+      "<x:worksheet xmlns:x=\"http://schemas.openxmlformats.org/spreadsheetml/2006/main\"><x:sheetData/><x:legacyDrawingHF/></x:worksheet>",
+      0);
   const aon_problem errors[] = {fault(4, 3)};
   reported(all, errors, 1);
   has(all, "xl/worksheets/sheet1.xml",
-      "<x:sheetData><x:row r=\"4\"><x:c r=\"C4\" s=\"1\"/></x:row></x:sheetData><x:legacyDrawing xmlns:r=\"" RELATIONS "\" r:id=\"rIdAon2\"/><x:legacyDrawingHF/>");
+      "<x:sheetData><x:row r=\"4\"><x:c r=\"C4\" s=\"1\"/></x:row></x:sheetData><x:legacyDrawing xmlns:r=\"" RELATIONS
+      "\" r:id=\"rIdAon2\"/><x:legacyDrawingHF/>");
 }
 
 static void made_cells_look_like_their_row_or_column(void **state) {
   fixture *all = *state;
-  const char sheet[] = "<worksheet " MAIN "><cols><col min=\"2\" max=\"3\" style=\"2\"/></cols><sheetData><row r=\"2\" s=\"1\" customFormat=\"true\"/></sheetData></worksheet>";
-  const char styles[] = "<styleSheet " MAIN "><cellXfs count=\"3\"><xf fontId=\"0\"/><xf fontId=\"1\"/><xf numFmtId=\"14\"><alignment wrapText=\"1\"/></xf></cellXfs></styleSheet>";
+  const char sheet[] =
+      "<worksheet " MAIN
+      "><cols><col min=\"2\" max=\"3\" style=\"2\"/></cols><sheetData><row r=\"2\" s=\"1\" customFormat=\"true\"/></sheetData></worksheet>";
+  const char styles[] = "<styleSheet " MAIN "><cellXfs count=\"3\"><xf fontId=\"0\"/><xf fontId=\"1\"/><xf numFmtId=\"14\"><alignment "
+                                            "wrapText=\"1\"/></xf></cellXfs></styleSheet>";
   const char relations[] = "<Relationships xmlns=\"" PACKAGE "/relationships\"><Relationship Id=\"r1\" Type=\"" RELATIONS
-                           "/worksheet\" Target=\"worksheets/sheet1.xml\"/><Relationship Id=\"r2\" Type=\"" RELATIONS "/styles\" Target=\"/xl/styles.xml\"/></Relationships>";
-  const part parts[] = {{"[Content_Types].xml", types, 0}, {"_rels/.rels", root_relations, 0},          {"xl/workbook.xml", book, 0},
-                        {"xl/styles.xml", styles, 0},      {"xl/_rels/workbook.xml.rels", relations, 0}, {"xl/worksheets/sheet1.xml", sheet, 0}};
+                           "/worksheet\" Target=\"worksheets/sheet1.xml\"/><Relationship Id=\"r2\" Type=\"" RELATIONS
+                           "/styles\" Target=\"/xl/styles.xml\"/></Relationships>";
+  const part parts[] = {
+      {"[Content_Types].xml", types, 0}, {"_rels/.rels", root_relations, 0},           {"xl/workbook.xml", book, 0},
+      {"xl/styles.xml", styles, 0},      {"xl/_rels/workbook.xml.rels", relations, 0}, {"xl/worksheets/sheet1.xml", sheet, 0}};
   package_write(all, all->input, parts, 6);
   const aon_problem errors[] = {fault(2, 2), fault(3, 3)};
   reported(all, errors, 2);
@@ -186,7 +208,8 @@ static void formats_that_a_workbook_lacks_are_no_formats(void **state) {
 
 static void utf16_becomes_utf8(void **state) {
   fixture *all = *state;
-  const char ascii[] = "<?xml version=\"1.0\" encoding=\"UTF-16\"?><worksheet " MAIN "><sheetData><row r=\"1\"><c r=\"A1\" t=\"inlineStr\"><is><t>x</t></is></c>"
+  const char ascii[] = "<?xml version=\"1.0\" encoding=\"UTF-16\"?><worksheet " MAIN
+                       "><sheetData><row r=\"1\"><c r=\"A1\" t=\"inlineStr\"><is><t>x</t></is></c>"
                        "</row></sheetData></worksheet>";
   char wide[2 * sizeof ascii];
   wide[0] = (char)0xFF;
@@ -204,16 +227,21 @@ static void utf16_becomes_utf8(void **state) {
 
 static void positions_move_with_the_sheets(void **state) {
   fixture *all = *state;
-  const char views[] = "<workbook " MAIN " xmlns:r=\"" RELATIONS "\"><bookViews><workbookView firstSheet=\"1\"/><workbookView activeTab=\"2\"/></bookViews><sheets>"
-                       "<sheet name=\"Data\" sheetId=\"1\" r:id=\"r1\"/><sheet name=\"ALLORNONE Errors\" sheetId=\"3\" r:id=\"r2\"/>"
-                       "<sheet name=\"Chart\" sheetId=\"4\" r:id=\"r9\"/></sheets><definedNames><definedName name=\"a\" localSheetId=\"0\">1</definedName>"
-                       "<definedName name=\"b\" localSheetId=\"1\">2</definedName><definedName name=\"c\" localSheetId=\"2\">3</definedName>"
-                       "<definedName name=\"d\">4</definedName></definedNames></workbook>";
+  const char views[] =
+      "<workbook " MAIN " xmlns:r=\"" RELATIONS
+      "\"><bookViews><workbookView firstSheet=\"1\"/><workbookView activeTab=\"2\"/></bookViews><sheets>"
+      "<sheet name=\"Data\" sheetId=\"1\" r:id=\"r1\"/><sheet name=\"ALLORNONE Errors\" sheetId=\"3\" r:id=\"r2\"/>"
+      "<sheet name=\"Chart\" sheetId=\"4\" r:id=\"r9\"/></sheets><definedNames><definedName name=\"a\" localSheetId=\"0\">1</definedName>"
+      "<definedName name=\"b\" localSheetId=\"1\">2</definedName><definedName name=\"c\" localSheetId=\"2\">3</definedName>"
+      "<definedName name=\"d\">4</definedName></definedNames></workbook>";
   const char relations[] = "<Relationships xmlns=\"" PACKAGE "/relationships\"><Relationship Id=\"r1\" Type=\"" RELATIONS
-                           "/worksheet\" Target=\"worksheets/sheet1.xml\"/><Relationship Id=\"r2\" Type=\"" RELATIONS "/worksheet\" Target=\"worksheets/old.xml\"/>"
+                           "/worksheet\" Target=\"worksheets/sheet1.xml\"/><Relationship Id=\"r2\" Type=\"" RELATIONS
+                           "/worksheet\" Target=\"worksheets/old.xml\"/>"
                            "<Relationship Id=\"r9\" Type=\"" RELATIONS "/chartsheet\" Target=\"chart.xml\"/></Relationships>";
-  const part parts[] = {{"[Content_Types].xml", types, 0},     {"_rels/.rels", root_relations, 0},
-                        {"xl/workbook.xml", views, 0},          {"xl/_rels/workbook.xml.rels", relations, 0},
+  const part parts[] = {{"[Content_Types].xml", types, 0},
+                        {"_rels/.rels", root_relations, 0},
+                        {"xl/workbook.xml", views, 0},
+                        {"xl/_rels/workbook.xml.rels", relations, 0},
                         {"xl/worksheets/sheet1.xml", "<worksheet " MAIN "><sheetData/></worksheet>", 0},
                         {"xl/worksheets/old.xml", "<worksheet " MAIN "><sheetData/></worksheet>", 0},
                         {"xl/chart.xml", "<chartsheet " MAIN "/>", 0}};
@@ -221,7 +249,8 @@ static void positions_move_with_the_sheets(void **state) {
   reported(all, NULL, 0);
   has(all, "xl/workbook.xml", "<workbookView firstSheet=\"0\" activeTab=\"1\"/><workbookView activeTab=\"2\"/>");
   has(all, "xl/workbook.xml", "<sheets><sheet name=\"Allornone errors\" sheetId=\"5\" r:id=\"rIdAon2\"/><sheet name=\"Data\"");
-  has(all, "xl/workbook.xml", "localSheetId=\"1\">1</definedName><definedName name=\"c\" localSheetId=\"2\">3</definedName><definedName name=\"d\">4<");
+  has(all, "xl/workbook.xml",
+      "localSheetId=\"1\">1</definedName><definedName name=\"c\" localSheetId=\"2\">3</definedName><definedName name=\"d\">4<");
   has_not(all, "xl/workbook.xml", "ALLORNONE");
   has_not(all, "xl/_rels/workbook.xml.rels", "old.xml");
 }
@@ -231,7 +260,9 @@ static void positions_move_with_the_sheets(void **state) {
 static void problems_without_a_cell_have_no_link(void **state) {
   fixture *all = *state;
   sheet_given(all, "<worksheet " MAIN "><sheetData/></worksheet>", 0);
-  const aon_problem errors[] = {{.code = "bad_file", .sentence = "The file <as> a whole."}, fault(2, 2), {.sheet = "Gone", .row = 1, .column = 1, .code = "c", .sentence = "s"}};
+  const aon_problem errors[] = {{.code = "bad_file", .sentence = "The file <as> a whole."},
+                                fault(2, 2),
+                                {.sheet = "Gone", .row = 1, .column = 1, .code = "c", .sentence = "s"}};
   const aon_problem warning = {.sheet = "Data", .row = 1, .column = 3, .code = "unknown_column", .sentence = "Did you mean \x01_x0041_?"};
   aon_error error = AON_ERROR_INIT;
   assert_int_equal(aon_report_write(all->env, all->input, all->output, NULL, errors, 3, &warning, 1, 1200, &error), AON_OK);
@@ -240,7 +271,8 @@ static void problems_without_a_cell_have_no_link(void **state) {
   assert_non_null(strstr(list, "1,200 more were not kept"));
   assert_non_null(strstr(list, "The file &lt;as&gt; a whole."));
   assert_non_null(strstr(list, "Did you mean _x0001__x005F_x0041_?"));
-  assert_non_null(strstr(list, "<hyperlinks><hyperlink ref=\"B6\" location=\"'Data'!B2\" display=\"B2\"/><hyperlink ref=\"B11\" location=\"'Data'!C1\" display=\"C1\"/></hyperlinks>"));
+  assert_non_null(strstr(list, "<hyperlinks><hyperlink ref=\"B6\" location=\"'Data'!B2\" display=\"B2\"/><hyperlink ref=\"B11\" "
+                               "location=\"'Data'!C1\" display=\"C1\"/></hyperlinks>"));
   assert_non_null(strstr(list, "<autoFilter ref=\"A4:F7\"/>"));
   free(list);
 }
@@ -276,19 +308,27 @@ static void other_comments_stay(void **state) {
   fixture *all = *state;
   const char sheet[] = "<worksheet " MAIN " xmlns:r=\"" RELATIONS "\"><sheetData/><legacyDrawing r:id=\"d\"/></worksheet>";
   const char relations[] = "<Relationships xmlns=\"" PACKAGE "/relationships\"><Relationship Id=\"c\" Type=\"" RELATIONS
-                           "/comments\" Target=\"..\\comments9.xml\"/><Relationship Id=\"d\" Type=\"" RELATIONS "/vmlDrawing\" Target=\"/xl/d.vml\"/></Relationships>";
-  const char comments[] = "<comments " MAIN "><authors><author>Ann</author></authors><commentList><comment ref=\"A1\" authorId=\"0\"><text><t>old</t></text></comment>"
-                          "<comment ref=\"B1\" authorId=\"0\"><text/></comment></commentList></comments>";
-  const char drawing[] = "<xml xmlns:v=\"urn:schemas-microsoft-com:vml\" xmlns:o=\"urn:schemas-microsoft-com:office:office\" xmlns:x=\"urn:schemas-microsoft-com:office:excel\">"
-                         "<v:shapetype id=\"_x0000_t202\"><br></v:shapetype><v:shape id=\"_x0000_s1030\"><x:ClientData ObjectType=\"Note\"><x:Row>0</x:Row><x:Column>0</x:Column>"
+                           "/comments\" Target=\"..\\comments9.xml\"/><Relationship Id=\"d\" Type=\"" RELATIONS
+                           "/vmlDrawing\" Target=\"/xl/d.vml\"/></Relationships>";
+  const char comments[] =
+      "<comments " MAIN
+      "><authors><author>Ann</author></authors><commentList><comment ref=\"A1\" authorId=\"0\"><text><t>old</t></text></comment>"
+      "<comment ref=\"B1\" authorId=\"0\"><text/></comment></commentList></comments>";
+  const char drawing[] = "<xml xmlns:v=\"urn:schemas-microsoft-com:vml\" xmlns:o=\"urn:schemas-microsoft-com:office:office\" "
+                         "xmlns:x=\"urn:schemas-microsoft-com:office:excel\">"
+                         "<v:shapetype id=\"_x0000_t202\"><br></v:shapetype><v:shape id=\"_x0000_s1030\"><x:ClientData "
+                         "ObjectType=\"Note\"><x:Row>0</x:Row><x:Column>0</x:Column>"
                          "</x:ClientData></v:shape></xml>";
-  const part parts[] = {{"[Content_Types].xml", types, 0}, {"_rels/.rels", root_relations, 0}, {"xl/workbook.xml", book, 0}, {"xl/_rels/workbook.xml.rels", book_relations, 0},
-                        {"xl/worksheets/sheet1.xml", sheet, 0}, {"xl/worksheets/_rels/sheet1.xml.rels", relations, 0}, {"xl/comments9.xml", comments, 0}, {"xl/d.vml", drawing, 0}};
+  const part parts[] = {{"[Content_Types].xml", types, 0},      {"_rels/.rels", root_relations, 0},
+                        {"xl/workbook.xml", book, 0},           {"xl/_rels/workbook.xml.rels", book_relations, 0},
+                        {"xl/worksheets/sheet1.xml", sheet, 0}, {"xl/worksheets/_rels/sheet1.xml.rels", relations, 0},
+                        {"xl/comments9.xml", comments, 0},      {"xl/d.vml", drawing, 0}};
   package_write(all, all->input, parts, 8);
   const aon_problem errors[] = {fault(1, 1), fault(1, 2), fault(3, 3)};
   reported(all, errors, 3);
   has(all, "xl/comments9.xml", "<text><r><t>old</t></r><r><t xml:space=\"preserve\">\n[Allornone] Fill it in.</t></r></text>");
-  has(all, "xl/comments9.xml", "<comment ref=\"B1\" authorId=\"0\"><text><r><t xml:space=\"preserve\">\n[Allornone] Fill it in.</t></r></text></comment>");
+  has(all, "xl/comments9.xml",
+      "<comment ref=\"B1\" authorId=\"0\"><text><r><t xml:space=\"preserve\">\n[Allornone] Fill it in.</t></r></text></comment>");
   has(all, "xl/comments9.xml", "<author>Ann</author><author>Allornone</author>");
   has(all, "xl/comments9.xml", "<comment ref=\"C3\" authorId=\"1\">");
   has(all, "xl/d.vml", "<v:shape id=\"_x0000_s1031\"");
@@ -482,7 +522,8 @@ static void a_template_reads_back(void **state) {
   if (aon_template_write(all->env, all->output, sheets, 2, &error))
     fail_msg("%s", error.sentence);
   rows_equal(all, all->output, 0,
-             "1.1=Name*;1.2=Type;1.3=Other;1.4=Phone;1.5=Count;1.6=Start Date*;1.7=Start Time;2.1=Ann;2.2=once;2.3=c;2.4=007;2.5=12.5;2.6=2028-02-29;2.7=08:30:00;");
+             "1.1=Name*;1.2=Type;1.3=Other;1.4=Phone;1.5=Count;1.6=Start Date*;1.7=Start "
+             "Time;2.1=Ann;2.2=once;2.3=c;2.4=007;2.5=12.5;2.6=2028-02-29;2.7=08:30:00;");
   aon_workbook *workbook = NULL;
   assert_int_equal(aon_workbook_open(all->env, all->output, NULL, &workbook, NULL), AON_OK);
   assert_int_equal(aon_workbook_sheets(workbook), 3);

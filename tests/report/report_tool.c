@@ -91,7 +91,8 @@ int main(int count, char **arguments) {
   fclose(file);
   free(line);
   uint64_t more = count > 4 ? strtoull(arguments[4], NULL, 10) : 0;
-  aon_result result = aon_report_write(env, arguments[1], arguments[2], NULL, kinds[0].items, kinds[0].count, kinds[1].items, kinds[1].count, more, &error);
+  aon_result result =
+      aon_report_write(env, arguments[1], arguments[2], NULL, kinds[0].items, kinds[0].count, kinds[1].items, kinds[1].count, more, &error);
   if (result)
     printf("%s: %s\n", error.code, error.sentence);
   free(kinds[0].items);
