@@ -19,6 +19,7 @@
 #define STORES_LIMIT 64
 #define PATH_BYTES 256
 #define NO_INDEX (-1)
+#define KEEP_NOTHING (-1)
 
 typedef struct place { /* where a value comes from, for sentences and relative paths */
   const char *file;    /* NULL: the environment or an option */
@@ -512,6 +513,12 @@ static aon_result fill_defaults(reading *r) {
   return result;
 }
 
+/* The engine takes 0 for "not said". Whoever writes 0 means: keep nothing. */
+static void mind_zero(aon_engine_config *engine) {
+  if (!engine->retention_ms)
+    engine->retention_ms = KEEP_NOTHING;
+}
+
 static aon_result begin(reading *r) {
   static const char *const names[] = {"main", "realtime", "settings", "identity"};
   place at = {.name = "stores"};
@@ -523,6 +530,7 @@ static aon_result begin(reading *r) {
   r->config->packs = packs;
   r->config->data = "aon-data";
   r->config->engine.journal.reserve_bytes = (uint64_t)16 << 20;
+  r->config->engine.retention_ms = (int64_t)7 * 24 * 3600 * 1000;
   return result ? result : packs ? AON_OK : aon_fail_memory(r->error);
 }
 
@@ -569,6 +577,7 @@ aon_result aon_config_load(aon_env *env, const aon_config_options *options, char
     result = aon_fail_memory(error);
   config->engine.stores = stores;
   config->engine.store_count = result ? 0 : r->store_count;
+  mind_zero(&config->engine);
   config->engine.workbook = &config->workbook;
   config->engine.pack = &config->pack;
   free(r);
