@@ -46,7 +46,7 @@ static aon_result wrong(reading *r, const place *at, const char *format, const c
   snprintf(text, sizeof text, format, value);
   if (at->file)
     return aon_fail(r->error, AON_USAGE, "bad_configuration", "%s:%zu: %s", at->file, at->line, text);
-  return aon_fail(r->error, AON_USAGE, "bad_configuration", "%s: %s", at->name, text);
+  return aon_fail(r->error, AON_USAGE, "bad_configuration", "%s: %s", at->name ? at->name : "configuration", text);
 }
 
 /* ---- how values read ---- */

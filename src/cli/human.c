@@ -142,7 +142,9 @@ static void print_state(const cli *c, const json_t *result, aon_state state) {
   long long operations = number_of(result, "operations"), errors = number_of(result, "errorCount");
   size_t conflicts = json_array_size(json_object_get(result, "conflicts"));
   printf("%s", state_colour(c, state));
-  if (state == AON_COMMITTED && operations == 1)
+  if (state == AON_COMMITTED && *text_of(result, "undoes"))
+    printf("Taken back: %lld change%s. What other people changed since then was kept.", operations, operations == 1 ? "" : "s");
+  else if (state == AON_COMMITTED && operations == 1)
     printf("Done. The change is in.");
   else if (state == AON_COMMITTED && operations)
     printf("Done. All %lld changes are in.", operations);
