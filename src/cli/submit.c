@@ -1,6 +1,7 @@
 /* The commands that begin a bulk operation or end one: import, apply, undo, rollback, resume, cancel, resolve, recover. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cli/cli.h"
 #include "model/document.h"
@@ -88,6 +89,20 @@ static bool wanted_pack(cli *c, bool needed, aon_pack **ret_pack, int *ret_statu
   return !cli_given(c, OPT_PACK) || cli_load_pack(c, cli_value(c, OPT_PACK), ret_pack, ret_status);
 }
 
+static bool ends_in(const char *name, const char *ending) {
+  size_t length = strlen(name), tail = strlen(ending);
+  return length >= tail && !strcasecmp(name + length - tail, ending);
+}
+
+/* The report keeps the macros of its workbook, and Excel opens those only under their own ending. */
+static bool fitting_report(cli *c, const char *file, int *ret_status) {
+  const char *report = cli_value(c, OPT_REPORT);
+  if (!report || !ends_in(file, ".xlsm") || ends_in(report, ".xlsm"))
+    return true;
+  *ret_status = bad_option(c, "report", report, "a workbook with macros keeps them; give a name that ends in .xlsm.");
+  return false;
+}
+
 int cli_import(cli *c) {
   int status = 1;
   aon_pack *pack;
@@ -100,7 +115,7 @@ int cli_import(cli *c) {
     result = aon_fail(&error, AON_ENVIRONMENT, "no_such_file", "There is no file “%s”. Check the name.", file);
   if (result)
     return cli_fail(c, result, &error);
-  if (!begin(c, false, &status) || !wanted_pack(c, true, &pack, &status))
+  if (!fitting_report(c, file, &status) || !begin(c, false, &status) || !wanted_pack(c, true, &pack, &status))
     return status;
   if (!c->run.organization) {
     fprintf(stderr, "aon: say for which organization: --org NAME, or organization in the configuration.\n");

@@ -58,6 +58,13 @@ def options_are_gnu_style(folder):
     same(aon('import', '-p', 'workforce', '-n', '-o', 'org1', '--json', '--data', data.folder, '--', '--odd', cwd=folder).exits(0).json['state'], 'planned')
 
 
+def a_report_with_macros_keeps_its_ending(folder):
+    book = folder / 'book.xlsm'
+    book.write_bytes(b'')
+    aon('import', book, '--pack', 'workforce', '--org', 'o', '--report', folder / 'marked.xlsx', cwd=folder).exits(1).says('--report', '.xlsm')
+    check(not (folder / 'aon-data').exists(), 'a refused option made the data folder')
+
+
 def ids_that_are_not_there(folder):
     data = Data(folder / 'd')
     for command in ('show', 'log', 'diff', 'watch', 'rollback', 'undo', 'resume', 'cancel', 'recover'):
@@ -190,7 +197,7 @@ def output_that_cannot_be_written(folder):
     check(os.path.exists('/dev/full'))
 
 
-CASES = [every_command_has_help_with_an_example, wrong_arguments_are_refused, options_are_gnu_style, ids_that_are_not_there,
+CASES = [every_command_has_help_with_an_example, wrong_arguments_are_refused, options_are_gnu_style, a_report_with_macros_keeps_its_ending, ids_that_are_not_there,
          option_before_environment_before_file_before_default, files_of_configuration, wrong_configuration_is_named_by_line, packs_from_the_command_line,
          output_that_cannot_be_written]
 
