@@ -23,6 +23,8 @@ from program import Data, Skip, calls_of, check, finish, same, same_rows, stoppe
 
 KILLED = -signal.SIGKILL
 HIDDEN = '•••'
+# A rollback reads the journal for its lines at level info: runs that die must make the same calls as the one whose calls were counted.
+COUNTED = {'LOG_LEVEL': 'debug'}
 SAMPLE = 16         # points of one kind of run in the short version
 QUIET = ('read', 'normalise', 'describe', 'scan', 'generation', 'log_append')  # calls of which the sample takes few
 
@@ -112,7 +114,7 @@ def die_everywhere(point, args, calls, env=None, given=None, count=SAMPLE):
     points = sample(calls, count)
     for n in points:
         data, where = point.fresh(), f'killed before call {n} ({calls[n]})'
-        data.run(*args, env={**(env or {}), 'TEST_CRASH_AT_CALL': n}, given=given).exits(KILLED)
+        data.run(*args, env={**(env or {}), **COUNTED, 'TEST_CRASH_AT_CALL': n}, given=given).exits(KILLED)
         point.recover(data, where)
         state = point.settled(data, where)
         ends[state] = ends.get(state, 0) + 1
@@ -123,7 +125,7 @@ def die_everywhere(point, args, calls, env=None, given=None, count=SAMPLE):
 def counted(point, args, env=None, given=None, statuses=(0,)):
     """The names of the calls that the same run makes when nobody kills it."""
     data = point.fresh()
-    ran = data.run(*args, env={**(env or {}), 'LOG_LEVEL': 'debug'}, given=given).exits(*statuses)
+    ran = data.run(*args, env={**(env or {}), **COUNTED}, given=given).exits(*statuses)
     point.drop(data)
     return calls_of(ran)
 
@@ -198,7 +200,7 @@ def crashed_at(point, args, name, nth=0):
     calls = counted(point, args)
     at = [n for n in range(1, len(calls)) if calls[n] == name][nth]
     data = point.fresh()
-    data.run(*args, env={'TEST_CRASH_AT_CALL': at}).exits(KILLED)
+    data.run(*args, env={**COUNTED, 'TEST_CRASH_AT_CALL': at}).exits(KILLED)
     return data
 
 
@@ -225,7 +227,7 @@ def undo_killed(folder):
     calls, ends = counted(point, args), {}
     for n in sample(calls, 14):
         copy, where = point.fresh(), f'undo killed before call {n} ({calls[n]})'
-        copy.run(*args, env={'TEST_CRASH_AT_CALL': n}).exits(KILLED)
+        copy.run(*args, env={**COUNTED, 'TEST_CRASH_AT_CALL': n}).exits(KILLED)
         point.recover(copy, where)
         state = point.settled(copy, where)
         old = copy.shown(bulk)['state']
@@ -256,7 +258,7 @@ def resume_killed(folder):
     ends = {}
     for n in sample(calls, 10):
         copy, where = again.fresh(), f'resume killed before call {n} ({calls[n]})'
-        copy.run('resume', bulk, env={'TEST_CRASH_AT_CALL': n}).exits(KILLED)
+        copy.run('resume', bulk, env={**COUNTED, 'TEST_CRASH_AT_CALL': n}).exits(KILLED)
         copy.run('recover').exits(0)
         if copy.shown(bulk)['state'] == 'held':  # killed before it had begun: it still waits for a person
             same_rows(copy.rows(), point.before, where, 'is held')
@@ -282,7 +284,7 @@ def resolve_killed(folder):
     calls, tried = counted(again, ['resolve', bulk, 'all', '--force']), 0
     for n in sample(calls, 10):
         copy, where = again.fresh(), f'resolve killed before call {n} ({calls[n]})'
-        copy.run('resolve', bulk, 'all', '--force', env={'TEST_CRASH_AT_CALL': n}).exits(KILLED)
+        copy.run('resolve', bulk, 'all', '--force', env={**COUNTED, 'TEST_CRASH_AT_CALL': n}).exits(KILLED)
         check(copy.run('recover').status in (0, 4), where)
         if copy.shown(bulk)['state'] != 'rolled_back':
             copy.run('resolve', bulk, 'all', '--force').exits(0)
