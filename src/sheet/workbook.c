@@ -139,7 +139,8 @@ static aon_result open_any(aon_workbook *workbook, const char *path, aon_error *
     return result;
   if (workbook->sheet_count == 0)
     return aon_refuse(error, "This workbook has no sheet with cells. Give one that has.");
-  return refuse_doubled_names(workbook, error);
+  /* Two .csv files may differ in case or folder only: a person's mistake, which a pack names at the second one's A1. */
+  return workbook->xlsx ? refuse_doubled_names(workbook, error) : AON_OK;
 }
 
 aon_result aon_workbook_open(aon_env *env, const char *path, const aon_workbook_limits *limits, aon_workbook **ret_workbook,
