@@ -71,7 +71,7 @@ const cli_command cli_commands[] = {
      "aon undo 0b7f --dry-run\naon undo 0b7f --keep-theirs all\n",
      OPT_BIT(OPT_KEEP_THEIRS) | OPT_BIT(OPT_FORCE) | OPT_BIT(OPT_LOCK_WAIT) | OPT_BIT(OPT_DRY_RUN) | OPT_BIT(OPT_ID) | OPT_BIT(OPT_IDEMPOTENCY_KEY), RUN(cli_undo)},
     {"resume", "ID", 1, 1, "Go on with one that is held", "From the failed operation, when its cause is gone.", "aon resume 0b7f\n",
-     OPT_BIT(OPT_LOCK_WAIT) | OPT_BIT(OPT_ON_FAILURE), RUN(cli_resume)},
+     OPT_BIT(OPT_ON_FAILURE), RUN(cli_resume)},
     {"recover", "[ID]", 0, 1, "Bring what a dead worker left to its end",
      "Every command that writes does it first; this one does only that, and says what it did.", "aon recover\n", 0, RUN(cli_recover)},
     {"cancel", "ID", 1, 1, "Stop a bulk operation",

@@ -122,10 +122,11 @@ static const setting settings[] = {
 
 static const setting store_settings[] = {
     {"create", KIND_BOOLEAN, IN_STORE(create)},         {"stamp", KIND_BOOLEAN, IN_STORE(stamp)},
-    {"exclusive", KIND_BOOLEAN, IN_STORE(exclusive)},   {"void_stamp", KIND_BOOLEAN, IN_STORE(void_stamp)},
-    {"horizon", KIND_DURATION, IN_STORE(horizon_ms)},   {"watch", KIND_DURATION, IN_STORE(watch_ms)},
     {"timeout", KIND_DURATION, IN_STORE(timeout_ms)},
 };
+
+/* Of stores that have no transactions, or connections over a network: nothing to a SQLite file, so they are refused, not passed over. */
+static const char *const foreign_settings[] = {"exclusive", "void_stamp", "horizon", "watch", "pool"};
 
 static int find_store(const reading *r, const char *name) {
   for (size_t i = 0; i < r->store_count; i++)
@@ -186,7 +187,10 @@ static aon_result set_store(reading *r, const char *rest, const char *value, con
         r->create_given[index] = true;
       return store_value(r, store_settings[i].kind, (char *)&r->stores[index] + store_settings[i].offset, value, at);
     }
-  return wrong(r, at, "“%s” is no setting of a store; known are url, create, stamp, exclusive, void_stamp, horizon, watch and timeout.", dot + 1);
+  for (size_t i = 0; i < sizeof foreign_settings / sizeof *foreign_settings; i++)
+    if (!strcmp(foreign_settings[i], dot + 1))
+      return wrong(r, at, "“%s” has no meaning for a SQLite store; take it out.", dot + 1);
+  return wrong(r, at, "“%s” is no setting of a store; known are url, create, stamp and timeout.", dot + 1);
 }
 
 static aon_result unknown_key(reading *r, const char *path, const place *at) {
@@ -269,6 +273,9 @@ static aon_result walk_pair(reading *r, yaml_document_t *document, const yaml_no
     return wrong(r, &at, "“%s” must not be a list.", deeper);
   if (value->type == YAML_SCALAR_NODE)
     return set(r, deeper, (const char *)value->data.scalar.value, &at);
+  size_t length_of_path = strlen(deeper);
+  if (!strncmp(deeper, "stores.", 7) && length_of_path > 5 && !strcmp(deeper + length_of_path - 5, ".pool"))
+    return set(r, deeper, "", &at);
   bool section = !strcmp(deeper, "journal") || !strcmp(deeper, "stores") || !strcmp(deeper, "limits") || !strncmp(deeper, "stores.", 7);
   return section ? walk(r, document, value, deeper) : unknown_key(r, deeper, &at);
 }

@@ -120,7 +120,8 @@ def files_of_configuration(folder):
     aon('list', '--config', 'none.yaml', cwd=folder).exits(1).says('none.yaml')
 
 
-WRONG = [('version: 2\n', 1, 'version'), ('version: 1\ndate: x\n', 2, 'did you mean “data”'), ('version: 1\n\njournal:\n  retenton: 7d\n', 4, 'journal.retenton'),
+WRONG = [('stores:\n  main: {exclusive: true}\n', 2, 'no meaning for a SQLite store'), ('stores:\n  main: {horizon: 30s}\n', 2, 'horizon'),
+         ('stores:\n  main: {pool: {max: 20}}\n', 2, 'pool'), ('version: 2\n', 1, 'version'), ('version: 1\ndate: x\n', 2, 'did you mean “data”'), ('version: 1\n\njournal:\n  retenton: 7d\n', 4, 'journal.retenton'),
          ('data: a\norganization: b\ndata: c\n', 3, 'data'), ('journal: {retention: 7 days}\n', 1, '7 days'), ('journal: {retention: -1d}\n', 1, '-1d'),
          ('journal:\n  reserve: 16MB\n', 2, '16MB'), ('stores:\n  main: {url: "oracle:x"}\n', 2, 'oracle'), ('stores:\n  main: {url: "x"}\n', 2, 'x'),
          ('stores:\n  main: {urls: "sqlite:x"}\n', 2, 'urls'), ('stores:\n  main: {create: maybe}\n', 2, 'maybe'), ('stores:\n  "a b": {url: "sqlite:x"}\n', 2, 'a b'),
