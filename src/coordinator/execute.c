@@ -619,14 +619,13 @@ aon_result aon_run_execute(aon_run *run, aon_error *error) {
       *error = failure;
     return result;
   }
-  started = aon_monotonic_ms(run->env);
+  run->ending_since_ms = aon_monotonic_ms(run->env);
   if (result)
     result = go_back(run, &failure, error);
   else
     result = aon_run_move(run, AON_COMMITTING, NULL, error);
   if (!result && run->state == AON_COMMITTING)
     result = aon_run_finish(run, error);
-  run->outcome->timings.finish = milliseconds_since(run, started);
   return result;
 }
 

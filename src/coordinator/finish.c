@@ -193,6 +193,8 @@ aon_result aon_run_conclude(aon_run *run, aon_state terminal, aon_error *error) 
     result = aon_journal_discard(run->journal, run->id, run->epoch, error);
   }
   outcome->conflicts = run->conflicts;
+  if (run->ending_since_ms) /* now, or it would not stand in the summary */
+    outcome->timings.finish = (double)(aon_monotonic_ms(run->env) - run->ending_since_ms);
   if (!result && outcome->timings.execute > 0 && terminal == AON_COMMITTED)
     outcome->operations_per_second = (double)run->operations * 1000.0 / outcome->timings.execute;
   if (!result && !run->recovering && !run->keep_summary)

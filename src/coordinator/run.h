@@ -60,6 +60,7 @@ typedef struct aon_run {
   bool partial_undo;
   bool keep_summary; /* its result's counts were written when it was logged */
   uint64_t conflicts, watched;
+  int64_t ending_since_ms; /* when execution ended and finishing or going back began; 0: not yet */
   int64_t reached; /* operations that were applied before a failure, for the log */
   char undoes[37];
 } aon_run;
