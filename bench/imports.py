@@ -1,0 +1,227 @@
+"""Imports by `aon apply` over two SQLite stores beside the floor of the same rows."""
+
+import shutil
+import sqlite3
+
+import rows
+from page import Aim, Section, ratio
+from timing import Failed, Spread, copy_durably, ratios
+
+PHASES = ('parse', 'validate', 'plan', 'log', 'execute', 'finish')
+
+
+class Unit:
+    """One set of rows, with the state of the stores before it, and what each repetition took."""
+
+    def __init__(self, machine, count, mixed, random_ids):
+        self.machine = machine
+        self.set = rows.make(machine.data / 'rows', count, mixed, random_ids)
+        self.floor, self.ours, self.phases = [], [], []
+        self.before = None
+        if mixed:
+            self.before = machine.fresh(f'before-{self.set.name}')
+            machine.run([machine.program('bench', 'floor'), self.set.before, *self.files(self.before)])
+
+    def files(self, folder):
+        return [folder / f'{store}.db' for store in rows.STORES]
+
+    def folder(self, name):
+        """A folder with the stores as they are before the unit."""
+        folder = self.machine.fresh(name)
+        folder.chmod(0o700)
+        for file in self.files(folder) if self.before else []:
+            copy_durably(self.before / file.name, file)
+        return folder
+
+    def run_floor(self):
+        folder = self.folder('floor')
+        taken = self.machine.run([self.machine.program('bench', 'floor'), self.set.rows, *self.files(folder)])
+        return taken, folder
+
+    def run_ours(self, *options, status=0, environment=None, count_syncs=False, name='ours'):
+        folder = self.folder(name)
+        taken = self.apply(folder, *options, status=status, environment=environment, count_syncs=count_syncs)
+        return taken, folder
+
+    def apply(self, folder, *options, **more):
+        command = [self.machine.program('aon'), 'apply', self.set.lines, '--data', folder, '--user', 'bench', '--json', *options]
+        return self.machine.run(command, **more)
+
+    def repeat(self, number):
+        """One repetition: floor and import one after the other, the second first every other time."""
+        for which in ('floor', 'ours') if number % 2 == 0 else ('ours', 'floor'):
+            if which == 'floor':
+                taken, floor = self.run_floor()
+                self.floor.append(taken.json())
+            else:
+                taken, ours = self.run_ours()
+                self.ours.append(taken)
+                self.phases.append(taken.json()['timings'])
+        if number == 0:
+            same_content(floor, ours)
+
+    def close(self):
+        for name in ('floor', 'ours'):
+            shutil.rmtree(self.machine.data / name, ignore_errors=True)
+
+
+def content(file):
+    with sqlite3.connect(f'file:{file}?mode=ro', uri=True) as database:
+        return database.execute(f'select id, doc from {rows.TABLE} order by id').fetchall()
+
+
+def same_content(floor, ours):
+    """The floor is one only if both wrote the same bytes."""
+    for store in rows.STORES:
+        if content(floor / f'{store}.db') != content(ours / f'{store}.db'):
+            raise Failed(f'the import and the floor left other rows in {store}')
+
+
+# ---- what else can be done with a unit ----
+
+def last_commit(machine, unit):
+    """The number of the call that commits the second store: killed before it, a process leaves one store written and the other not."""
+    unit_folder = unit.folder('calls')
+    taken = unit.apply(unit_folder, environment={'LOG_LEVEL': 'debug'})
+    calls = [line for line in taken.errors.splitlines() if line.endswith('.commit') and ' store.' in line]
+    if len(calls) < 2:
+        raise Failed('the program printed no calls that commit')
+    return calls[-1].split('call ')[1].split(':')[0]
+
+
+class Ways:
+    """Dry run, rollback, undo and recovery of one unit, each beside an import."""
+
+    NAMES = ('import', 'dry run', 'rolled back at the last operation', 'undo', 'recovery after kill -9 between the two commits')
+
+    def __init__(self, machine, unit):
+        self.machine, self.unit = machine, unit
+        self.taken = {name: [] for name in self.NAMES}
+        self.execute, self.back = [], []
+        self.commit = last_commit(machine, unit)
+
+    def repeat(self):
+        unit, machine, aon = self.unit, self.machine, self.machine.program('aon')
+        taken, folder = unit.run_ours(name='ways')
+        result = taken.json()
+        self.taken['import'].append(taken)
+        self.taken['undo'].append(machine.run([aon, 'undo', result['bulkOperationId'], '--data', folder, '--user', 'bench', '--json']))
+        self.as_before(folder)
+        self.taken['dry run'].append(unit.run_ours('--dry-run', name='ways')[0])
+        taken, folder = unit.run_ours(status=3, environment={'TEST_ROLLBACK_AT_OPERATION': str(unit.set.count - 1)}, name='ways')
+        self.taken['rolled back at the last operation'].append(taken)
+        self.execute.append(taken.json()['timings']['execute'])
+        self.back.append(taken.json()['timings']['finish'])
+        self.as_before(folder)
+        folder = unit.run_ours(status=-9, environment={'TEST_CRASH_AT_CALL': self.commit}, name='ways')[1]
+        self.taken['recovery after kill -9 between the two commits'].append(machine.run([aon, 'recover', '--data', folder, '--user', 'bench', '--json']))
+        self.as_before(folder)
+
+    def as_before(self, folder):
+        for file in self.unit.files(folder):
+            expected = content(self.unit.before / file.name) if self.unit.before else []
+            if (content(file) if file.exists() else []) != expected:
+                raise Failed(f'{file.name} is not as it was before')
+
+
+# ---- the part ----
+
+REPETITIONS = {1_000: 9, 10_000: 7, 100_000: 3, 1_000_000: 1}
+QUICK = {60: 1}
+WAYS = {1_000: 3, 10_000: 3, 100_000: 3}
+QUICK_WAYS = {60: 1}
+WANTED = {10_000: 2.5, 100_000: 2.0}
+GROWTH_FROM, GROWTH_TO = 10_000, 1_000_000
+SHAPES = [(mixed, random_ids) for mixed in (True, False) for random_ids in (True, False)]
+
+
+def shape_words(mixed, random_ids):
+    return f'{"half inserts, half updates" if mixed else "creates"}; {"random" if random_ids else "sequential"} ids'
+
+
+def measure(machine, quick, say):
+    """Interleaved: every repetition runs all shapes, each floor beside its import."""
+    units = {}
+    for count, repetitions in (QUICK if quick else REPETITIONS).items():
+        say(f'imports of {count:,} operations, {repetitions} times')
+        of_count = [Unit(machine, count, *shape) for shape in SHAPES]
+        for number in range(repetitions):
+            for unit in of_count:
+                unit.repeat(number)
+        for unit in of_count:
+            unit.syncs = unit.run_ours(count_syncs=True)[0].syncs
+            units[unit.set.mixed, unit.set.random_ids, count] = unit
+            unit.close()
+    return units
+
+
+def measure_ways(machine, units, quick, say):
+    found = {}
+    for count, repetitions in (QUICK_WAYS if quick else WAYS).items():
+        say(f'dry run, rollback, undo and recovery of {count:,} operations, {repetitions} times')
+        found[count] = Ways(machine, units[True, True, count])
+        for _ in range(repetitions):
+            found[count].repeat()
+    return found
+
+
+def beside_floor(section, units):
+    table = section.table('Import beside the floor', ['rows', 'operations', 'floor, ms', 'import, ms', 'import / floor', 'of CPU time', 'µs each', 'floor, µs each',
+                                                      'peak, MiB', 'fsync'])
+    for (mixed, random_ids, count), unit in units.items():
+        floor, ours = Spread([taken['wall_ms'] for taken in unit.floor]), Spread([taken.wall for taken in unit.ours])
+        times = ratios([taken.wall for taken in unit.ours], [taken['wall_ms'] for taken in unit.floor])
+        cpu = ratios([taken.cpu for taken in unit.ours], [taken['cpu_ms'] for taken in unit.floor])
+        table.add(shape_words(mixed, random_ids), count, floor.median, ours.median, ratio(times), ratio(cpu), ours.median * 1000 / count,
+                  floor.median * 1000 / count, max(taken.peak_kib for taken in unit.ours) / 1024, sum(unit.syncs.values()))
+        if count in WANTED:
+            section.aims.append(Aim(f'import of {count:,} to the floor: {shape_words(mixed, random_ids)}', WANTED[count], times.median, spread=times))
+
+
+def by_phase(section, units):
+    table = section.table('Where the time of an import goes, ms', ['rows', 'operations', *PHASES, 'outside', 'whole process'])
+    for (mixed, random_ids, count), unit in units.items():
+        if random_ids:
+            medians = [Spread([phases[phase] for phases in unit.phases]).median for phase in PHASES]
+            whole = Spread([taken.wall for taken in unit.ours]).median
+            table.add(shape_words(mixed, random_ids), count, *medians, whole - sum(medians), whole)
+
+
+def growth(section, units):
+    for shape in SHAPES:
+        from_unit, to_unit = units.get((*shape, GROWTH_FROM)), units.get((*shape, GROWTH_TO))
+        if not from_unit or not to_unit:
+            continue
+        each = [Spread([taken.wall for taken in unit.ours]).median / unit.set.count for unit in (from_unit, to_unit)]
+        floor = [Spread([taken['wall_ms'] for taken in unit.floor]).median / unit.set.count for unit in (from_unit, to_unit)]
+        section.aims.append(Aim(f'cost per operation at 1,000,000 to that at 10,000: {shape_words(*shape)} (the floor itself: {floor[1] / floor[0]:.2f})', 1.2,
+                                each[1] / each[0]))
+    peaks = [taken.peak_kib / 1024 for (_, _, count), unit in units.items() if count == GROWTH_TO for taken in unit.ours]
+    if peaks:
+        section.aims.append(Aim('resident memory at 1,000,000', 128, max(peaks), 'MiB'))
+
+
+def beside_import(section, ways):
+    table = section.table('Other ways through the same rows (half inserts, half updates; random ids)',
+                          ['what', 'operations', 'wall, ms', 'CPU, ms', '/ import', 'peak, MiB'])
+    for count, found in ways.items():
+        for name in Ways.NAMES:
+            taken = found.taken[name]
+            table.add(name, count, Spread([one.wall for one in taken]).median, Spread([one.cpu for one in taken]).median,
+                      ratio(ratios([one.wall for one in taken], [one.wall for one in found.taken['import']])), max(one.peak_kib for one in taken) / 1024)
+        if count >= 10_000:
+            back = ratios(found.back, found.execute)
+            section.aims.append(Aim(f'rollback to execution, {count:,} operations', 1.0, back.median, spread=back))
+            dry = ratios([one.wall for one in found.taken['dry run']], [one.wall for one in found.taken['import']])
+            section.aims.append(Aim(f'dry run to import, {count:,} operations', 0.5, dry.median, spread=dry))
+
+
+def part(machine, quick, say):
+    section = Section('Imports over two SQLite stores')
+    units = measure(machine, quick, say)
+    ways = measure_ways(machine, units, quick, say)
+    beside_floor(section, units)
+    by_phase(section, units)
+    beside_import(section, ways)
+    growth(section, units)
+    return section
