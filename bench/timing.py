@@ -28,6 +28,8 @@ class Taken:
 class Machine:
     """Where programs are and where they run."""
 
+    here = ROOT / 'bench'
+
     def __init__(self, build, data, peers):
         self.build, self.data, self.peers = build, data, peers
 
