@@ -69,6 +69,12 @@ typedef struct aon_env_ops {
   void (*step)(void *context, const char *what);
 
   void (*log)(void *context, aon_log_level level, const char *line);
+
+  /* Runs task(argument, 0) to task(argument, count - 1) and returns when all have ended. The real environment runs them side by side, on
+   * threads of its own and the caller's; a simulator runs them in order, and so does the real one while TEST_CRASH_AT_CALL or
+   * TEST_STOP_AT_CALL counts calls. Tasks share nothing that they write, never wait for each other and never call this again; of the
+   * environment they may use everything, at the same time, but a file only one of them. NULL: in order. */
+  void (*run_together)(void *context, void (*task)(void *argument, size_t index), void *argument, size_t count);
 } aon_env_ops;
 
 struct aon_env {
@@ -77,6 +83,8 @@ struct aon_env {
   aon_log_level log_level; /* lines above it are not formatted */
   const char *vfs;         /* SQLite VFS for all databases, NULL: the default one */
 };
+
+#define AON_TOGETHER_LIMIT 8 /* tasks that the real environment runs at once; more take turns */
 
 /* The real one. crash_at, stop_at: the value of TEST_CRASH_AT_CALL and TEST_STOP_AT_CALL, 0 for never. */
 aon_result aon_env_open(aon_log_level level, uint64_t crash_at, uint64_t stop_at, aon_env **ret_env, aon_error *error) AON_MUST_USE;
@@ -88,6 +96,15 @@ static inline int64_t aon_monotonic_ms(aon_env *env) { return env->ops->monotoni
 static inline void aon_sleep_ms(aon_env *env, int64_t ms) { env->ops->sleep_ms(env->context, ms); }
 static inline void aon_random(aon_env *env, void *bytes, size_t length) { env->ops->random(env->context, bytes, length); }
 static inline void aon_step(aon_env *env, const char *what) { env->ops->step(env->context, what); }
+
+static inline void aon_run_together(aon_env *env, void (*task)(void *argument, size_t index), void *argument, size_t count) {
+  if (env->ops->run_together && count > 1) {
+    env->ops->run_together(env->context, task, argument, count);
+    return;
+  }
+  for (size_t i = 0; i < count; i++)
+    task(argument, i);
+}
 
 void aon_log(aon_env *env, aon_log_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));
 

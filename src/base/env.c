@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "aon/env.h"
+#include "base/together.h"
 
 struct aon_file {
   int descriptor;
@@ -26,6 +27,7 @@ typedef struct real_env {
   aon_env env;
   _Atomic uint64_t steps;
   uint64_t crash_at, stop_at;
+  aon_together *together; /* NULL: everything in order */
 } real_env;
 
 static int64_t clock_ms(clockid_t id) {
@@ -334,6 +336,11 @@ static void real_log(void *context, aon_log_level level, const char *line) {
   funlockfile(stderr);
 }
 
+static void real_run_together(void *context, void (*task)(void *argument, size_t index), void *argument, size_t count) {
+  real_env *real = context;
+  aon_together_run(real->together, task, argument, count);
+}
+
 static const aon_env_ops real_ops = {
     .now_ms = real_now_ms,
     .monotonic_ms = real_monotonic_ms,
@@ -353,6 +360,7 @@ static const aon_env_ops real_ops = {
     .process_dead = real_process_dead,
     .step = real_step,
     .log = real_log,
+    .run_together = real_run_together,
 };
 
 aon_result aon_env_open(aon_log_level level, uint64_t crash_at, uint64_t stop_at, aon_env **ret_env, aon_error *error) {
@@ -364,11 +372,19 @@ aon_result aon_env_open(aon_log_level level, uint64_t crash_at, uint64_t stop_at
   real->env = (aon_env){.ops = &real_ops, .context = real, .log_level = level};
   real->crash_at = crash_at;
   real->stop_at = stop_at;
+  if (!crash_at && !stop_at && sysconf(_SC_NPROCESSORS_ONLN) > 1)
+    real->together = aon_together_new();
   *ret_env = &real->env;
   return AON_OK;
 }
 
-void aon_env_close(aon_env *env) { free(env ? env->context : NULL); }
+void aon_env_close(aon_env *env) {
+  if (!env)
+    return;
+  real_env *real = env->context;
+  aon_together_free(real->together);
+  free(real);
+}
 
 uint64_t aon_env_steps(const aon_env *env) {
   const real_env *real = env->context;
