@@ -131,7 +131,10 @@ static sqlite3_stmt *prepared(floor_file *file, const char *format, const char *
   return statement;
 }
 
+/* A file that no row goes to is left alone. */
 static void open_file(floor_file *file) {
+  if (!file->count)
+    return;
   if (sqlite3_open_v2(file->path, &file->database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL))
     give_up("floor: %s can't be opened", file->path);
   run(file, "pragma journal_mode=wal; pragma synchronous=full; pragma cache_size=-" CACHE_KIBIBYTES "; begin immediate");
@@ -197,7 +200,8 @@ int main(int argc, char **argv) {
     rows += files[i].count;
   }
   for (size_t i = 0; i < file_count; i++)
-    run(&files[i], "commit");
+    if (files[i].count)
+      run(&files[i], "commit");
   double committed = wall_ms();
   for (size_t i = 0; i < file_count; i++)
     close_file(&files[i]);

@@ -1,4 +1,5 @@
 /* Writes the workbooks that ./try uploads: a small company on nine sheets, and, with --changes, what changed there a month later.
+ * With --people N: as many new colleagues there, which is what the benchmark uploads.
  *
  * Every row has an id of its own, so that the second workbook updates what the first one made. Nothing depends on today: the same
  * program writes the same cells for ever. Dates, times and coordinates are real cells of their kind, as a person would type them. */
@@ -193,15 +194,61 @@ static lxw_error write_book(const char *path, const sample_sheet *sheets, size_t
   return error ? error : closed;
 }
 
+typedef struct sample_person {
+  char id[32], name[32], email[64], number[32];
+} sample_person;
+
+/* People of the company's departments and sites, all with what a user may have. */
+static lxw_error write_people(const char *path, size_t count) {
+  static const char *const titles[] = {"Cook", "Technician", "Inspector"};
+  static const char *const departments_of[] = {"Kitchen", "Maintenance", "Food Safety, Operations"};
+  static const char *const sites_of[] = {"Lisbon Chiado", "Porto Ribeira", "Dubai Marina", "Lisbon Chiado, Porto Ribeira"};
+  sample_row *rows = calloc(count + 1, sizeof *rows);
+  sample_person *people = calloc(count + 1, sizeof *people);
+  if (rows && people) {
+    memcpy(rows[0], users[0], sizeof rows[0]);
+    for (size_t i = 0; i < count; i++) {
+      sample_person *person = &people[i];
+      snprintf(person->id, sizeof person->id, "person-%06zu", i);
+      snprintf(person->name, sizeof person->name, "Colleague %zu", i);
+      snprintf(person->email, sizeof person->email, "colleague.%zu@example.com", i);
+      snprintf(person->number, sizeof person->number, "N%06zu", i);
+      const sample_row row = {person->id,
+                              person->name,
+                              person->email,
+                              NULL,
+                              titles[i % 3],
+                              i % 5 ? "staff" : "supervisor",
+                              departments_of[i % 3],
+                              sites_of[i % 4],
+                              "pt-PT",
+                              NULL,
+                              person->number,
+                              "2027-02-01"};
+      memcpy(rows[i + 1], row, sizeof row);
+    }
+  }
+  const sample_sheet sheet = {"Users", (const sample_row *)rows, count + 1};
+  lxw_error error = rows && people ? write_book(path, &sheet, 1) : LXW_ERROR_MEMORY_MALLOC_FAILED;
+  free(rows);
+  free(people);
+  return error;
+}
+
 int main(int argc, char **argv) {
   bool later = argc == 3 && !strcmp(argv[1], "--changes");
-  if (argc != 2 && !later) {
-    fprintf(stderr, "usage: make-sample [--changes] OUT.xlsx\n");
+  bool people = argc == 4 && !strcmp(argv[1], "--people") && strtoul(argv[2], NULL, 10) > 0;
+  if (argc != 2 && !later && !people) {
+    fprintf(stderr, "usage: make-sample [--changes | --people N] OUT.xlsx\n");
     return 1;
   }
   const char *path = argv[argc - 1];
-  lxw_error error =
-      later ? write_book(path, changes, sizeof changes / sizeof *changes) : write_book(path, company, sizeof company / sizeof *company);
+  lxw_error error;
+  if (people)
+    error = write_people(path, strtoul(argv[2], NULL, 10));
+  else
+    error =
+        later ? write_book(path, changes, sizeof changes / sizeof *changes) : write_book(path, company, sizeof company / sizeof *company);
   if (error)
     fprintf(stderr, "make-sample: %s: %s\n", path, lxw_strerror(error));
   return error ? 1 : 0;
