@@ -1,0 +1,152 @@
+/* Bytes that are said to be BSON: images as a store or a damaged journal might give them. Up to three documents lie one after the other.
+ *
+ * Properties: everything that reads images refuses damage with a failure of its own and never reads beyond it; what is whole and of JSON's
+ * types is written as JSON that our reader reads back equal; what merges or patches to something gives BSON that libbson holds valid. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "fuzz.h"
+#include "model/document.h"
+
+#define DOCUMENTS 3
+
+typedef struct given {
+  uint8_t *bytes; /* of exactly its size */
+  aon_image image;
+  bson_t view;
+  bool whole, plain; /* valid BSON; and of JSON's types, without doubled keys */
+} given;
+
+static aon_result hear_difference(void *context, const char *path, const bson_iter_t *before, const bson_iter_t *after, aon_error *error) {
+  (void)context;
+  (void)before;
+  (void)after;
+  (void)error;
+  return path[0] == '/' ? AON_OK : AON_END;
+}
+
+static aon_result hear_conflict(void *context, const char *path, aon_error *error) {
+  (void)context;
+  (void)error;
+  return path[0] == '/' ? AON_OK : AON_END;
+}
+
+static bool is_plain(const bson_t *document, int depth);
+
+static bool plain_members(bson_iter_t at, int depth) {
+  while (bson_iter_next(&at)) {
+    bson_t inner;
+    uint32_t length;
+    const uint8_t *bytes;
+    switch (bson_iter_type(&at)) {
+    case BSON_TYPE_DOUBLE:
+    case BSON_TYPE_INT32:
+    case BSON_TYPE_INT64:
+    case BSON_TYPE_BOOL:
+    case BSON_TYPE_NULL:
+    case BSON_TYPE_UTF8:
+      break;
+    case BSON_TYPE_ARRAY:
+      return false; /* its keys may be anything, which JSON does not keep */
+    case BSON_TYPE_DOCUMENT:
+      bson_iter_document(&at, &length, &bytes);
+      if (!bson_init_static(&inner, bytes, length) || !is_plain(&inner, depth + 1))
+        return false;
+      break;
+    default:
+      return false;
+    }
+    if (BSON_ITER_HOLDS_DOUBLE(&at) && !(bson_iter_double(&at) - bson_iter_double(&at) == 0))
+      return false; /* NaN and infinities become texts */
+  }
+  return at.err_off == 0;
+}
+
+static bool is_plain(const bson_t *document, int depth) {
+  bson_iter_t at, other;
+  if (depth > 50 || !bson_iter_init(&at, document))
+    return false;
+  for (bson_iter_t one = at; bson_iter_next(&one);) {
+    size_t same = 0;
+    for (other = at; bson_iter_next(&other);)
+      same += !strcmp(bson_iter_key(&one), bson_iter_key(&other));
+    if (same != 1)
+      return false;
+  }
+  return plain_members(at, depth);
+}
+
+static size_t take(const uint8_t *data, size_t size, given *ret) {
+  uint32_t length = 0;
+  if (size >= 4)
+    memcpy(&length, data, 4);
+  length = BSON_UINT32_FROM_LE(length);
+  if (length > size || length < 5)
+    length = (uint32_t)size;
+  ret->bytes = malloc(length ? length : 1);
+  if (!ret->bytes)
+    abort();
+  memcpy(ret->bytes, data, length);
+  ret->image = (aon_image){.bson = ret->bytes, .bson_length = length};
+  if (!aon_image_view(&ret->image, &ret->view))
+    bson_init(&ret->view);
+  ret->whole = bson_validate(&ret->view, BSON_VALIDATE_UTF8 | BSON_VALIDATE_UTF8_ALLOW_NULL, NULL);
+  ret->plain = ret->whole && is_plain(&ret->view, 0);
+  return length;
+}
+
+static void check_text(const given *one) {
+  AON_BUFFER_CLEANUP aon_buffer text = {0};
+  aon_error error = AON_ERROR_INIT;
+  bson_t again;
+  aon_result result = aon_document_to_json(&one->view, &text, &error);
+  FUZZ_CHECK(!one->plain || result == AON_OK, "%s", error.sentence);
+  FUZZ_CHECK(result == AON_OK || error.sentence[0], "a failure without a sentence");
+  if (result)
+    return;
+  result = aon_document_from_json(text.data, text.length, &again, &error);
+  FUZZ_CHECK(!one->plain || result == AON_OK, "%s: %s", error.sentence, text.data);
+  FUZZ_CHECK(!one->plain || aon_document_equal(&one->view, &again, NULL), "%s", text.data);
+  bson_destroy(&again);
+}
+
+static void check_together(const given *before, const given *after, const given *current) {
+  static const char *const stamps[] = {"stamp", NULL}, *const volatiles[] = {"v", NULL}, *const sets[] = {"/s", "/d/s", NULL};
+  static const aon_comparison how = {stamps, volatiles, sets};
+  bson_t out;
+  size_t conflicts;
+  bool whole = before->whole && after->whole && current->whole;
+  aon_error error = AON_ERROR_INIT;
+  FUZZ_CHECK(!before->plain || aon_document_equal(&before->view, &before->view, &how), "a document differs from itself");
+  FUZZ_CHECK(aon_document_equal(&before->view, &after->view, NULL) == aon_document_equal(&after->view, &before->view, NULL) || !whole ||
+                 !before->plain || !after->plain,
+             "equal one way only");
+  aon_result ignored = aon_document_difference(&before->view, &after->view, hear_difference, NULL, &error);
+  (void)ignored;
+  if (!aon_document_merge(&before->view, &after->view, &current->view, &how, &out, &conflicts, hear_conflict, NULL, &error))
+    FUZZ_CHECK(!whole || bson_validate(&out, BSON_VALIDATE_UTF8 | BSON_VALIDATE_UTF8_ALLOW_NULL, NULL), "merging made bad BSON");
+  bson_destroy(&out);
+  if (!aon_document_patch(&before->view, &after->view, &out, &error))
+    FUZZ_CHECK(!whole || bson_validate(&out, BSON_VALIDATE_UTF8 | BSON_VALIDATE_UTF8_ALLOW_NULL, NULL), "patching made bad BSON");
+  bson_destroy(&out);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  given all[DOCUMENTS];
+  bson_iter_t found;
+  for (size_t i = 0; i < DOCUMENTS; i++) {
+    size_t taken = take(data, size, &all[i]);
+    data += taken;
+    size -= taken;
+  }
+  for (size_t i = 0; i < DOCUMENTS; i++) {
+    check_text(&all[i]);
+    aon_document_at(&all[i].view, "/d/s/0", &found);
+    aon_document_holds(&all[i].view, (const char *const[]){"s", "v", NULL});
+  }
+  check_together(&all[0], &all[1], &all[2]);
+  check_together(&all[2], &all[0], &all[1]);
+  for (size_t i = 0; i < DOCUMENTS; i++)
+    free(all[i].bytes);
+  return 0;
+}
