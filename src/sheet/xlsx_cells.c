@@ -192,7 +192,8 @@ void aon_xlsx_cell_start(xlsx_rows *reader, const xlsx_cell_attributes *attribut
     reader->format = (aon_numfmt)workbook->styles[style];
   else if (style) /* without its format a date would come out as a number */
     refuse_cell(reader, "names a cell format that the file does not hold");
-  if (attributes->type.data && !content_of(attributes->type, &reader->content))
+  /* A refusal stops the parser, and its memory, where the attributes lie, is gone. */
+  if (!reader->xml.failed && attributes->type.data && !content_of(attributes->type, &reader->content))
     refuse_cell(reader, "holds something of an unknown type");
 }
 
