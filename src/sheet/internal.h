@@ -64,6 +64,8 @@ aon_result aon_file_recognise(aon_env *env, aon_file *file, uint64_t size_bytes,
 
 aon_result aon_xlsx_open(aon_workbook *workbook, aon_error *error) AON_MUST_USE;
 aon_result aon_xlsx_rows_open(aon_workbook *workbook, size_t sheet, aon_rows **ret_rows, aon_error *error) AON_MUST_USE;
+/* Fills workbook->strings. */
+aon_result aon_xlsx_strings_read(aon_workbook *workbook, size_t part, aon_error *error) AON_MUST_USE;
 aon_result aon_csv_open_folder(aon_workbook *workbook, const char *path, aon_error *error) AON_MUST_USE;
 aon_result aon_csv_open_zip(aon_workbook *workbook, aon_error *error) AON_MUST_USE;
 aon_result aon_csv_rows_open(aon_workbook *workbook, size_t sheet, aon_rows **ret_rows, aon_error *error) AON_MUST_USE;

@@ -16,7 +16,7 @@
 #define AON_LIMIT_COLUMNS 16384u
 #define AON_LIMIT_CELLS UINT64_C(50000000)
 #define AON_LIMIT_STRING_BYTES 131072u
-#define AON_LIMIT_STRINGS_MEMORY_BYTES (UINT64_C(16) << 20)
+#define AON_LIMIT_STRINGS_MEMORY_BYTES (UINT64_C(5) << 20)
 #define AON_LIMIT_DIRECTORY_BYTES (UINT64_C(16) << 20) /* of a zip's list of entries */
 
 typedef struct aon_package aon_package;

@@ -1,18 +1,18 @@
 /* Shared strings.
  *
- * Invariants: strings 0 … kept-1 are in memory and never move; from the first one that would pass the limit on, all go to the files.
- * "texts" holds [length, bytes] one after another, "places" the offset of each in texts, eight bytes a string. Both are written by
- * appending and read through a small direct-mapped cache of pages, because cells mostly name strings in the order of the table. */
+ * Invariants: strings 0 … kept-1 are in memory and never move: [length, bytes, NUL] one after another without gaps, in blocks. From the
+ * first one that would pass the limit on, all go to the files. "texts" holds [length, bytes] one after another, "places" the offset of each
+ * in texts, eight bytes a string. Both are written by appending and read through a small direct-mapped cache of pages, because cells mostly
+ * name strings in the order of the table. */
 #include "sheet/shared_strings.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/arena.h"
-
 #define PAGE_BYTES 8192u
 #define PAGES 32u
+#define BLOCK_BYTES ((size_t)64 << 10)
 
 typedef struct spill {
   aon_env *env;
@@ -23,16 +23,17 @@ typedef struct spill {
   unsigned char bytes[PAGES][PAGE_BYTES];
 } spill;
 
-typedef struct kept {
-  uint32_t length;
-  char text[];
-} kept;
+typedef struct block {
+  struct block *next;
+  size_t used, capacity;
+  char bytes[];
+} block;
 
 struct aon_strings {
   aon_env *env;
   uint64_t memory_bytes, used_bytes;
-  aon_arena arena;
-  kept **memory; /* malloc */
+  block *blocks; /* the newest first */
+  char **memory; /* malloc */
   size_t memory_count, memory_capacity;
   uint64_t count;
   spill *texts, *places; /* NULL: nothing has been spilled */
@@ -153,7 +154,11 @@ void aon_strings_free(aon_strings *strings) {
   spill_free(strings->texts);
   spill_free(strings->places);
   free(strings->memory);
-  aon_arena_release(&strings->arena);
+  while (strings->blocks) {
+    block *next = strings->blocks->next;
+    free(strings->blocks);
+    strings->blocks = next;
+  }
   free(strings);
 }
 
@@ -161,22 +166,42 @@ uint64_t aon_strings_count(const aon_strings *strings) { return strings->count; 
 
 bool aon_strings_spilled(const aon_strings *strings) { return strings->texts != NULL; }
 
+/* Room in the newest block, or a new one. NULL: no memory. */
+static char *room_for(aon_strings *strings, size_t bytes) {
+  block *newest = strings->blocks;
+  if (!newest || newest->capacity - newest->used < bytes) {
+    size_t capacity = bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES;
+    block *made = malloc(sizeof *made + capacity);
+    if (!made)
+      return NULL;
+    *made = (block){.next = newest, .capacity = capacity};
+    strings->blocks = newest = made;
+  }
+  char *room = newest->bytes + newest->used;
+  newest->used += bytes;
+  return room;
+}
+
+static size_t kept_bytes(size_t length) { return sizeof(uint32_t) + length + 1; }
+
 static aon_result keep(aon_strings *strings, const char *text, size_t length, aon_error *error) {
   if (strings->memory_count == strings->memory_capacity) {
     size_t capacity = strings->memory_capacity ? strings->memory_capacity * 2 : 256;
-    kept **grown = realloc(strings->memory, capacity * sizeof *grown);
+    char **grown = realloc(strings->memory, capacity * sizeof *grown);
     if (!grown)
       return aon_fail_memory(error);
     strings->memory = grown;
     strings->memory_capacity = capacity;
   }
-  kept *copy = aon_arena_alloc(&strings->arena, sizeof *copy + length + 1);
-  if (!copy)
+  char *room = room_for(strings, kept_bytes(length));
+  if (!room)
     return aon_fail_memory(error);
-  copy->length = (uint32_t)length;
-  memcpy(copy->text, text, length);
-  strings->memory[strings->memory_count++] = copy;
-  strings->used_bytes = strings->arena.used_bytes + strings->memory_capacity * sizeof *strings->memory;
+  uint32_t stored = (uint32_t)length;
+  memcpy(room, &stored, sizeof stored);
+  memcpy(room + sizeof stored, text, length);
+  room[sizeof stored + length] = 0;
+  strings->memory[strings->memory_count++] = room;
+  strings->used_bytes += kept_bytes(length) + sizeof *strings->memory;
   return AON_OK;
 }
 
@@ -199,7 +224,7 @@ static aon_result put_aside(aon_strings *strings, const char *text, size_t lengt
 }
 
 aon_result aon_strings_add(aon_strings *strings, const char *text, size_t length, aon_error *error) {
-  bool fits = !strings->texts && strings->used_bytes + sizeof(kept) + length + 32 <= strings->memory_bytes;
+  bool fits = !strings->texts && strings->used_bytes + kept_bytes(length) + sizeof *strings->memory <= strings->memory_bytes;
   aon_result result = fits ? keep(strings, text, length, error) : put_aside(strings, text, length, error);
   if (!result)
     strings->count++;
@@ -209,8 +234,10 @@ aon_result aon_strings_add(aon_strings *strings, const char *text, size_t length
 aon_result aon_strings_get(aon_strings *strings, uint64_t index, aon_buffer *scratch, aon_text *ret_text, size_t *ret_offset,
                            aon_error *error) {
   if (index < strings->memory_count) {
-    const kept *found = strings->memory[index];
-    *ret_text = (aon_text){found->text, found->length};
+    const char *found = strings->memory[index];
+    uint32_t stored;
+    memcpy(&stored, found, sizeof stored);
+    *ret_text = (aon_text){found + sizeof stored, stored};
     return AON_OK;
   }
   uint64_t place;

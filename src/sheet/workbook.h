@@ -16,7 +16,7 @@ typedef struct aon_workbook_limits { /* 0: the default */
   uint32_t columns;               /* highest column number: 16,384 */
   uint64_t cells;                 /* of one sheet: 50,000,000 */
   uint32_t string_bytes;          /* of one cell: 131,072 (32,767 characters of up to 4 bytes) */
-  uint64_t strings_memory_bytes;  /* shared strings kept in memory: 16 MiB, the rest in a temporary file */
+  uint64_t strings_memory_bytes;  /* shared strings kept in memory: 5 MiB, the rest in a temporary file */
 } aon_workbook_limits;
 
 typedef enum aon_cell_type {

@@ -1,4 +1,4 @@
-/* The parts of an .xlsx that are read once: relationships, workbook, styles, shared strings.
+/* The parts of an .xlsx that are read once: relationships, workbook, styles. Shared strings: xlsx_strings.c.
  *
  * Parts are found by relationship, as ECMA-376 part 2 (Open Packaging Conventions) has it: from the package to the workbook, from the
  * workbook to its sheets. Names of relationship types end alike in the transitional and in the strict dialect, so ends are compared. */
@@ -374,74 +374,6 @@ static aon_result read_styles(aon_workbook *workbook, size_t part, aon_error *er
   return result;
 }
 
-/* ---- shared strings ---- */
-
-typedef struct strings_reader {
-  aon_xml xml;
-  aon_workbook *workbook;
-  aon_buffer text;
-  int depth;   /* of the element that is open; 1: sst */
-  int skipped; /* depth of an element whose content does not count, 0: none */
-  bool in_item, in_text;
-} strings_reader;
-
-/* sst > si > t, sst > si > r > t; phonetic runs (rPh) and all else are skipped. */
-static void strings_start(aon_xml *xml, const char *name, bool foreign, int count, const xmlChar **attributes) {
-  (void)count;
-  (void)attributes;
-  strings_reader *reader = (strings_reader *)xml;
-  int depth = ++reader->depth;
-  if (reader->skipped || depth == 1)
-    return;
-  if (depth == 2 && !foreign && !strcmp(name, "si")) {
-    reader->in_item = true;
-    aon_buffer_clear(&reader->text);
-  } else if (reader->in_item && !foreign && !strcmp(name, "t")) {
-    reader->in_text = true;
-  } else if (!(depth == 3 && !foreign && !strcmp(name, "r"))) {
-    reader->skipped = depth;
-  }
-}
-
-static void strings_end(aon_xml *xml, const char *name) {
-  (void)name;
-  strings_reader *reader = (strings_reader *)xml;
-  int depth = reader->depth--;
-  if (reader->skipped == depth)
-    reader->skipped = 0;
-  else if (!reader->skipped)
-    reader->in_text = false;
-  if (depth != 2 || !reader->in_item)
-    return;
-  reader->in_item = false;
-  size_t length = reader->text.length ? aon_text_unescape(reader->text.data, reader->text.length) : 0;
-  aon_result result = aon_strings_add(reader->workbook->strings, length ? reader->text.data : "", length, xml->error);
-  if (result)
-    aon_xml_stop(xml, result);
-}
-
-static void strings_text(aon_xml *xml, const char *text, size_t length) {
-  strings_reader *reader = (strings_reader *)xml;
-  if (!reader->in_text || reader->skipped)
-    return;
-  uint32_t limit = reader->workbook->limits.string_bytes;
-  aon_result result = length > limit || reader->text.length > limit - length
-                          ? aon_refuse_limit(xml->error, "This workbook has a cell with more bytes of text", "string_bytes", limit)
-                          : aon_buffer_append(&reader->text, text, length, xml->error);
-  if (result)
-    aon_xml_stop(xml, result);
-}
-
-static aon_result read_strings(aon_workbook *workbook, size_t part, aon_error *error) {
-  static const aon_xml_events events = {strings_start, strings_end, strings_text};
-  strings_reader reader = {.workbook = workbook};
-  aon_result result = aon_strings_new(workbook->env, workbook->limits.strings_memory_bytes, &workbook->strings, error);
-  if (!result)
-    result = aon_xml_run(&reader.xml, workbook->package, part, &events, error);
-  aon_buffer_release(&reader.text);
-  return result;
-}
-
 /* ---- all of it ---- */
 
 /* A part that may be missing, even where a relationship promises it: cells that need what it held are refused one by one. */
@@ -472,7 +404,7 @@ static aon_result read_workbook(aon_workbook *workbook, const char *part, size_t
   if (!result)
     result = read_optional(workbook, part, &relations, "/styles", read_styles, error);
   if (!result)
-    result = read_optional(workbook, part, &relations, "/sharedStrings", read_strings, error);
+    result = read_optional(workbook, part, &relations, "/sharedStrings", aon_xlsx_strings_read, error);
   free(relations.list);
   return result;
 }

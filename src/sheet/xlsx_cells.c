@@ -177,13 +177,10 @@ static bool content_of(aon_text type, xlsx_content *ret_content) {
   return false;
 }
 
-void aon_xlsx_cell_start(xlsx_rows *reader, const xlsx_cell_attributes *attributes) {
+static void begin_cell(xlsx_rows *reader, const xlsx_cell_attributes *attributes) {
   const aon_workbook *workbook = reader->rows.workbook;
-  reader->place = AT_CELL;
-  reader->has_value = false;
   reader->format = AON_NUMFMT_PLAIN;
   reader->content = CONTENT_NUMBER;
-  aon_buffer_clear(&reader->value);
   place_cell(reader, attributes->reference.data ? &attributes->reference : NULL);
   if (reader->xml.failed)
     return;
@@ -197,6 +194,13 @@ void aon_xlsx_cell_start(xlsx_rows *reader, const xlsx_cell_attributes *attribut
     refuse_cell(reader, "holds something of an unknown type");
 }
 
+void aon_xlsx_cell_start(xlsx_rows *reader, const xlsx_cell_attributes *attributes) {
+  reader->place = AT_CELL;
+  reader->has_value = false;
+  aon_buffer_clear(&reader->value);
+  begin_cell(reader, attributes);
+}
+
 static void put_cell(xlsx_rows *reader, aon_cell_type type, double number) {
   if (reader->cells_used == reader->cells_capacity &&
       !grow_list(reader, (void **)&reader->cells, &reader->cells_capacity, sizeof *reader->cells))
@@ -204,24 +208,46 @@ static void put_cell(xlsx_rows *reader, aon_cell_type type, double number) {
   reader->cells[reader->cells_used++] = (aon_cell){.column = reader->column, .type = type, .number = number};
 }
 
-/* Text is NUL-terminated. Until the row is handed out text.data is the offset of the text in the buffer. */
-static void put_text(xlsx_rows *reader, aon_cell_type type, const char *text, size_t length) {
+/* Text is NUL-terminated. Until the row is handed out text.data is the offset of the text in the buffer. escaped: with _xHHHH_ in it. */
+static void put_text(xlsx_rows *reader, aon_cell_type type, const char *text, size_t length, bool escaped) {
   size_t offset = reader->text.length;
-  aon_result result = aon_buffer_append(&reader->text, text, length + 1, reader->xml.error);
-  if (result == AON_PERMANENT || reader->text.length - reader->open_text > AON_LIMIT_ROW_BYTES) {
+  aon_result result = aon_buffer_reserve(&reader->text, length + 1, reader->xml.error);
+  if (result == AON_PERMANENT || offset + length - reader->open_text > AON_LIMIT_ROW_BYTES) {
     refuse_limit(reader, "A row has more bytes of text", "row_bytes", AON_LIMIT_ROW_BYTES);
     return;
   }
   fail(reader, result);
   if (result)
     return;
+  char *copy = reader->text.data + offset;
+  memcpy(copy, text, length);
+  if (escaped)
+    length = aon_text_unescape(copy, length);
+  copy[length] = copy[length + 1] = 0;
+  reader->text.length = offset + length + 1;
   put_cell(reader, type, 0);
   if (!reader->xml.failed)
     reader->cells[reader->cells_used - 1].text = (aon_text){(const char *)(uintptr_t)offset, length};
 }
 
-/* Decimal digits with at most 19 of them and a small exponent, exactly as strtod would; false: leave it to strtod. Source: Clinger, "How to
- * Read Floating Point Numbers Accurately" (both factors are exact doubles, so their product or quotient is rounded once). */
+#ifdef __SIZEOF_INT128__
+/* digits / 10^scale, rounded once: the quotient's highest 64 bits, the last of which stands for all that is left, become a double, and that
+ * conversion rounds. */
+static double divide_exactly(uint64_t digits, int scale) {
+  uint64_t power = 1;
+  for (int i = 0; i < scale; i++)
+    power *= 10;
+  int shift = 64 + __builtin_clzll(digits);
+  unsigned __int128 whole = (unsigned __int128)digits << shift, quotient = whole / power;
+  int more = 64 - (quotient >> 64 ? __builtin_clzll((uint64_t)(quotient >> 64)) : 64);
+  uint64_t top = (uint64_t)(quotient >> more);
+  bool rest = ((unsigned __int128)top << more) != quotient || quotient * power != whole;
+  return ldexp((double)(top | rest), more - shift);
+}
+#endif
+
+/* Decimal digits without an exponent, exactly as strtod would; false: leave it to strtod. Source: Clinger, "How to Read Floating Point
+ * Numbers Accurately" (where both are exact doubles, their quotient is rounded once). */
 static bool read_simple(const char *at, const char *end, double *ret_number) {
   static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                   1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
@@ -234,9 +260,17 @@ static bool read_simple(const char *at, const char *end, double *ret_number) {
     for (at++; at < end && *at >= '0' && *at <= '9'; at++, count++, scale++)
       digits = digits * 10 + (uint64_t)(*at - '0');
   }
-  if (at != end || count == 0 || count > 19 || digits > UINT64_C(1) << 53 || scale > 22)
+  if (at != end || count == 0 || count > 19)
     return false;
-  double number = (double)digits / powers[scale];
+  double number;
+  if (digits <= UINT64_C(1) << 53)
+    number = (double)digits / powers[scale];
+  else
+#ifdef __SIZEOF_INT128__
+    number = divide_exactly(digits, scale);
+#else
+    return false;
+#endif
   *ret_number = negative ? -number : number;
   return true;
 }
@@ -265,7 +299,7 @@ static void put_number(xlsx_rows *reader, const char *text, size_t length) {
   if (reader->format == AON_NUMFMT_DURATION)
     put_cell(reader, AON_CELL_DURATION, round(number * 86400000.0) / 1000.0);
   else if (reader->format == AON_NUMFMT_DATE && aon_serial_format(number, reader->rows.workbook->date1904, &serial))
-    put_text(reader, serial.is_time ? AON_CELL_TIME : AON_CELL_DATE, serial.text, serial.length);
+    put_text(reader, serial.is_time ? AON_CELL_TIME : AON_CELL_DATE, serial.text, serial.length, false);
   else
     put_cell(reader, AON_CELL_NUMBER, number);
 }
@@ -296,27 +330,21 @@ static void put_boolean(xlsx_rows *reader, const char *text, size_t length) {
 static void put_iso(xlsx_rows *reader, const char *text, size_t length) {
   aon_serial serial;
   if (aon_serial_from_iso(text, length, &serial))
-    put_text(reader, serial.is_time ? AON_CELL_TIME : AON_CELL_DATE, serial.text, serial.length);
+    put_text(reader, serial.is_time ? AON_CELL_TIME : AON_CELL_DATE, serial.text, serial.length, false);
   else
     refuse_cell(reader, "is said to be a date but holds something else");
 }
 
 static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
-void aon_xlsx_cell_end(xlsx_rows *reader) {
-  reader->place = AT_ROW;
-  char *text = reader->value.data;
-  size_t length = reader->value.length;
-  if (!reader->has_value || !length)
-    return;
+/* What a cell holds; behind the text stands a byte that is none of a number. */
+static void put_content(xlsx_rows *reader, const char *text, size_t length) {
   if (reader->content == CONTENT_TEXT || reader->content == CONTENT_INLINE) {
-    length = aon_text_unescape(text, length);
-    text[length] = 0;
-    put_text(reader, AON_CELL_TEXT, text, length);
+    put_text(reader, AON_CELL_TEXT, text, length, true);
     return;
   }
   while (length && is_blank(text[length - 1]))
-    text[--length] = 0;
+    length--;
   while (length && is_blank(*text)) {
     text++;
     length--;
@@ -331,7 +359,7 @@ void aon_xlsx_cell_end(xlsx_rows *reader) {
     put_boolean(reader, text, length);
     break;
   case CONTENT_ERROR:
-    put_text(reader, AON_CELL_ERROR, text, length);
+    put_text(reader, AON_CELL_ERROR, text, length, false);
     break;
   case CONTENT_ISO:
     put_iso(reader, text, length);
@@ -342,10 +370,27 @@ void aon_xlsx_cell_end(xlsx_rows *reader) {
   }
 }
 
-void aon_xlsx_cell_text(xlsx_rows *reader, const char *text, size_t length) {
+static bool fits(xlsx_rows *reader, size_t length) {
   uint32_t limit = limits_of(reader)->string_bytes;
-  if (length > limit || reader->value.length > limit - length)
+  if (length > limit)
     refuse_limit(reader, "A cell has more bytes of text", "string_bytes", limit);
-  else
+  return length <= limit;
+}
+
+void aon_xlsx_cell_end(xlsx_rows *reader) {
+  reader->place = AT_ROW;
+  if (reader->has_value && reader->value.length)
+    put_content(reader, reader->value.data, reader->value.length);
+}
+
+void aon_xlsx_cell_text(xlsx_rows *reader, const char *text, size_t length) {
+  if (fits(reader, reader->value.length + length))
     fail(reader, aon_buffer_append(&reader->value, text, length, reader->xml.error));
+}
+
+void aon_xlsx_cell_whole(xlsx_rows *reader, const xlsx_cell_attributes *attributes, aon_text value, aon_text inline_text) {
+  begin_cell(reader, attributes);
+  aon_text text = reader->content == CONTENT_INLINE ? inline_text : value;
+  if (!reader->xml.failed && text.length && fits(reader, text.length))
+    put_content(reader, text.data, text.length);
 }

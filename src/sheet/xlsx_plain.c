@@ -1,10 +1,11 @@
-/* Plain rows: the shape in which nearly all programs write nearly all rows, scanned without an XML parser, in half of its time.
+/* Plain rows: the shape in which nearly all programs write nearly all rows, scanned without an XML parser, in a fifth of its time.
  *
  * Invariant: what is taken here is well-formed XML that the parser would have told as the same events. So only a strict subset is taken,
  * and anything else is left to the parser, row by row: no entities, comments, CDATA, processing instructions, namespace declarations,
- * prefixes of elements, carriage returns, control characters, bytes beyond ASCII, and no elements but
+ * prefixes of elements, carriage returns, control characters, bytes beyond ASCII but in texts, and no elements but
  *   row > c > f, v   and   row > c > is > t.
- * A row has no effect before all of it has been scanned. */
+ * A row has no effect before all of it has been scanned. Cells as Excel writes them are matched as they stand; another order, other spaces
+ * or attributes go the longer way through take_attributes and take_content. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,37 +20,35 @@ typedef struct plain_cell {
 
 typedef struct scanner {
   const char *at, *end;
-  xlsx_plain trouble; /* TAKEN: none so far */
+  aon_plain trouble; /* TAKEN: none so far */
 } scanner;
 
 typedef struct attribute {
   aon_text name, value;
 } attribute;
 
-static bool give_up(scanner *scan, xlsx_plain why) {
-  if (scan->trouble == XLSX_PLAIN_TAKEN)
+static bool give_up(scanner *scan, aon_plain why) {
+  if (scan->trouble == AON_PLAIN_TAKEN)
     scan->trouble = why;
   return false;
 }
 
 /* The text must stand here. */
-static bool take(scanner *scan, const char *text, size_t length) {
-  size_t left = (size_t)(scan->end - scan->at);
-  if (left < length)
-    return give_up(scan, XLSX_PLAIN_INCOMPLETE);
-  if (memcmp(scan->at, text, length))
-    return give_up(scan, XLSX_PLAIN_UNUSUAL);
-  scan->at += length;
-  return true;
+static inline bool take(scanner *scan, const char *text, size_t length) {
+  if (!memcmp(scan->at, text, length)) {
+    scan->at += length;
+    return true;
+  }
+  return give_up(scan, (size_t)(scan->end - scan->at) < length ? AON_PLAIN_INCOMPLETE : AON_PLAIN_UNUSUAL);
 }
 
 /* Is the text here? Looks only. */
-static bool ahead(scanner *scan, const char *text, size_t length) {
-  if ((size_t)(scan->end - scan->at) < length) {
-    give_up(scan, XLSX_PLAIN_INCOMPLETE);
-    return false;
-  }
-  return !memcmp(scan->at, text, length);
+static inline bool ahead(scanner *scan, const char *text, size_t length) {
+  if (!memcmp(scan->at, text, length))
+    return true;
+  if ((size_t)(scan->end - scan->at) < length)
+    give_up(scan, AON_PLAIN_INCOMPLETE);
+  return false;
 }
 
 static bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t'; }
@@ -63,21 +62,18 @@ static bool is_name_start(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' &
 
 static bool is_name(char c) { return is_name_start(c) || (c >= '0' && c <= '9') || c == ':' || c == '-' || c == '.'; }
 
-/* Characters that may stand in plain text and attributes. */
-static bool is_plain(char c) { return ((unsigned char)c >= 0x20 && (unsigned char)c < 0x7f && c != '<' && c != '&' && c != '>'); }
-
 static bool take_name(scanner *scan, aon_text *ret_name) {
   const char *start = scan->at;
   int colons = 0;
   if (scan->at < scan->end && !is_name_start(*scan->at))
-    return give_up(scan, XLSX_PLAIN_UNUSUAL);
+    return give_up(scan, AON_PLAIN_UNUSUAL);
   for (; scan->at < scan->end && is_name(*scan->at); scan->at++)
     colons += *scan->at == ':';
   if (scan->at == scan->end)
-    return give_up(scan, XLSX_PLAIN_INCOMPLETE);
+    return give_up(scan, AON_PLAIN_INCOMPLETE);
   *ret_name = (aon_text){start, (size_t)(scan->at - start)};
   if (colons > 1 || scan->at[-1] == ':' || (ret_name->length >= 5 && !memcmp(start, "xmlns", 5)))
-    return give_up(scan, XLSX_PLAIN_UNUSUAL);
+    return give_up(scan, AON_PLAIN_UNUSUAL);
   return true;
 }
 
@@ -85,18 +81,17 @@ static bool take_attribute(scanner *scan, attribute *ret_attribute) {
   if (!take_name(scan, &ret_attribute->name) || !take(scan, "=", 1))
     return false;
   if (scan->at == scan->end)
-    return give_up(scan, XLSX_PLAIN_INCOMPLETE);
+    return give_up(scan, AON_PLAIN_INCOMPLETE);
   char quote = *scan->at++;
   if (quote != '"' && quote != '\'')
-    return give_up(scan, XLSX_PLAIN_UNUSUAL);
+    return give_up(scan, AON_PLAIN_UNUSUAL);
   const char *start = scan->at;
-  while (scan->at < scan->end && *scan->at != quote && is_plain(*scan->at))
-    scan->at++;
+  scan->at += aon_plain_attribute(start);
   ret_attribute->value = (aon_text){start, (size_t)(scan->at - start)};
   if (scan->at == scan->end)
-    return give_up(scan, XLSX_PLAIN_INCOMPLETE);
+    return give_up(scan, AON_PLAIN_INCOMPLETE);
   if (*scan->at++ != quote)
-    return give_up(scan, XLSX_PLAIN_UNUSUAL);
+    return give_up(scan, AON_PLAIN_UNUSUAL);
   return true;
 }
 
@@ -109,30 +104,30 @@ static bool take_attributes(scanner *scan, attribute attributes[ATTRIBUTES_MAX],
     const char *before = scan->at;
     skip_spaces(scan);
     if (scan->at == scan->end)
-      return give_up(scan, XLSX_PLAIN_INCOMPLETE);
+      return give_up(scan, AON_PLAIN_INCOMPLETE);
     *ret_empty = *scan->at == '/';
     if (*scan->at == '/' || *scan->at == '>') {
       *ret_count = count;
       return *ret_empty ? take(scan, "/>", 2) : take(scan, ">", 1);
     }
     if (before == scan->at || count == ATTRIBUTES_MAX)
-      return give_up(scan, XLSX_PLAIN_UNUSUAL);
+      return give_up(scan, AON_PLAIN_UNUSUAL);
     if (!take_attribute(scan, &attributes[count]))
       return false;
     for (size_t i = 0; i < count; i++) {
       if (same_name(attributes[i].name, attributes[count].name))
-        return give_up(scan, XLSX_PLAIN_UNUSUAL);
+        return give_up(scan, AON_PLAIN_UNUSUAL);
     }
     count++;
   }
 }
 
 /* Text and the tag that closes it. */
-static bool take_text(scanner *scan, const char *closing, size_t length, aon_text *ret_text) {
-  const char *start = scan->at;
-  while (scan->at < scan->end && (is_plain(*scan->at) || *scan->at == '\n' || *scan->at == '\t'))
-    scan->at++;
-  *ret_text = (aon_text){start, (size_t)(scan->at - start)};
+static inline bool take_text(scanner *scan, const char *closing, size_t length, aon_text *ret_text) {
+  *ret_text = (aon_text){scan->at, aon_plain_text(scan->at)};
+  scan->at += ret_text->length;
+  if ((unsigned char)*scan->at >= 0x80 && scan->end - scan->at < 4)
+    return give_up(scan, AON_PLAIN_INCOMPLETE); /* a character that goes on behind the end */
   return take(scan, closing, length);
 }
 
@@ -151,7 +146,7 @@ static bool take_inline(scanner *scan, plain_cell *cell) {
   if (!take(scan, "<is><t", 6) || !take_attributes(scan, attributes, &count, &empty))
     return false;
   if (empty)
-    return give_up(scan, XLSX_PLAIN_UNUSUAL);
+    return give_up(scan, AON_PLAIN_UNUSUAL);
   return take_text(scan, "</t></is>", 9, &cell->inline_text);
 }
 
@@ -174,37 +169,83 @@ static bool take_content(scanner *scan, plain_cell *cell) {
     else if (!cell->inline_text.data && scan->at[1] == 'i')
       good = take_inline(scan, cell);
     else
-      good = give_up(scan, XLSX_PLAIN_UNUSUAL);
+      good = give_up(scan, AON_PLAIN_UNUSUAL);
     if (!good)
       return false;
   }
 }
 
-static bool take_cell(scanner *scan, plain_cell *ret_cell) {
+static void note_attribute(plain_cell *cell, char name, aon_text value) {
+  if (name == 'r')
+    cell->attributes.reference = value;
+  else if (name == 's')
+    cell->attributes.style = value;
+  else if (name == 't')
+    cell->attributes.type = value;
+}
+
+/* ' r="A1" s="1" t="s"' in any order, and the '>'. false: something else stands there, and nothing was taken. */
+static inline bool match_attributes(scanner *scan, plain_cell *cell, bool *ret_empty) {
+  const char *at = scan->at;
+  while (at[0] == ' ' && (at[1] == 'r' || at[1] == 's' || at[1] == 't') && at[2] == '=' && at[3] == '"') {
+    aon_text *value = at[1] == 'r' ? &cell->attributes.reference : at[1] == 's' ? &cell->attributes.style : &cell->attributes.type;
+    if (value->data)
+      return false;
+    *value = (aon_text){at + 4, aon_plain_attribute(at + 4)};
+    at += 4 + value->length;
+    if (*at++ != '"')
+      return false;
+  }
+  *ret_empty = *at == '/';
+  at += *ret_empty;
+  if (*at++ != '>')
+    return false;
+  scan->at = at;
+  return true;
+}
+
+/* "<v>…</v></c>" or "<is><t>…</t></is></c>". false: something else stands there, and nothing was taken. */
+static inline bool match_content(scanner *scan, plain_cell *cell) {
+  const char *at = scan->at;
+  if (!memcmp(at, "<v>", 3)) {
+    cell->value = (aon_text){at + 3, aon_plain_text(at + 3)};
+    at += 3 + cell->value.length;
+    if (!memcmp(at, "</v></c>", 8)) {
+      scan->at = at + 8;
+      return true;
+    }
+    cell->value = (aon_text){0};
+  } else if (!memcmp(at, "<is><t>", 7)) {
+    cell->inline_text = (aon_text){at + 7, aon_plain_text(at + 7)};
+    at += 7 + cell->inline_text.length;
+    if (!memcmp(at, "</t></is></c>", 13)) {
+      scan->at = at + 13;
+      return true;
+    }
+    cell->inline_text = (aon_text){0};
+  }
+  return false;
+}
+
+static bool take_cell_attributes(scanner *scan, plain_cell *cell, bool *ret_empty) {
   attribute attributes[ATTRIBUTES_MAX];
   size_t count;
-  bool empty;
-  *ret_cell = (plain_cell){0};
-  if (!take(scan, "<c", 2) || !take_attributes(scan, attributes, &count, &empty))
+  *cell = (plain_cell){0};
+  if (!take_attributes(scan, attributes, &count, ret_empty))
     return false;
   for (size_t i = 0; i < count; i++) {
-    if (attributes[i].name.length != 1)
-      continue;
-    switch (attributes[i].name.data[0]) {
-    case 'r':
-      ret_cell->attributes.reference = attributes[i].value;
-      break;
-    case 's':
-      ret_cell->attributes.style = attributes[i].value;
-      break;
-    case 't':
-      ret_cell->attributes.type = attributes[i].value;
-      break;
-    default:
-      break;
-    }
+    if (attributes[i].name.length == 1)
+      note_attribute(cell, attributes[i].name.data[0], attributes[i].value);
   }
-  return empty || take_content(scan, ret_cell);
+  return true;
+}
+
+static inline bool take_cell(scanner *scan, plain_cell *ret_cell) {
+  bool empty;
+  *ret_cell = (plain_cell){0};
+  if (!take(scan, "<c", 2) || (!match_attributes(scan, ret_cell, &empty) && !take_cell_attributes(scan, ret_cell, &empty)))
+    return false;
+  return empty || match_content(scan, ret_cell) || take_content(scan, ret_cell);
 }
 
 static bool add_cell(xlsx_rows *reader, scanner *scan, size_t count) {
@@ -213,7 +254,7 @@ static bool add_cell(xlsx_rows *reader, scanner *scan, size_t count) {
     plain_cell *grown = realloc(reader->plain_cells, capacity * sizeof *grown);
     if (!grown) {
       aon_xml_stop(&reader->xml, aon_fail_memory(reader->xml.error));
-      return give_up(scan, XLSX_PLAIN_UNUSUAL);
+      return give_up(scan, AON_PLAIN_UNUSUAL);
     }
     reader->plain_cells = grown;
     reader->plain_capacity = capacity;
@@ -247,20 +288,9 @@ static bool take_row(xlsx_rows *reader, scanner *scan, aon_text *ret_reference, 
   return true;
 }
 
-static void tell_cell(xlsx_rows *reader, const plain_cell *cell) {
-  aon_xlsx_cell_start(reader, &cell->attributes);
-  if (reader->xml.failed)
-    return;
-  const aon_text *text = reader->content == CONTENT_INLINE ? &cell->inline_text : &cell->value;
-  reader->has_value = text->data != NULL;
-  if (text->length)
-    aon_xlsx_cell_text(reader, text->data, text->length);
-  if (!reader->xml.failed)
-    aon_xlsx_cell_end(reader);
-}
-
-xlsx_plain aon_xlsx_plain_rows(xlsx_rows *reader, const char *bytes, size_t length, size_t *ret_used) {
-  scanner scan = {bytes, bytes + length, XLSX_PLAIN_TAKEN};
+aon_plain aon_xlsx_plain_rows(aon_xml *xml, char *bytes, size_t length, size_t *ret_used) {
+  xlsx_rows *reader = (xlsx_rows *)xml;
+  scanner scan = {bytes, bytes + length, AON_PLAIN_TAKEN};
   aon_text reference;
   size_t count;
   for (;;) {
@@ -269,8 +299,10 @@ xlsx_plain aon_xlsx_plain_rows(xlsx_rows *reader, const char *bytes, size_t leng
     if (reader->xml.failed || scan.at == scan.end || !take_row(reader, &scan, &reference, &count))
       return scan.trouble;
     aon_xlsx_row_start(reader, reference.data ? &reference : NULL);
-    for (size_t i = 0; i < count && !reader->xml.failed; i++)
-      tell_cell(reader, &reader->plain_cells[i]);
+    for (size_t i = 0; i < count && !reader->xml.failed; i++) {
+      const plain_cell *cell = &reader->plain_cells[i];
+      aon_xlsx_cell_whole(reader, &cell->attributes, cell->value, cell->inline_text);
+    }
     if (!reader->xml.failed)
       aon_xlsx_row_end(reader);
   }

@@ -198,65 +198,12 @@ static aon_result hand_out(xlsx_rows *reader, const queued_row *row, aon_error *
   return AON_OK;
 }
 
-/* Where the scanner of plain rows might take over again: after "<sheetData>" or "</row>". 0: not in these bytes. */
-static size_t next_border(const char *bytes, size_t length) {
-  for (const char *at = bytes, *end = bytes + length; (at = memchr(at, '>', (size_t)(end - at))); at++) {
-    size_t before = (size_t)(at - bytes) + 1;
-    if ((before >= 6 && !memcmp(at - 5, "</row>", 6)) || (before >= 11 && !memcmp(at - 10, "<sheetData>", 11)))
-      return before;
-  }
-  return 0;
+static bool ready(const aon_xml *xml) {
+  const xlsx_rows *reader = (const xlsx_rows *)xml;
+  return reader->place == AT_DATA && !reader->skipped && reader->plain;
 }
 
-/* Fills the raw buffer behind what is left in it. */
-static aon_result refill(xlsx_rows *reader, aon_error *error) {
-  size_t got, left = reader->raw_length - reader->raw_used;
-  memmove(reader->raw, reader->raw + reader->raw_used, left);
-  reader->raw_used = 0;
-  reader->raw_length = left;
-  while (!reader->raw_ended && reader->raw_length < AON_XLSX_RAW_BYTES) {
-    aon_result result =
-        aon_part_read(reader->xml.part, reader->raw + reader->raw_length, AON_XLSX_RAW_BYTES - reader->raw_length, &got, error);
-    if (result)
-      return reader->xml.failed = result;
-    reader->raw_length += got;
-    reader->raw_ended = got == 0;
-  }
-  return AON_OK;
-}
-
-static aon_result feed(xlsx_rows *reader, size_t length, aon_error *error) {
-  const char *bytes = reader->raw + reader->raw_used;
-  reader->raw_used += length;
-  return aon_xml_feed(&reader->xml, bytes, length, error);
-}
-
-/* One step over the raw bytes: plain rows by the scanner, all else by the XML parser, which never sees those rows: taking whole
- * elements out of the content of another one changes nothing for it. AON_END: the part is over and whole. */
-static aon_result advance(xlsx_rows *reader, aon_error *error) {
-  if (reader->raw_used == reader->raw_length || reader->raw_cut) {
-    aon_result result = refill(reader, error);
-    if (result)
-      return result;
-  }
-  reader->raw_cut = false;
-  size_t left = reader->raw_length - reader->raw_used;
-  if (left && reader->place == AT_DATA && !reader->skipped && reader->plain && aon_xml_drained(&reader->xml)) {
-    size_t used;
-    reader->xml.error = error;
-    xlsx_plain plain = aon_xlsx_plain_rows(reader, reader->raw + reader->raw_used, left, &used);
-    reader->xml.error = NULL;
-    reader->raw_used += used;
-    left -= used;
-    if (reader->xml.failed)
-      return reader->xml.failed;
-    reader->raw_cut = plain == XLSX_PLAIN_INCOMPLETE && !reader->raw_ended && reader->raw_used;
-    if (plain == XLSX_PLAIN_TAKEN || reader->raw_cut)
-      return AON_OK;
-  }
-  size_t border = left ? next_border(reader->raw + reader->raw_used, left) : 0;
-  return feed(reader, border ? border : left, error);
-}
+static const aon_mixed_ops mixed_ops = {ready, aon_xlsx_plain_rows, {"</row>", "<sheetData>"}};
 
 static aon_result finish(xlsx_rows *reader, aon_error *error) {
   if (!reader->is_worksheet)
@@ -281,7 +228,7 @@ static aon_result next(aon_rows *rows, const aon_row **ret_row, aon_error *error
     }
     if (reader->cells)
       compact(reader);
-    aon_result result = advance(reader, error);
+    aon_result result = aon_mixed_step(&reader->bytes, error);
     if (result && !(result == AON_END && reader->queue_count))
       return result == AON_END ? finish(reader, error) : result;
   }
@@ -290,7 +237,7 @@ static aon_result next(aon_rows *rows, const aon_row **ret_row, aon_error *error
 static void close_rows(aon_rows *rows) {
   xlsx_rows *reader = of_rows(rows);
   aon_xml_close(&reader->xml);
-  free(reader->raw);
+  aon_mixed_close(&reader->bytes);
   free(reader->plain_cells);
   free(reader->cells);
   free(reader->queue);
@@ -310,10 +257,11 @@ aon_result aon_xlsx_rows_open(aon_workbook *workbook, size_t sheet, aon_rows **r
     return aon_fail_memory(error);
   reader->rows = (aon_rows){&xlsx_ops, workbook, &workbook->sheets[sheet]};
   reader->c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-  reader->raw = malloc(AON_XLSX_RAW_BYTES);
-  aon_result result = reader->c_locale && reader->raw ? AON_OK : aon_fail_memory(error);
+  aon_result result = reader->c_locale ? AON_OK : aon_fail_memory(error);
   if (!result)
     result = aon_xml_open(&reader->xml, workbook->package, workbook->sheets[sheet].part, &events, error);
+  if (!result)
+    result = aon_mixed_open(&reader->bytes, &reader->xml, &mixed_ops, error);
   if (result) {
     close_rows(&reader->rows);
     return result;

@@ -6,7 +6,7 @@
 #include <locale.h>
 
 #include "sheet/internal.h"
-#include "sheet/xml.h"
+#include "sheet/xml_mixed.h"
 
 #define AON_NOT_LOOKED_UP ((aon_cell_type)'S') /* in the queue only: number is the index of a shared string */
 
@@ -54,10 +54,7 @@ typedef struct xlsx_rows {
   aon_buffer text;
   size_t open_text; /* where the open row's text begins */
 
-  /* bytes of the part that are not parsed yet */
-  char *raw; /* malloc, AON_XLSX_RAW_BYTES */
-  size_t raw_used, raw_length;
-  bool raw_ended, raw_cut;        /* cut: a plain row goes on behind what is in raw */
+  aon_mixed bytes;
   bool plain;                     /* sheetData has no prefix, so neither have rows */
   struct plain_cell *plain_cells; /* malloc, of the row under way */
   size_t plain_capacity;
@@ -65,8 +62,6 @@ typedef struct xlsx_rows {
   aon_buffer scratch; /* shared strings of the row handed out */
   aon_row out;
 } xlsx_rows;
-
-#define AON_XLSX_RAW_BYTES ((size_t)128 << 10) /* a plain row is not longer */
 
 typedef struct xlsx_cell_attributes {
   aon_text reference, style, type; /* data NULL: not there */
@@ -78,9 +73,11 @@ void aon_xlsx_row_end(xlsx_rows *reader);
 void aon_xlsx_cell_start(xlsx_rows *reader, const xlsx_cell_attributes *attributes);
 void aon_xlsx_cell_text(xlsx_rows *reader, const char *text, size_t length); /* in pieces */
 void aon_xlsx_cell_end(xlsx_rows *reader);
+/* A cell as a whole: what stands in its v and in its is > t; data NULL: not there. */
+void aon_xlsx_cell_whole(xlsx_rows *reader, const xlsx_cell_attributes *attributes, aon_text value, aon_text inline_text);
 
-/* Takes plain rows from the front of bytes: rows in the shape that nearly all programs write, without anything that would need a real
- * parser. *ret_used: what has been taken. */
-typedef enum xlsx_plain { XLSX_PLAIN_TAKEN, XLSX_PLAIN_INCOMPLETE, XLSX_PLAIN_UNUSUAL } xlsx_plain;
-xlsx_plain aon_xlsx_plain_rows(xlsx_rows *reader, const char *bytes, size_t length, size_t *ret_used);
+/* Takes plain rows: rows in the shape that nearly all programs write, without anything that would need a real parser. */
+aon_plain aon_xlsx_plain_rows(aon_xml *xml, char *bytes, size_t length, size_t *ret_used);
+/* Likewise plain shared strings (xlsx_strings.c). */
+aon_plain aon_xlsx_plain_strings(aon_xml *xml, char *bytes, size_t length, size_t *ret_used);
 #endif

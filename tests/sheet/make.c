@@ -95,7 +95,7 @@ static char *wrap(const char *before, const char *inside, const char *after) {
 void make_book(const char *path, const made_book *book) {
   char *sheet = book->sheet ? strdup(book->sheet)
                             : wrap("<worksheet xmlns=\"" MAIN "\"><sheetData>", book->data ? book->data : "", "</sheetData></worksheet>");
-  char *strings = wrap("<sst xmlns=\"" MAIN "\">", book->strings, "</sst>");
+  char *strings = book->sst ? strdup(book->sst) : wrap("<sst xmlns=\"" MAIN "\">", book->strings, "</sst>");
   char *styles = wrap("<styleSheet xmlns=\"" MAIN "\">", book->styles, "</styleSheet>");
   made_part parts[6] = {{"_rels/.rels", "<Relationships xmlns=\"" PACKAGE "\"><Relationship Id=\"r\" Type=\"" OFFICE
                                         "/officeDocument\" Target=\"xl/workbook.xml\"/></Relationships>"},

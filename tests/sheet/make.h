@@ -13,6 +13,7 @@ typedef struct made_book { /* NULL: the usual one, or (strings, styles) no such 
   const char *data;        /* what stands inside sheetData */
   const char *sheet;       /* the whole part instead */
   const char *strings;     /* what stands inside sst */
+  const char *sst;         /* the whole part instead */
   const char *styles;      /* what stands inside styleSheet */
   const char *workbook;    /* the whole part */
 } made_book;

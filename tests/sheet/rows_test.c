@@ -239,28 +239,34 @@ static void rows_across_chunks(void **state) {
 }
 
 /* The scanner of plain rows against the parser. A prefix on sheetData keeps the scanner out, and the rows inside are the same bytes. */
-static void compare_ways(test_scene *scene, const char *data) {
-  char *plain, *parsed;
-  assert_true(asprintf(&plain, "<worksheet xmlns='" MAIN "' xmlns:x='" MAIN "'><sheetData>%s</sheetData></worksheet>", data) > 0);
-  assert_true(asprintf(&parsed, "<worksheet xmlns='" MAIN "' xmlns:x='" MAIN "'><x:sheetData>%s</x:sheetData></worksheet>", data) > 0);
-  made_book book = {.sheet = parsed, .strings = "<si><t>shared</t></si>", .styles = STYLES};
-  aon_result wanted = read_made(scene, &book, NULL);
+static void compare_books(test_scene *scene, const char *data, const made_book *by_parser, const made_book *by_scanner) {
+  aon_result wanted = read_made(scene, by_parser, NULL);
   char *lines = strdup(scene->lines);
   aon_error error = scene->error;
-  book.sheet = plain;
-  aon_result got = read_made(scene, &book, NULL);
+  aon_result got = read_made(scene, by_scanner, NULL);
   if (got != wanted || (!got && strcmp(lines, scene->lines)) || (got && strcmp(error.sentence, scene->error.sentence)))
     fail_msg("%s\nparser: %s %s %s\nscanner: %s %s %s", data, aon_result_name(wanted), lines, error.sentence, aon_result_name(got),
              scene->lines, scene->error.sentence);
   free(lines);
+}
+
+static void compare_ways(test_scene *scene, const char *data) {
+  char *plain, *parsed;
+  assert_true(asprintf(&plain, "<worksheet xmlns='" MAIN "' xmlns:x='" MAIN "'><sheetData>%s</sheetData></worksheet>", data) > 0);
+  assert_true(asprintf(&parsed, "<worksheet xmlns='" MAIN "' xmlns:x='" MAIN "'><x:sheetData>%s</x:sheetData></worksheet>", data) > 0);
+  made_book book = {.sheet = parsed, .strings = "<si><t>shared</t></si>", .styles = STYLES}, other = book;
+  other.sheet = plain;
+  compare_books(scene, data, &book, &other);
   free(plain);
   free(parsed);
 }
 
 static void scanner_agrees_with_parser(void **state) {
-  static const char seed[] = "<row r=\"1\" q='2'> <c r=\"A1\" s=\"1\"><v>44197</v></c><c r='B1' t='s'><f>A&lt;1</f><v>0</v></c>\n"
-                             "<c r='C1' t='inlineStr'><is><t xml:space='preserve'> x </t></is></c><c t='e'><f/><v>#N/A</v></c><c/></row>\n"
-                             "<row/><row><c t='b'><v>1</v></c></row>";
+  static const char seed[] =
+      "<row r=\"1\" q='2'> <c r=\"A1\" s=\"1\"><v>44197</v></c><c t=\"inlineStr\" r=\"B1\"><is><t>a \xc3\xa4 z</t></is></c>\n"
+      "<c r='C1' t='s'><f>A&lt;1</f><v>0</v></c><c r='D1' t='inlineStr'><is><t xml:space='preserve'> x </t></is></c><c "
+      "t='e'><f/><v>#N/A</v></c><c/></row>\n"
+      "<row/><row><c t='b'><v>1</v></c></row>";
   static const char others[] = {'<', '>', '&', '"', '\'', ' ', '/', 'r', 'x', ':', '=', ']', '\r', '\t', '\x01', '\x7f', '\xc3', '1', '!'};
   static const char *const whole[] = {"",
                                       " ",
@@ -276,7 +282,14 @@ static void scanner_agrees_with_parser(void **state) {
                                       "<row><c t='inlineStr'><is><t>a</t><t>b</t></is><v>c</v></c></row>",
                                       "<row><c><is><t>a</t></is><v>7</v></c></row>",
                                       "<row a='' b='' c='' d='' e='' f='' g='' h='' i=''><c><v>1</v></c></row>",
-                                      "<row><c><v>1</v></c></row >"};
+                                      "<row><c><v>1</v></c></row >",
+                                      "<row><c r=\"A1\" r=\"A1\"><v>1</v></c></row>",
+                                      "<row><c s=\"1\" t=\"n\" s=\"1\"/></row>",
+                                      "<row><c r=\"A1\"x=\"1\"/></row>",
+                                      "<row><c r=\"A1'/></row>",
+                                      "<row><c r=\"A1\"/ ></row>",
+                                      "<row><c r=\"A1\"><v>1</v></c ></row>",
+                                      "<row><c><v>1</v> <f>2</f></c></row>"};
   for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
     compare_ways(*state, whole[i]);
   for (size_t at = 0; at + 1 < sizeof seed; at++) {
@@ -289,6 +302,126 @@ static void scanner_agrees_with_parser(void **state) {
     memmove(changed + at, seed + at + 1, sizeof seed - at - 1); /* without this byte */
     compare_ways(*state, changed);
   }
+}
+
+/* Every character that UTF-8 and XML have a border at, whole and cut, and one that stands across the end of what is read at once. */
+static const char *const wide[] = {
+    "\xc2\x80",         "\xc2\x85", "\xdf\xbf",     "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80", "\xef\xbf\xbd",     "\xf0\x90\x80\x80",
+    "\xf4\x8f\xbf\xbf", "\xc1\xbf", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xef\xbf\xbe", "\xef\xbf\xbf", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80",
+    "\xf5\x80\x80\x80", "\x80",     "\xff",         "\xc3",         "\xe2\x82",     "\xf0\x9f\x98", "\xe2\x82(",        "\xf0\x9f\x98 "};
+
+static void wide_characters(void **state) {
+  for (size_t i = 0; i < sizeof wide / sizeof *wide; i++) {
+    char row[256];
+    snprintf(row, sizeof row, "<row><c t=\"str\"><v>%s</v></c><c t='str'><f>%s</f><v>a%sz</v></c></row>", wide[i], wide[i], wide[i]);
+    compare_ways(*state, row);
+  }
+  char *data = malloc(600000);
+  for (size_t shift = 0; shift < 4; shift++) {
+    char *at = data + sprintf(data, "%*s", (int)shift, "");
+    for (int row = 1; row <= 4000; row++)
+      at += sprintf(at,
+                    "<row r='%d'><c t=\"str\"><v>\xf0\x9f\x98\x80\xc3\xa4\xe2\x82\xac "
+                    "\xf0\x9f\x98\x80\xf0\x9f\x98\x80\xf0\x9f\x98\x80\xf0\x9f\x98\x80</v></c></row>",
+                    row);
+    compare_ways(*state, data);
+  }
+  free(data);
+}
+
+/* The same for shared strings; the rows name all of them. */
+static void compare_strings(test_scene *scene, const char *items) {
+  char *plain, *parsed;
+  assert_true(asprintf(&plain, "<sst xmlns='" MAIN "' xmlns:x='" MAIN "'>%s</sst>", items) > 0);
+  assert_true(asprintf(&parsed, "<x:sst xmlns='" MAIN "' xmlns:x='" MAIN "'>%s</x:sst>", items) > 0);
+  static const char rows[] = "<row><c t='s'><v>0</v></c><c t='s'><v>1</v></c><c t='s'><v>2</v></c><c t='s'><v>3</v></c></row>";
+  compare_books(scene, items, &(made_book){.data = rows, .sst = parsed}, &(made_book){.data = rows, .sst = plain});
+  free(plain);
+  free(parsed);
+}
+
+static void scanner_agrees_on_strings(void **state) {
+  static const char seed[] =
+      "<si><t>one_x0041_</t></si>\n<si><t xml:space=\"preserve\"> \xe2\x82\xac two </t></si><si><r><t>th</t></r><r><t>ree</t></r></si>"
+      "<si><t/></si>";
+  static const char others[] = {'<', '>', '&', '"', '\'', ' ', '/', 's', 't', ':', '=', ']', '\r', '\t', '\x01', '\x7f', '\xc3', '1', '_'};
+  static const char *const whole[] = {"<si><t>a</t><t>b</t></si><si/><si><t>c</t><rPh><t>d</t></rPh></si><si><t> </t></si>",
+                                      "<si><t>a</t></si><!-- --><si><t>b</t></si>x<si><t>c</t></si><si><t><![CDATA[d]]></t></si>",
+                                      "<si><t>a</t></si><y><si><t>b</t></si></y><si><t>c</t></si><si><t>d</t></si><si><t>e</t></si>",
+                                      "<si><t>a</t></si><si xmlns='urn:x'><t>b</t></si><si><t>c</t></si><si><t>d</t></si><si><t>e</t></si>",
+                                      "<si><t>a</t></si ><si><t>b</t></si><si><t>]]></t></si>"};
+  for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
+    compare_strings(*state, whole[i]);
+  for (size_t i = 0; i < sizeof wide / sizeof *wide; i++) {
+    char items[128];
+    snprintf(items, sizeof items, "<si><t>%s</t></si><si><t>a%sz</t></si><si><t/></si><si><t>%s%s</t></si>", wide[i], wide[i], wide[i],
+             wide[i]);
+    compare_strings(*state, items);
+  }
+  for (size_t at = 0; at + 1 < sizeof seed; at++) {
+    char changed[sizeof seed];
+    memcpy(changed, seed, sizeof seed);
+    for (size_t k = 0; k < 3; k++) {
+      changed[at] = others[(at * 7 + k * 5) % sizeof others];
+      compare_strings(*state, changed);
+    }
+    memmove(changed + at, seed + at + 1, sizeof seed - at - 1);
+    compare_strings(*state, changed);
+  }
+}
+
+/* Strings longer than what is read at once, and many that the reader's blocks are cut by. */
+static void long_strings(void **state) {
+  char *items = malloc(1200000), *at = items;
+  at += sprintf(at, "<si><t>");
+  memset(at, 'x', 130000);
+  at += 130000 + sprintf(at + 130000, "</t></si>");
+  for (int i = 0; i < 30000; i++)
+    at += sprintf(at, "<si><t>string %d</t></si>", i);
+  at += sprintf(at, "<si><t>");
+  memset(at, 'y', 131072);
+  sprintf(at + 131072, "</t></si>");
+  static const char rows[] = "<row><c t='s'><v>0</v></c><c t='s'><v>1</v></c><c t='s'><v>30000</v></c><c t='s'><v>30001</v></c></row>";
+  test_scene *scene = *state;
+  assert_int_equal(read_made(scene, &(made_book){.data = rows, .strings = items}, NULL), AON_OK);
+  assert_int_equal(strspn(strchr(scene->lines, 'x'), "x"), 130000);
+  assert_int_equal(strspn(strchr(scene->lines, 'y'), "y"), 131072);
+  assert_non_null(strstr(scene->lines, "[2,\"s\",\"string 0\"],[3,\"s\",\"string 29999\"]"));
+  free(items);
+}
+
+/* Decimals of every length are the doubles that strtod makes of them, to the last bit. */
+static void decimals(void **state) {
+  test_scene *scene = *state;
+  enum { COUNT = 20000, BYTES = 32 };
+  char(*texts)[BYTES] = malloc(COUNT * BYTES), *data = malloc(COUNT * 64), *at = data;
+  uint64_t random = 88172645463325252u;
+  for (int i = 0; i < COUNT; i++) {
+    char digits[24];
+    random ^= random << 13, random ^= random >> 7, random ^= random << 17;
+    int length = snprintf(digits, sizeof digits, "%020llu", (unsigned long long)random), count = 1 + i % 20, point = i / 20 % (count + 1);
+    snprintf(texts[i], BYTES, "%s%.*s.%.*s", i % 3 ? "" : "-", point, digits + length - count, count - point,
+             digits + length - count + point);
+    at += sprintf(at, "<row><c><v>%s</v></c></row>", texts[i]);
+  }
+  place_path(scene, "made.xlsx");
+  make_book(scene->path, &(made_book){.data = data});
+  aon_workbook *workbook;
+  aon_rows *rows;
+  const aon_row *row;
+  aon_error error = AON_ERROR_INIT;
+  assert_int_equal(aon_workbook_open(scene->env, scene->path, NULL, &workbook, &error), AON_OK);
+  assert_int_equal(aon_rows_open(workbook, 0, &rows, &error), AON_OK);
+  for (int i = 0; i < COUNT; i++) {
+    assert_int_equal(aon_rows_next(rows, &row, &error), AON_OK);
+    double wanted = strtod(texts[i], NULL);
+    if (memcmp(&row->cells[0].number, &wanted, sizeof wanted))
+      fail_msg("%s: %.17g, not %.17g", texts[i], row->cells[0].number, wanted);
+  }
+  aon_rows_close(rows);
+  aon_workbook_close(workbook);
+  free(texts);
+  free(data);
 }
 
 static void one_cursor_at_a_time(void **state) {
@@ -327,6 +460,10 @@ int main(void) {
       cmocka_unit_test(rows_across_chunks),
       cmocka_unit_test(one_cursor_at_a_time),
       cmocka_unit_test(scanner_agrees_with_parser),
+      cmocka_unit_test(wide_characters),
+      cmocka_unit_test(scanner_agrees_on_strings),
+      cmocka_unit_test(long_strings),
+      cmocka_unit_test(decimals),
   };
   return cmocka_run_group_tests(tests, place_open, place_close);
 }

@@ -1,0 +1,136 @@
+/* The shared strings of an .xlsx into their table, one after another.
+ *
+ * Invariant: what the scanner takes is the same string that the parser would have told. It takes "<si><t>…</t></si>" only, where t may
+ * say xml:space="preserve"; formatted texts (r), phonetic ones and all else are the parser's. */
+#include <string.h>
+
+#include "sheet/xlsx_rows.h"
+
+typedef struct strings_reader {
+  aon_xml xml;
+  aon_workbook *workbook;
+  aon_buffer text;
+  int depth;   /* of the element that is open; 1: sst */
+  int skipped; /* depth of an element whose content does not count, 0: none */
+  bool in_item, in_text;
+  bool plain; /* sst has no prefix, so neither have its elements */
+} strings_reader;
+
+/* sst > si > t, sst > si > r > t; phonetic runs (rPh) and all else are skipped. */
+static void on_start(aon_xml *xml, const char *name, bool foreign, int count, const xmlChar **attributes) {
+  (void)count;
+  (void)attributes;
+  strings_reader *reader = (strings_reader *)xml;
+  int depth = ++reader->depth;
+  if (depth == 1)
+    reader->plain = !xml->prefixed;
+  if (reader->skipped || depth == 1)
+    return;
+  if (depth == 2 && !foreign && !strcmp(name, "si")) {
+    reader->in_item = true;
+    aon_buffer_clear(&reader->text);
+  } else if (reader->in_item && !foreign && !strcmp(name, "t")) {
+    reader->in_text = true;
+  } else if (!(depth == 3 && !foreign && !strcmp(name, "r"))) {
+    reader->skipped = depth;
+  }
+}
+
+static void stop_if(strings_reader *reader, aon_result result) {
+  if (result)
+    aon_xml_stop(&reader->xml, result);
+}
+
+/* text: of the reader's own buffer, or of the part; either may be changed in place. */
+static void add(strings_reader *reader, char *text, size_t length) {
+  length = length ? aon_text_unescape(text, length) : 0;
+  stop_if(reader, aon_strings_add(reader->workbook->strings, length ? text : "", length, reader->xml.error));
+}
+
+static void on_end(aon_xml *xml, const char *name) {
+  (void)name;
+  strings_reader *reader = (strings_reader *)xml;
+  int depth = reader->depth--;
+  if (reader->skipped == depth)
+    reader->skipped = 0;
+  else if (!reader->skipped)
+    reader->in_text = false;
+  if (depth != 2 || !reader->in_item)
+    return;
+  reader->in_item = false;
+  add(reader, reader->text.data, reader->text.length);
+}
+
+static bool fits(strings_reader *reader, size_t length) {
+  uint32_t limit = reader->workbook->limits.string_bytes;
+  if (length > limit)
+    stop_if(reader, aon_refuse_limit(reader->xml.error, "This workbook has a cell with more bytes of text", "string_bytes", limit));
+  return length <= limit;
+}
+
+static void on_text(aon_xml *xml, const char *text, size_t length) {
+  strings_reader *reader = (strings_reader *)xml;
+  if (reader->in_text && !reader->skipped && fits(reader, reader->text.length + length))
+    stop_if(reader, aon_buffer_append(&reader->text, text, length, xml->error));
+}
+
+static const aon_xml_events events = {on_start, on_end, on_text};
+
+/* ---- plain strings ---- */
+
+static bool ready(const aon_xml *xml) {
+  const strings_reader *reader = (const strings_reader *)xml;
+  return reader->depth == 1 && !reader->skipped && reader->plain;
+}
+
+aon_plain aon_xlsx_plain_strings(aon_xml *xml, char *bytes, size_t length, size_t *ret_used) {
+  static const aon_text starts[] = {AON_TEXT("<si><t>"), AON_TEXT("<si><t xml:space=\"preserve\">")}, end = AON_TEXT("</t></si>");
+  strings_reader *reader = (strings_reader *)xml;
+  char *at = bytes, *stop = bytes + length;
+  for (;;) {
+    while (*at == '\n' || *at == ' ' || *at == '\t')
+      at++;
+    *ret_used = (size_t)(at - bytes);
+    if (at == stop || xml->failed)
+      return AON_PLAIN_TAKEN;
+    const aon_text *start = &starts[at[6] == ' '];
+    size_t left = (size_t)(stop - at);
+    if (left < start->length)
+      return AON_PLAIN_INCOMPLETE;
+    if (memcmp(at, start->data, start->length))
+      return AON_PLAIN_UNUSUAL;
+    char *text = at + start->length;
+    size_t run = aon_plain_text(text);
+    left = (size_t)(stop - text) - run;
+    if (left < end.length)
+      return AON_PLAIN_INCOMPLETE;
+    if (memcmp(text + run, end.data, end.length))
+      return AON_PLAIN_UNUSUAL;
+    if (fits(reader, run))
+      add(reader, text, run);
+    at = text + run + end.length;
+  }
+}
+
+static const aon_mixed_ops mixed_ops = {ready, aon_xlsx_plain_strings, {"</si>", ">"}};
+
+static aon_result pump(strings_reader *reader, size_t part, aon_error *error) {
+  aon_mixed mixed = {0};
+  aon_result result = aon_xml_open(&reader->xml, reader->workbook->package, part, &events, error);
+  if (!result)
+    result = aon_mixed_open(&mixed, &reader->xml, &mixed_ops, error);
+  while (!result)
+    result = aon_mixed_step(&mixed, error);
+  aon_mixed_close(&mixed);
+  aon_xml_close(&reader->xml);
+  return result == AON_END ? AON_OK : result;
+}
+
+aon_result aon_xlsx_strings_read(aon_workbook *workbook, size_t part, aon_error *error) {
+  strings_reader reader = {.workbook = workbook};
+  aon_result result = aon_strings_new(workbook->env, workbook->limits.strings_memory_bytes, &workbook->strings, error);
+  if (!result)
+    result = pump(&reader, part, error);
+  aon_buffer_release(&reader.text);
+  return result;
+}
