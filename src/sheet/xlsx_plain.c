@@ -1,9 +1,10 @@
-/* Plain rows: the shape in which nearly all programs write nearly all rows, scanned without an XML parser, in a fifth of its time.
+/* Plain rows and shared strings: the shape in which nearly all programs write nearly all of them, scanned without an XML parser, in a fifth
+ * of its time.
  *
  * Invariant: what is taken here is well-formed XML that the parser would have told as the same events. So only a strict subset is taken,
  * and anything else is left to the parser, row by row: no entities, comments, CDATA, processing instructions, namespace declarations,
  * prefixes of elements, carriage returns, control characters, bytes beyond ASCII but in texts, and no elements but
- *   row > c > f, v   and   row > c > is > t.
+ *   row > c > f, v   and   row > c > is > t   and   si > t.
  * A row has no effect before all of it has been scanned. Cells as Excel writes them are matched as they stand; another order, other spaces
  * or attributes go the longer way through take_attributes and take_content. */
 #include <stdlib.h>
@@ -305,5 +306,35 @@ aon_plain aon_xlsx_plain_rows(aon_xml *xml, char *bytes, size_t length, size_t *
     }
     if (!reader->xml.failed)
       aon_xlsx_row_end(reader);
+  }
+}
+
+/* ---- shared strings ---- */
+
+/* "<si><t>…</t></si>", where t may say xml:space="preserve"; formatted texts (r), phonetic ones and all else are the parser's. */
+aon_plain aon_xlsx_plain_strings(aon_xml *xml, char *bytes, size_t length, size_t *ret_used) {
+  static const aon_text starts[] = {AON_TEXT("<si><t>"), AON_TEXT("<si><t xml:space=\"preserve\">")}, end = AON_TEXT("</t></si>");
+  char *at = bytes, *stop = bytes + length;
+  for (;;) {
+    while (*at == '\n' || *at == ' ' || *at == '\t')
+      at++;
+    *ret_used = (size_t)(at - bytes);
+    if (at == stop || xml->failed)
+      return AON_PLAIN_TAKEN;
+    const aon_text *start = &starts[at[6] == ' '];
+    size_t left = (size_t)(stop - at);
+    if (left < start->length)
+      return AON_PLAIN_INCOMPLETE;
+    if (memcmp(at, start->data, start->length))
+      return AON_PLAIN_UNUSUAL;
+    char *text = at + start->length;
+    size_t run = aon_plain_text(text);
+    left = (size_t)(stop - text) - run;
+    if (left < end.length)
+      return AON_PLAIN_INCOMPLETE;
+    if (memcmp(text + run, end.data, end.length))
+      return AON_PLAIN_UNUSUAL;
+    aon_xlsx_string_whole(xml, text, run);
+    at = text + run + end.length;
   }
 }

@@ -78,6 +78,7 @@ void aon_xlsx_cell_whole(xlsx_rows *reader, const xlsx_cell_attributes *attribut
 
 /* Takes plain rows: rows in the shape that nearly all programs write, without anything that would need a real parser. */
 aon_plain aon_xlsx_plain_rows(aon_xml *xml, char *bytes, size_t length, size_t *ret_used);
-/* Likewise plain shared strings (xlsx_strings.c). */
+/* Likewise plain shared strings, told by the function behind it, which may change the text. */
 aon_plain aon_xlsx_plain_strings(aon_xml *xml, char *bytes, size_t length, size_t *ret_used);
+void aon_xlsx_string_whole(aon_xml *xml, char *text, size_t length);
 #endif

@@ -1,7 +1,6 @@
 /* The shared strings of an .xlsx into their table, one after another.
  *
- * Invariant: what the scanner takes is the same string that the parser would have told. It takes "<si><t>…</t></si>" only, where t may
- * say xml:space="preserve"; formatted texts (r), phonetic ones and all else are the parser's. */
+ * Plain ones come from the scanner (xlsx_plain.c), the others from the parser. */
 #include <string.h>
 
 #include "sheet/xlsx_rows.h"
@@ -78,38 +77,15 @@ static const aon_xml_events events = {on_start, on_end, on_text};
 
 /* ---- plain strings ---- */
 
+void aon_xlsx_string_whole(aon_xml *xml, char *text, size_t length) {
+  strings_reader *reader = (strings_reader *)xml;
+  if (fits(reader, length))
+    add(reader, text, length);
+}
+
 static bool ready(const aon_xml *xml) {
   const strings_reader *reader = (const strings_reader *)xml;
   return reader->depth == 1 && !reader->skipped && reader->plain;
-}
-
-aon_plain aon_xlsx_plain_strings(aon_xml *xml, char *bytes, size_t length, size_t *ret_used) {
-  static const aon_text starts[] = {AON_TEXT("<si><t>"), AON_TEXT("<si><t xml:space=\"preserve\">")}, end = AON_TEXT("</t></si>");
-  strings_reader *reader = (strings_reader *)xml;
-  char *at = bytes, *stop = bytes + length;
-  for (;;) {
-    while (*at == '\n' || *at == ' ' || *at == '\t')
-      at++;
-    *ret_used = (size_t)(at - bytes);
-    if (at == stop || xml->failed)
-      return AON_PLAIN_TAKEN;
-    const aon_text *start = &starts[at[6] == ' '];
-    size_t left = (size_t)(stop - at);
-    if (left < start->length)
-      return AON_PLAIN_INCOMPLETE;
-    if (memcmp(at, start->data, start->length))
-      return AON_PLAIN_UNUSUAL;
-    char *text = at + start->length;
-    size_t run = aon_plain_text(text);
-    left = (size_t)(stop - text) - run;
-    if (left < end.length)
-      return AON_PLAIN_INCOMPLETE;
-    if (memcmp(text + run, end.data, end.length))
-      return AON_PLAIN_UNUSUAL;
-    if (fits(reader, run))
-      add(reader, text, run);
-    at = text + run + end.length;
-  }
 }
 
 static const aon_mixed_ops mixed_ops = {ready, aon_xlsx_plain_strings, {"</si>", ">"}};

@@ -44,7 +44,7 @@ static void append_array(bson_t *out, const char *key, fuzz_input *input) {
   int count = 0;
   BSON_APPEND_ARRAY_BEGIN(out, key, &array);
   for (int i = 0; i < 6; i++) {
-    char index[8];
+    char index[16];
     if (!(which >> i & 1))
       continue;
     snprintf(index, sizeof index, "%d", count++);

@@ -19,9 +19,9 @@ static char *stretch(const book_part *part, size_t *ret_length) {
     return NULL;
   size_t before = (size_t)(found - part->text), rest = part->length - before;
   size_t shown = before + sizeof opening + sizeof closing + sizeof beginning + (rest - sizeof beginning) / 2;
-  if (shown >= AON_XLSX_RAW_BYTES)
+  if (shown >= AON_MIXED_BYTES)
     return NULL;
-  size_t filling = AON_XLSX_RAW_BYTES - shown;
+  size_t filling = AON_MIXED_BYTES - shown;
   char *text = malloc(part->length + filling + sizeof opening + sizeof closing), *at = text;
   if (!text)
     abort();

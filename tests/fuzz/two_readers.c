@@ -6,21 +6,32 @@
 #include "sheet/xlsx_rows.h"
 
 static bool careful;
-static uint64_t taken; /* calls of the scanner that took a row */
+static uint64_t taken, taken_strings; /* calls of the scanners that took something */
 
-xlsx_plain __real_aon_xlsx_plain_rows(xlsx_rows *reader, const char *bytes, size_t length, size_t *ret_used);
-xlsx_plain __wrap_aon_xlsx_plain_rows(xlsx_rows *reader, const char *bytes, size_t length, size_t *ret_used);
+aon_plain __real_aon_xlsx_plain_rows(aon_xml *xml, char *bytes, size_t length, size_t *ret_used);
+aon_plain __wrap_aon_xlsx_plain_rows(aon_xml *xml, char *bytes, size_t length, size_t *ret_used);
+aon_plain __real_aon_xlsx_plain_strings(aon_xml *xml, char *bytes, size_t length, size_t *ret_used);
+aon_plain __wrap_aon_xlsx_plain_strings(aon_xml *xml, char *bytes, size_t length, size_t *ret_used);
 
-xlsx_plain __wrap_aon_xlsx_plain_rows(xlsx_rows *reader, const char *bytes, size_t length, size_t *ret_used) {
+aon_plain __wrap_aon_xlsx_plain_rows(aon_xml *xml, char *bytes, size_t length, size_t *ret_used) {
   *ret_used = 0;
   if (careful)
-    return XLSX_PLAIN_UNUSUAL;
-  xlsx_plain result = __real_aon_xlsx_plain_rows(reader, bytes, length, ret_used);
+    return AON_PLAIN_UNUSUAL;
+  aon_plain result = __real_aon_xlsx_plain_rows(xml, bytes, length, ret_used);
   taken += *ret_used > 0;
   return result;
 }
 
-/* Plain rows must go through the scanner, or comparing would compare the parser with itself. */
+aon_plain __wrap_aon_xlsx_plain_strings(aon_xml *xml, char *bytes, size_t length, size_t *ret_used) {
+  *ret_used = 0;
+  if (careful)
+    return AON_PLAIN_UNUSUAL;
+  aon_plain result = __real_aon_xlsx_plain_strings(xml, bytes, length, ret_used);
+  taken_strings += *ret_used > 0;
+  return result;
+}
+
+/* Plain rows and strings must go through the scanners, or comparing would compare the parser with itself. */
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
   (void)argc;
   (void)argv;
@@ -31,6 +42,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
   aon_error error;
   FUZZ_CHECK(book_read("check.xlsx", &lines, &error) == AON_OK, "%s", error.sentence);
   FUZZ_CHECK(taken > 0, "the scanner of plain rows took nothing of %s", lines.data);
+  FUZZ_CHECK(taken_strings > 0, "the scanner of plain strings took nothing of %s", lines.data);
   fuzz_world_clear();
   return 0;
 }

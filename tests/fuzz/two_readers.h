@@ -1,5 +1,5 @@
-/* The two ways of reading a worksheet beside each other: the scanner of plain rows with the XML parser behind it, and the parser alone.
- * The executable is linked with --wrap=aon_xlsx_plain_rows, so that the scanner can be kept away from the bytes. */
+/* The two ways of reading a worksheet beside each other: the scanners of plain rows and strings with the XML parser behind them, and the
+ * parser alone. The executable is linked with --wrap for both scanners, so that they can be kept away from the bytes. */
 #ifndef AON_TESTS_FUZZ_TWO_READERS_H
 #define AON_TESTS_FUZZ_TWO_READERS_H
 
