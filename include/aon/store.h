@@ -21,6 +21,7 @@
 
 #include "aon/document.h"
 #include "aon/env.h"
+#include "aon/pool.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -137,6 +138,8 @@ typedef struct aon_store_config {
   bool stamp;           /* add _bulkOperationId to documents */
   bool exclusive, void_stamp;
   int64_t horizon_ms, watch_ms, timeout_ms; /* timeout: bound of one call, 0: 5 s */
+  uint32_t pool_max; /* connections, 0: 20 */
+  int64_t pool_idle_ms, pool_connect_ms; /* 0: 30 s, 2 s */
   const void *options; /* what an adapter needs beyond this, as its own header says (callbacks, decorators); borrowed until close; NULL */
 } aon_store_config;
 
@@ -204,6 +207,7 @@ typedef struct aon_store_adapter {
   aon_result (*examine)(void *state, struct aon_buffer *report, bool *ret_healthy, aon_error *error);
 
   void (*cancel)(void *state); /* from any thread or a signal handler: a call under way ends soon with AON_CANCELLED */
+  aon_pool_counts (*pool)(void *state); /* NULL: a store without a pool. From any thread */
 } aon_store_adapter;
 
 /* An open store. Every call goes through it, so that it is counted as a step of the environment. */
@@ -238,9 +242,11 @@ aon_result aon_store_resolve(aon_store *, const aon_branch *, aon_branch_state *
 aon_result aon_store_forget(aon_store *, int64_t before_ms, aon_error *) AON_MUST_USE;
 aon_result aon_store_examine(aon_store *, struct aon_buffer *, bool *ret_healthy, aon_error *) AON_MUST_USE;
 void aon_store_cancel(aon_store *);
+bool aon_store_pool(const aon_store *, aon_pool_counts *ret_counts); /* false: this store has no pool of connections */
 
 /* The adapters of this library. */
 extern const aon_store_adapter aon_sqlite_adapter; /* location: path of the file */
+extern const aon_store_adapter aon_postgresql_adapter; /* location: //USER@HOST:PORT/DATABASE?… */
 
 /* The adapter for a URL's scheme ("sqlite"), NULL if none. */
 const aon_store_adapter *aon_store_adapter_find(const char *scheme);

@@ -232,3 +232,10 @@ aon_result aon_store_examine(aon_store *store, struct aon_buffer *report, bool *
 }
 
 void aon_store_cancel(aon_store *store) { store->adapter->cancel(store->state); }
+
+bool aon_store_pool(const aon_store *store, aon_pool_counts *ret_counts) {
+  if (!store->adapter->pool)
+    return false;
+  *ret_counts = store->adapter->pool(store->state);
+  return true;
+}

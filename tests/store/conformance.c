@@ -1,4 +1,5 @@
-/* The one suite that every store passes: SQLite document tables and column tables, memory in classes 1 to 5, callbacks.
+/* The one suite that every store passes: SQLite document tables and column tables, memory in classes 1 to 5, callbacks; with the argument
+ * postgresql, PostgreSQL's (tests/servers/postgresql starts one, with prepared transactions and without).
  * Everything runs under the asserting decorator, so the contract is watched from both sides meanwhile. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,12 +7,13 @@
 
 #include "aon/callback.h"
 #include "model/document.h"
+#include "postgresql_world.h"
 #include "store/memory.h"
 #include "world.h"
 
 typedef struct fixture {
   const char *name;
-  enum { DOCUMENTS, COLUMNS, MEMORY, CALLBACK } kind;
+  enum { DOCUMENTS, COLUMNS, MEMORY, CALLBACK, PG_DOCUMENTS, PG_PLAIN_DOCUMENTS, PG_COLUMNS } kind;
   aon_memory_config memory;
 } fixture;
 
@@ -23,6 +25,7 @@ typedef struct subject {
   aon_callbacks callbacks;
   aon_collection items;
   aon_store_class class;
+  pg_world pg;
 } subject;
 
 /* ---- the callback store's own little database: a memory store that its functions use ---- */
@@ -70,6 +73,9 @@ static aon_result callback_scan(void *context, const char *collection, aon_callb
 
 /* ---- set-up ---- */
 
+static bool of_postgresql(const subject *s) { return s->fixture->kind >= PG_DOCUMENTS; }
+static bool of_columns(const subject *s) { return s->fixture->kind == COLUMNS || s->fixture->kind == PG_COLUMNS; }
+
 static void open_both(subject *s) {
   const aon_store_adapter *adapter = &aon_sqlite_adapter;
   const void *options = NULL;
@@ -80,9 +86,12 @@ static void open_both(subject *s) {
   } else if (s->fixture->kind == CALLBACK) {
     adapter = &aon_callback_adapter;
     options = &s->callbacks;
+  } else if (of_postgresql(s)) {
+    adapter = &aon_postgresql_adapter;
+    location = s->pg.location;
   }
-  s->store = world_store(&s->w, adapter, options, "main", location, s->fixture->kind != COLUMNS);
-  s->other = world_store(&s->w, adapter, options, "main", location, s->fixture->kind != COLUMNS);
+  s->store = world_store(&s->w, adapter, options, "main", location, !of_columns(s));
+  s->other = world_store(&s->w, adapter, options, "main", location, !of_columns(s));
 }
 
 static int set_up(void **state) {
@@ -102,6 +111,15 @@ static int set_up(void **state) {
                                  .scan = callback_scan};
   if (s->fixture->kind == COLUMNS)
     sql(world_path(&s->w, "s.db"), "create table items(name text, id text primary key, n integer, note text collate nocase)");
+  if (of_postgresql(s)) {
+    pg_world_open(&s->pg);
+    s->w.timeout_ms = 2000;
+  }
+  if (s->fixture->kind == PG_COLUMNS)
+    pg_sql(&s->pg, "create collation nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);"
+                   "create table items(name text, id text primary key, n bigint, note text collate nocase)");
+  if (s->fixture->kind == PG_PLAIN_DOCUMENTS)
+    pg_sql(&s->pg, "create table items(id text primary key, doc json)");
   s->items = (aon_collection){.store = "main", .name = "items"};
   open_both(s);
   s->class = aon_store_capabilities(s->store)->store_class;
@@ -114,6 +132,8 @@ static int tear_down(void **state) {
   aon_store_close(s->store);
   aon_store_close(s->other);
   aon_memory_free(s->memory);
+  if (of_postgresql(s))
+    pg_world_close(&s->pg);
   world_close(&s->w);
   free(s);
   return 0;
@@ -149,7 +169,7 @@ static void reads_as_empty(void **state) {
   assert_null(images[1].bson);
   const aon_shape *shape;
   OK(&s->w, aon_store_describe(s->store, &s->items, &shape, &s->w.error));
-  assert_int_equal(shape->document_table, s->fixture->kind != COLUMNS);
+  assert_int_equal(shape->document_table, !of_columns(s));
 }
 
 static void gives_back_what_normalise_said(void **state) {
@@ -249,7 +269,7 @@ static void chains_within_one_call(void **state) {
 
 static void stamps(void **state) {
   subject *s = *state;
-  NEEDS(s->fixture->kind == DOCUMENTS || s->fixture->kind == MEMORY);
+  NEEDS(!of_columns(s) && s->fixture->kind != CALLBACK);
   aon_write write = write_of(&s->items, "a", absent, made(s, "a", "{\"n\":1}"), 0);
   write.stamp = "the-bulk-id";
   OK(&s->w, apply_now(&s->w, s->store, &write, 1));
@@ -269,9 +289,11 @@ static void refuses_an_empty_id(void **state) {
 static void keeps_odd_ids_and_texts(void **state) {
   subject *s = *state;
   static const char *const ids[] = {"a b", "O'Neil \"x\"", "é:%3A", "%", "0012", "x;drop table items", "\xf0\x9f\x98\x80"};
+  const char *json = "{\"name\":\"é \\\" \\\\ \\u0000 \\n\",\"n\":-9223372036854775808}";
+  if (s->fixture->kind == PG_COLUMNS) /* PostgreSQL has no NUL in a text */
+    json = "{\"name\":\"é \\\" \\\\ \\n\",\"n\":-9223372036854775808}";
   for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
-    aon_image found = put(s, ids[i], "{\"name\":\"é \\\" \\\\ \\u0000 \\n\",\"n\":-9223372036854775808}");
-    aon_image wanted = made(s, ids[i], "{\"name\":\"é \\\" \\\\ \\u0000 \\n\",\"n\":-9223372036854775808}");
+    aon_image found = put(s, ids[i], json), wanted = made(s, ids[i], json);
     assert_same(&s->w, &found, &wanted);
   }
 }
@@ -605,7 +627,24 @@ static const struct CMUnitTest suite[] = {TEST(reads_as_empty),
 
 #define SUITE (sizeof suite / sizeof *suite)
 
-int main(void) {
+static int run(fixture *fixtures, size_t count) {
+  int failures = 0;
+  for (size_t i = 0; i < count; i++) {
+    struct CMUnitTest tests[SUITE];
+    memcpy(tests, suite, sizeof suite);
+    for (size_t j = 0; j < SUITE; j++)
+      tests[j].initial_state = &fixtures[i];
+    failures += _cmocka_run_group_tests(fixtures[i].name, tests, SUITE, NULL, NULL);
+  }
+  return failures != 0;
+}
+
+int main(int count, char **arguments) {
+  static fixture postgresql[] = {
+      {"postgresql, document tables", PG_DOCUMENTS, {0}},
+      {"postgresql, tables of id and json", PG_PLAIN_DOCUMENTS, {0}},
+      {"postgresql, column tables", PG_COLUMNS, {0}},
+  };
   static fixture fixtures[] = {
       {"sqlite, document tables", DOCUMENTS, {0}},
       {"sqlite, column tables", COLUMNS, {0}},
@@ -616,13 +655,7 @@ int main(void) {
       {"memory, class 5", MEMORY, {.store_class = AON_CLASS_PLAIN}},
       {"callback", CALLBACK, {0}},
   };
-  int failures = 0;
-  for (size_t i = 0; i < sizeof fixtures / sizeof *fixtures; i++) {
-    struct CMUnitTest tests[SUITE];
-    memcpy(tests, suite, sizeof suite);
-    for (size_t j = 0; j < SUITE; j++)
-      tests[j].initial_state = &fixtures[i];
-    failures += _cmocka_run_group_tests(fixtures[i].name, tests, SUITE, NULL, NULL);
-  }
-  return failures != 0;
+  if (count > 1 && !strcmp(arguments[1], "postgresql"))
+    return pg_there("store conformance postgresql") ? run(postgresql, sizeof postgresql / sizeof *postgresql) : 77;
+  return run(fixtures, sizeof fixtures / sizeof *fixtures);
 }

@@ -19,6 +19,7 @@ typedef struct world {
   char folder[64];
   aon_arena arena;
   aon_error error;
+  int64_t timeout_ms; /* of the stores opened; 0: 300 ms, so that what waits for a lock is soon told */
 } world;
 
 void world_open(world *w);

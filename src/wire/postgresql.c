@@ -1,0 +1,487 @@
+/* PostgreSQL connections. Invariants stand in wire/postgresql.h. */
+#include "wire/postgresql.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/buffer.h"
+
+#define CANCEL_WAIT_MS 1000          /* how long a cancelled statement may take to say so */
+#define IDLE_TRANSACTION_MS "300000" /* a worker frozen in its transaction gives its locks back after that */
+#define APPLICATION "allornone"
+#define TEXT_OID 25
+
+struct aon_postgresql {
+  aon_env *env;
+  aon_interrupt *interrupt;
+  PGconn *handle;
+  char label[64];
+  int64_t deadline_ms;
+  bool broken, refused;
+  char sqlstate[6], constraint[128];
+};
+
+/* ---- interrupts ---- */
+
+aon_result aon_interrupt_open(aon_interrupt *interrupt, aon_error *error) {
+  atomic_store(&interrupt->raised, 0);
+  interrupt->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  return interrupt->wake >= 0 ? AON_OK
+                              : aon_fail_native(error, AON_ENVIRONMENT, "io_error", errno, "No file handle is left: %s.", strerror(errno));
+}
+
+void aon_interrupt_close(aon_interrupt *interrupt) {
+  if (interrupt->wake >= 0)
+    close(interrupt->wake);
+  interrupt->wake = -1;
+}
+
+void aon_interrupt_raise(aon_interrupt *interrupt) {
+  uint64_t one = 1;
+  atomic_store(&interrupt->raised, 1);
+  if (write(interrupt->wake, &one, sizeof one) != (ssize_t)sizeof one)
+    return; /* it is raised already */
+}
+
+void aon_interrupt_clear(aon_interrupt *interrupt) {
+  uint64_t count;
+  if (!atomic_exchange(&interrupt->raised, 0))
+    return;
+  if (read(interrupt->wake, &count, sizeof count) < 0)
+    return; /* raised, but not written yet: the next wait wakes once for nothing */
+}
+
+/* ---- failures ---- */
+
+typedef struct known_state {
+  const char *state; /* a whole SQLSTATE, or its class */
+  aon_result kind;
+  const char *code;
+  const char *sentence; /* after "STORE "; NULL: what the server says, which names columns and constraints but no values */
+} known_state;
+
+static const known_state known_states[] = {
+    {"23505", AON_PERMANENT, "duplicate", NULL},
+    {"23", AON_PERMANENT, "constraint", NULL},
+    {"40002", AON_PERMANENT, "constraint", NULL},
+    {"40", AON_TRANSIENT, "database_locked", "was too busy: another transaction got in the way (serialization failure or deadlock)"},
+    {"55P03", AON_TRANSIENT, "database_locked", "holds what is needed locked by another transaction. End that one, or wait"},
+    {"55006", AON_TRANSIENT, "database_locked", "holds what is needed in use by another transaction. Wait"},
+    {"57014", AON_TRANSIENT, "unavailable", "did not finish within the time limit. Try again, or raise timeout of the store"},
+    {"57", AON_TRANSIENT, "unavailable", "is being shut down or started"},
+    {"25P03", AON_TRANSIENT, "transaction_expired", "has ended a transaction that waited too long"},
+    {"25006", AON_ENVIRONMENT, "read_only", "can't be written: it is read-only (a standby, or default_transaction_read_only)"},
+    {"25", AON_USAGE, "transaction_failed", "has a transaction that has failed and can only be rolled back"},
+    {"53100", AON_ENVIRONMENT, "disk_full", "has no room left on its disk"},
+    {"53200", AON_TRANSIENT, "no_slot", "is out of memory or of places for prepared transactions (max_prepared_transactions)"},
+    {"53300", AON_TRANSIENT, "unavailable", "takes no more connections (max_connections)"},
+    {"53", AON_TRANSIENT, "unavailable", "is short of resources"},
+    {"58", AON_ENVIRONMENT, "io_error", "had a failure of its disk or system"},
+    {"08", AON_TRANSIENT, "unavailable", "could not be reached"},
+    {"28", AON_ENVIRONMENT, "no_permission", "refused the user or password"},
+    {"3D000", AON_ENVIRONMENT, "no_such_file", "names a database that isn't there"},
+    {"42501", AON_PERMANENT, "no_permission", NULL},
+    {"42P01", AON_TRANSIENT, "schema_changed", "was altered meanwhile: a table is gone"},
+    {"42703", AON_TRANSIENT, "schema_changed", "was altered meanwhile: a column is gone"},
+    {"42804", AON_TRANSIENT, "schema_changed", "was altered meanwhile: a column has another type"},
+    {"22001", AON_PERMANENT, "too_long", "refused a value that is too long for its column"},
+    {"22003", AON_PERMANENT, "out_of_range", "refused a number that is out of its column's range"},
+    {"22", AON_PERMANENT, "bad_type", "refused a value that its column can't hold"},
+    {"0A000", AON_PERMANENT, "not_supported", NULL},
+    {"P0001", AON_PERMANENT, "constraint", "has a trigger or function that refused it"},
+    {"XX001", AON_CORRUPT, "corrupt", "is damaged. Restore it from a backup"},
+    {"XX002", AON_CORRUPT, "corrupt", "is damaged. Rebuild its indexes, or restore it from a backup"},
+    {"42", AON_PERMANENT, "sql_error", NULL},
+};
+
+static const known_state *find_state(const char *sqlstate) {
+  for (size_t i = 0; i < sizeof known_states / sizeof *known_states; i++)
+    if (!strncmp(known_states[i].state, sqlstate, strlen(known_states[i].state)))
+      return &known_states[i];
+  return NULL;
+}
+
+static aon_result lost(aon_postgresql *c, const char *doing, const char *why, aon_error *error) {
+  c->broken = true;
+  c->refused = false;
+  c->sqlstate[0] = 0;
+  return aon_fail(error, AON_TRANSIENT, "unavailable", "%s %s while %s. Nothing of it was kept; try again.", c->label, why, doing);
+}
+
+static aon_result interrupted(aon_postgresql *c, const char *doing, aon_error *error) {
+  return aon_fail(error, AON_CANCELLED, "cancelled", "The call to %s was cancelled while %s.", c->label, doing);
+}
+
+static aon_result failed(aon_postgresql *c, const PGresult *result, const char *doing, aon_error *error) {
+  const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE), *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+  const char *constraint = PQresultErrorField(result, PG_DIAG_CONSTRAINT_NAME);
+  const char *said = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+  if (!state)
+    return lost(c, doing, "hung up", error);
+  snprintf(c->sqlstate, sizeof c->sqlstate, "%s", state);
+  snprintf(c->constraint, sizeof c->constraint, "%s", constraint ? constraint : "");
+  bool fatal = severity && strcmp(severity, "ERROR");
+  c->broken = c->broken || fatal;
+  c->refused = !fatal && strncmp(state, "08", 2) && strcmp(state, "40003");
+  if (!strcmp(state, "57014") && atomic_load(&c->interrupt->raised))
+    return interrupted(c, doing, error);
+  const known_state *known = find_state(state);
+  if (!known)
+    return aon_fail(error, AON_PERMANENT, "sql_error", "%s refused it while %s (SQLSTATE %s).", c->label, doing, state);
+  if (known->sentence)
+    return aon_fail(error, known->kind, known->code, "%s %s (while %s, SQLSTATE %s).", c->label, known->sentence, doing, state);
+  return aon_fail(error, known->kind, known->code, "%s refused it while %s: %s.", c->label, doing, said ? said : state);
+}
+
+/* ---- waiting ---- */
+
+/* AON_OK: the socket is ready (or libpq should look again). */
+static aon_result wait_socket(aon_postgresql *c, short events, int64_t deadline_ms, bool interruptible, const char *doing,
+                              aon_error *error) {
+  for (;;) {
+    if (interruptible && atomic_load(&c->interrupt->raised))
+      return interrupted(c, doing, error);
+    int64_t left = deadline_ms - aon_monotonic_ms(c->env);
+    if (left <= 0)
+      return lost(c, doing, "did not answer in time", error);
+    struct pollfd fds[2] = {{.fd = PQsocket(c->handle), .events = events}, {.fd = c->interrupt->wake, .events = POLLIN}};
+    int ready = poll(fds, interruptible ? 2 : 1, left > 1000 ? 1000 : (int)left);
+    if (ready < 0 && errno != EINTR)
+      return lost(c, doing, "can't be waited for", error);
+    if (ready > 0 && fds[0].revents)
+      return AON_OK;
+  }
+}
+
+static void send_cancel(aon_postgresql *c) {
+  char why[256];
+  PGcancel *cancel = PQgetCancel(c->handle);
+  if (cancel)
+    PQcancel(cancel, why, sizeof why);
+  PQfreeCancel(cancel);
+}
+
+/* Until a result can be taken without blocking. An interrupt cancels the statement and waits a little for its end. */
+static aon_result wait_result(aon_postgresql *c, const char *doing, aon_error *error) {
+  bool cancelled = false;
+  int64_t deadline_ms = c->deadline_ms;
+  for (;;) {
+    int pending = PQflush(c->handle);
+    if (pending < 0 || !PQconsumeInput(c->handle))
+      return lost(c, doing, "hung up", error);
+    if (!PQisBusy(c->handle))
+      return AON_OK;
+    aon_result result = wait_socket(c, (short)(POLLIN | (pending ? POLLOUT : 0)), deadline_ms, !cancelled, doing, error);
+    if (result == AON_CANCELLED) {
+      cancelled = true;
+      send_cancel(c);
+      deadline_ms = aon_monotonic_ms(c->env) + CANCEL_WAIT_MS;
+      result = AON_OK;
+    }
+    if (result)
+      return cancelled ? interrupted(c, doing, error) : result;
+  }
+}
+
+/* The next result; NULL: the statement is over. */
+static aon_result next_result(aon_postgresql *c, const char *doing, PGresult **ret_result, aon_error *error) {
+  aon_result result = wait_result(c, doing, error);
+  if (!result)
+    *ret_result = PQgetResult(c->handle);
+  return result;
+}
+
+/* ---- opening ---- */
+
+#define SESSION                                                                                                                            \
+  "set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres'; set timezone = 'UTC'; set bytea_output = 'hex'; "                           \
+  "set extra_float_digits = 1; set lc_monetary = 'C'; set standard_conforming_strings = on; set xmloption = 'content'; "                   \
+  "set default_transaction_isolation = 'read committed'; set jit = off; set row_security = off; "                                          \
+  "set idle_in_transaction_session_timeout = " IDLE_TRANSACTION_MS "; "                                                                    \
+  "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') in ('off', 'local'); "                 \
+  "set lock_timeout = %lld; set statement_timeout = %lld"
+
+static aon_result simple(aon_postgresql *c, const char *sql, const char *doing, aon_error *error) {
+  if (!PQsendQuery(c->handle, sql))
+    return lost(c, doing, "hung up", error);
+  aon_result result = AON_OK;
+  for (;;) {
+    AON_POSTGRESQL_RESULT PGresult *got = NULL;
+    aon_result waited = next_result(c, doing, &got, result ? NULL : error);
+    if (waited || !got)
+      return result ? result : waited;
+    ExecStatusType status = PQresultStatus(got);
+    if (!result && status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
+      result = failed(c, got, doing, error);
+  }
+}
+
+static aon_result session(aon_postgresql *c, int64_t timeout_ms, aon_error *error) {
+  char sql[sizeof SESSION + 64];
+  snprintf(sql, sizeof sql, SESSION, (long long)(timeout_ms * 6 / 10 + 1), (long long)(timeout_ms * 8 / 10 + 1));
+  return simple(c, sql, "connecting", error);
+}
+
+/* libpq gives no SQLSTATE for a failing start-up, and its text may hold the user's name and host: both may be shown, passwords never are in
+ * it. Only the first line, so that a sentence stays one. */
+static aon_result not_connected(aon_postgresql *c, aon_error *error) {
+  const char *said = PQerrorMessage(c->handle);
+  bool refused = strstr(said, "authentication") || strstr(said, "password") || strstr(said, "role \"") || strstr(said, "pg_hba");
+  int length = (int)strcspn(said, "\n");
+  if (strstr(said, "does not exist") && strstr(said, "database \""))
+    return aon_fail(error, AON_ENVIRONMENT, "no_such_file", "%s can't be opened: %.*s.", c->label, length, said);
+  if (refused)
+    return aon_fail(error, AON_ENVIRONMENT, "no_permission", "%s refused the connection: %.*s.", c->label, length, said);
+  return aon_fail(error, AON_TRANSIENT, "unavailable", "%s can't be reached: %.*s.", c->label, length, said);
+}
+
+static aon_result start(aon_postgresql *c, const char *url, aon_error *error) {
+  const char *const names[] = {"dbname", "fallback_application_name", "client_encoding", NULL};
+  const char *const values[] = {url, APPLICATION, "UTF8", NULL};
+  c->handle = PQconnectStartParams(names, values, 1);
+  if (!c->handle)
+    return aon_fail_memory(error);
+  if (PQsocket(c->handle) < 0) {
+    const char *said = PQerrorMessage(c->handle);
+    bool location = strstr(said, "URI") || strstr(said, "connection option") || strstr(said, "missing \"=\"") || strstr(said, "invalid");
+    if (location)
+      return aon_fail(error, AON_USAGE, "bad_location",
+                      "The URL of %s can't be read. Write postgresql://USER@HOST:PORT/DATABASE, with %%XX for odd characters.", c->label);
+    return not_connected(c, error);
+  }
+  return AON_OK;
+}
+
+static aon_result connect_until(aon_postgresql *c, int64_t deadline_ms, aon_error *error) {
+  for (PostgresPollingStatusType status = PGRES_POLLING_WRITING; status != PGRES_POLLING_OK; status = PQconnectPoll(c->handle)) {
+    if (status == PGRES_POLLING_FAILED)
+      return not_connected(c, error);
+    short events = status == PGRES_POLLING_READING ? POLLIN : POLLOUT;
+    aon_result result = wait_socket(c, events, deadline_ms, true, "connecting", error);
+    if (result)
+      return result;
+  }
+  return AON_OK;
+}
+
+static void hear_nothing(void *context, const PGresult *notice) {
+  (void)context;
+  (void)notice;
+}
+
+aon_result aon_postgresql_open(aon_env *env, const aon_postgresql_settings *settings, aon_interrupt *interrupt, int64_t deadline_ms,
+                               aon_postgresql **ret_connection, aon_error *error) {
+  aon_postgresql *c = calloc(1, sizeof *c);
+  if (!c)
+    return aon_fail_memory(error);
+  c->env = env;
+  c->interrupt = interrupt;
+  c->deadline_ms = deadline_ms;
+  snprintf(c->label, sizeof c->label, "%s", settings->label);
+  aon_result result = start(c, settings->url, error);
+  if (!result)
+    result = connect_until(c, deadline_ms, error);
+  if (!result) {
+    PQsetNoticeReceiver(c->handle, hear_nothing, NULL);
+    result = PQsetnonblocking(c->handle, 1) ? aon_fail_memory(error) : session(c, settings->timeout_ms, error);
+  }
+  if (result) {
+    aon_postgresql_close(c);
+    return result;
+  }
+  *ret_connection = c;
+  return AON_OK;
+}
+
+void aon_postgresql_close(aon_postgresql *connection) {
+  if (!connection)
+    return;
+  PQfinish(connection->handle);
+  free(connection);
+}
+
+bool aon_postgresql_alive(aon_postgresql *c) {
+  return !c->broken && PQconsumeInput(c->handle) && PQstatus(c->handle) == CONNECTION_OK && !PQisBusy(c->handle) &&
+         PQtransactionStatus(c->handle) == PQTRANS_IDLE;
+}
+
+PGconn *aon_postgresql_handle(aon_postgresql *connection) { return connection->handle; }
+void aon_postgresql_deadline(aon_postgresql *connection, int64_t deadline_ms) { connection->deadline_ms = deadline_ms; }
+bool aon_postgresql_refused(const aon_postgresql *connection) { return connection->refused; }
+const char *aon_postgresql_sqlstate(const aon_postgresql *connection) { return connection->sqlstate; }
+const char *aon_postgresql_constraint(const aon_postgresql *connection) { return connection->constraint; }
+bool aon_postgresql_broken(const aon_postgresql *connection) { return connection->broken; }
+
+/* ---- statements ---- */
+
+static aon_result queue(aon_postgresql *c, const aon_postgresql_statement *statement, aon_error *error) {
+  const char *texts[AON_POSTGRESQL_VALUES_LIMIT];
+  int lengths[AON_POSTGRESQL_VALUES_LIMIT], formats[AON_POSTGRESQL_VALUES_LIMIT];
+  if (statement->count > AON_POSTGRESQL_VALUES_LIMIT)
+    return aon_fail(error, AON_PERMANENT, "too_many", "A statement to %s would have more than %d values.", c->label,
+                    AON_POSTGRESQL_VALUES_LIMIT);
+  for (size_t i = 0; i < statement->count; i++) {
+    texts[i] = statement->values[i].data;
+    lengths[i] = statement->values[i].length;
+    formats[i] = statement->values[i].binary;
+  }
+  if (PQsendQueryParams(c->handle, statement->sql, (int)statement->count, NULL, texts, lengths, formats, 0))
+    return AON_OK;
+  return lost(c, statement->doing, "hung up", error);
+}
+
+/* The result of one queued statement, and the NULL behind it. */
+static aon_result collect(aon_postgresql *c, const char *doing, PGresult **ret_result, aon_error *error) {
+  PGresult *got = NULL, *end = NULL;
+  aon_result result = next_result(c, doing, &got, error);
+  if (!result && !got)
+    result = lost(c, doing, "hung up", error);
+  if (!result) {
+    ExecStatusType status = PQresultStatus(got);
+    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
+      result = failed(c, got, doing, error);
+  }
+  if (!c->broken && next_result(c, doing, &end, result ? NULL : error) && !result)
+    result = AON_TRANSIENT;
+  if (end) /* a FATAL that came behind its statement */
+    c->broken = true;
+  PQclear(end);
+  if (result) {
+    PQclear(got);
+    got = NULL;
+  }
+  *ret_result = got;
+  return result;
+}
+
+static aon_result may_call(aon_postgresql *c, const char *doing, aon_error *error) {
+  c->refused = false;
+  c->sqlstate[0] = c->constraint[0] = 0;
+  if (c->broken)
+    return lost(c, doing, "hung up before", error);
+  if (atomic_load(&c->interrupt->raised)) {
+    c->refused = true; /* nothing was sent */
+    return interrupted(c, doing, error);
+  }
+  return AON_OK;
+}
+
+aon_result aon_postgresql_run(aon_postgresql *connection, const char *sql, const aon_postgresql_value *values, size_t count,
+                              const char *doing, PGresult **ret_result, aon_error *error) {
+  aon_postgresql_statement statement = {sql, values, count, doing};
+  PGresult *got = NULL;
+  aon_result result = may_call(connection, doing, error);
+  if (!result)
+    result = queue(connection, &statement, error);
+  if (!result)
+    result = collect(connection, doing, &got, error);
+  if (result || !ret_result)
+    PQclear(got);
+  else
+    *ret_result = got;
+  return result;
+}
+
+/* Behind the last statement's results. */
+static aon_result end_pipeline(aon_postgresql *c, aon_error *error) {
+  PGresult *sync = NULL;
+  aon_result result = next_result(c, "ending a pipeline", &sync, error);
+  bool right = !result && PQresultStatus(sync) == PGRES_PIPELINE_SYNC;
+  PQclear(sync);
+  if (right && PQexitPipelineMode(c->handle))
+    return AON_OK;
+  return result ? result : lost(c, "ending a pipeline", "answered out of order", error);
+}
+
+static aon_result collect_all(aon_postgresql *c, const aon_postgresql_statement *statements, size_t count, PGresult **results,
+                              size_t *ret_failed, aon_error *error) {
+  aon_result result = AON_OK;
+  for (size_t i = 0; i < count; i++) {
+    if (result) { /* skipped by the server: its answer has still to be taken */
+      PGresult *skipped = NULL, *end = NULL;
+      if (!c->broken && !next_result(c, "ending a pipeline", &skipped, NULL) && next_result(c, "ending a pipeline", &end, NULL))
+        c->broken = true;
+      PQclear(skipped);
+      PQclear(end);
+      continue;
+    }
+    result = collect(c, statements[i].doing, &results[i], error);
+    if (result)
+      *ret_failed = i;
+  }
+  return result;
+}
+
+aon_result aon_postgresql_pipeline(aon_postgresql *connection, const aon_postgresql_statement *statements, size_t count, PGresult **results,
+                                   size_t *ret_failed, aon_error *error) {
+  memset(results, 0, count * sizeof *results);
+  *ret_failed = 0;
+  aon_result result = may_call(connection, statements[0].doing, error);
+  if (result)
+    return result;
+  if (!PQenterPipelineMode(connection->handle))
+    return lost(connection, statements[0].doing, "can't be asked", error);
+  for (size_t i = 0; !result && i < count; i++)
+    result = queue(connection, &statements[i], error);
+  if (!result && !PQpipelineSync(connection->handle))
+    result = lost(connection, statements[0].doing, "hung up", error);
+  if (result) {
+    connection->broken = true; /* half a pipeline was sent */
+    return result;
+  }
+  result = collect_all(connection, statements, count, results, ret_failed, error);
+  bool refused = connection->refused;
+  if (!connection->broken) {
+    aon_result ended = end_pipeline(connection, result ? NULL : error);
+    connection->refused = refused && !connection->broken;
+    result = result ? result : ended;
+  }
+  return result;
+}
+
+/* ---- values ---- */
+
+static void put_number(char *at, uint32_t number) {
+  for (int i = 0; i < 4; i++)
+    at[i] = (char)(number >> (24 - 8 * i));
+}
+
+/* Dimensions, flags, type of elements; size and lower bound of the only dimension. */
+aon_result aon_postgresql_texts_start(aon_buffer *out, aon_error *error) {
+  char head[20];
+  put_number(head, 1);
+  put_number(head + 4, 1);
+  put_number(head + 8, TEXT_OID);
+  put_number(head + 12, 0);
+  put_number(head + 16, 1);
+  return aon_buffer_append(out, head, sizeof head, error);
+}
+
+aon_result aon_postgresql_texts_add(aon_buffer *out, const char *data, size_t length, aon_error *error) {
+  char head[4];
+  put_number(head, data ? (uint32_t)length : UINT32_MAX);
+  aon_result result = aon_buffer_append(out, head, sizeof head, error);
+  return result || !data || !length ? result : aon_buffer_append(out, data, length, error);
+}
+
+void aon_postgresql_texts_end(aon_buffer *out, size_t count) { put_number(out->data + 12, (uint32_t)count); }
+
+static aon_result quoted(const char *text, char quote, aon_buffer *out, aon_error *error) {
+  aon_result result = aon_buffer_append(out, &quote, 1, error);
+  for (; !result && *text; text++) {
+    if (*text == quote)
+      result = aon_buffer_append(out, &quote, 1, error);
+    if (!result)
+      result = aon_buffer_append(out, text, 1, error);
+  }
+  return result ? result : aon_buffer_append(out, &quote, 1, error);
+}
+
+aon_result aon_postgresql_name(const char *name, aon_buffer *out, aon_error *error) { return quoted(name, '"', out, error); }
+aon_result aon_postgresql_literal(const char *text, aon_buffer *out, aon_error *error) { return quoted(text, '\'', out, error); }
