@@ -1,4 +1,4 @@
-/* Connection pools, as a program may look at them. */
+/* Connection pools, as a program may look at them: aon_pool_status in aon/store.h. */
 #ifndef AON_POOL_H
 #define AON_POOL_H
 
@@ -8,17 +8,12 @@
 extern "C" {
 #endif
 
-typedef struct aon_pool aon_pool;
-
 typedef struct aon_pool_counts {
   uint32_t total;   /* connections there are, in use or idle */
   uint32_t idle;    /* of these, waiting for use */
   uint32_t waiting; /* callers that wait for one */
   uint32_t max;
 } aon_pool_counts;
-
-/* From any thread. */
-aon_pool_counts aon_pool_status(const aon_pool *pool);
 
 #ifdef __cplusplus
 }

@@ -242,7 +242,8 @@ aon_result aon_store_resolve(aon_store *, const aon_branch *, aon_branch_state *
 aon_result aon_store_forget(aon_store *, int64_t before_ms, aon_error *) AON_MUST_USE;
 aon_result aon_store_examine(aon_store *, struct aon_buffer *, bool *ret_healthy, aon_error *) AON_MUST_USE;
 void aon_store_cancel(aon_store *);
-bool aon_store_pool(const aon_store *, aon_pool_counts *ret_counts); /* false: this store has no pool of connections */
+/* From any thread. false: this store has no pool of connections. */
+bool aon_pool_status(const aon_store *store, aon_pool_counts *ret_counts);
 
 /* The adapters of this library. */
 extern const aon_store_adapter aon_sqlite_adapter; /* location: path of the file */

@@ -20,6 +20,7 @@
 #define PATH_BYTES 256
 #define NO_INDEX (-1)
 #define KEEP_NOTHING (-1)
+#define POOL_LIMIT 1000
 
 typedef struct place { /* where a value comes from, for sentences and relative paths */
   const char *file;    /* NULL: the environment or an option */
@@ -35,6 +36,7 @@ typedef struct reading {
   const char *file;   /* NULL: no file */
   const char *folder; /* relative paths of the file start here */
   aon_engine_store stores[STORES_LIMIT];
+  place pool_at[STORES_LIMIT]; /* where its pool was spoken of, empty if nowhere */
   bool create_given[STORES_LIMIT];
   place named_at[STORES_LIMIT]; /* where a store was first named */
   size_t store_count;
@@ -122,11 +124,12 @@ static const setting settings[] = {
 
 static const setting store_settings[] = {
     {"create", KIND_BOOLEAN, IN_STORE(create)},         {"stamp", KIND_BOOLEAN, IN_STORE(stamp)},
-    {"timeout", KIND_DURATION, IN_STORE(timeout_ms)},
+    {"timeout", KIND_DURATION, IN_STORE(timeout_ms)},   {"pool.max", KIND_COUNT, IN_STORE(pool_max)},
+    {"pool.idle", KIND_DURATION, IN_STORE(pool_idle_ms)}, {"pool.connect", KIND_DURATION, IN_STORE(pool_connect_ms)},
 };
 
-/* Of stores that have no transactions, or connections over a network: nothing to a SQLite file, so they are refused, not passed over. */
-static const char *const foreign_settings[] = {"exclusive", "void_stamp", "horizon", "watch", "pool"};
+/* Of stores that have no transactions: nothing to those of this build, so they are refused, not passed over. */
+static const char *const foreign_settings[] = {"exclusive", "void_stamp", "horizon", "watch"};
 
 static int find_store(const reading *r, const char *name) {
   for (size_t i = 0; i < r->store_count; i++)
@@ -158,12 +161,12 @@ static aon_result set_store_url(reading *r, int index, const char *url, const pl
   const char *colon = strchr(url, ':');
   char scheme[40];
   if (!colon || colon - url >= (int)sizeof scheme)
-    return wrong(r, at, "“%s” is no URL of a store: write sqlite:PATH.", url);
+    return wrong(r, at, "“%s” is no URL of a store: write sqlite:PATH or postgresql://HOST/DATABASE.", url);
   snprintf(scheme, sizeof scheme, "%.*s", (int)(colon - url), url);
   store->adapter = aon_store_adapter_find(scheme);
   if (!store->adapter)
-    return wrong(r, at, "this build has no store of the kind “%s”; it has sqlite.", scheme);
-  store->config.location = absolute(r, at, colon + 1);
+    return wrong(r, at, "this build has no store of the kind “%s”; it has sqlite and postgresql.", scheme);
+  store->config.location = store->adapter == &aon_sqlite_adapter ? absolute(r, at, colon + 1) : keep(r, colon + 1);
   if (!r->create_given[index])
     store->config.create = false; /* a database that somebody names is used as it is, unless create says otherwise */
   return store->config.location ? AON_OK : aon_fail_memory(r->error);
@@ -171,8 +174,10 @@ static aon_result set_store_url(reading *r, int index, const char *url, const pl
 
 static aon_result set_store(reading *r, const char *rest, const char *value, const place *at) {
   char name[PATH_BYTES];
-  const char *dot = strrchr(rest, '.');
+  const char *dot = strrchr(rest, '.'), *pool = strstr(rest, ".pool");
   int index;
+  if (pool && (!pool[5] || pool[5] == '.'))
+    dot = pool;
   if (!dot)
     return wrong(r, at, "store “%s” needs settings: at least url.", rest);
   snprintf(name, sizeof name, "%.*s", (int)(dot - rest), rest);
@@ -185,12 +190,14 @@ static aon_result set_store(reading *r, const char *rest, const char *value, con
     if (!strcmp(store_settings[i].path, dot + 1)) {
       if (!strcmp(dot + 1, "create"))
         r->create_given[index] = true;
+      if (dot == pool)
+        r->pool_at[index] = (place){at->file, at->line, at->name ? keep(r, at->name) : NULL};
       return store_value(r, store_settings[i].kind, (char *)&r->stores[index] + store_settings[i].offset, value, at);
     }
   for (size_t i = 0; i < sizeof foreign_settings / sizeof *foreign_settings; i++)
     if (!strcmp(foreign_settings[i], dot + 1))
-      return wrong(r, at, "“%s” has no meaning for a SQLite store; take it out.", dot + 1);
-  return wrong(r, at, "“%s” is no setting of a store; known are url, create, stamp and timeout.", dot + 1);
+      return wrong(r, at, "“%s” has no meaning for a SQLite store, nor for PostgreSQL; take it out.", dot + 1);
+  return wrong(r, at, "“%s” is no setting of a store; known are url, create, stamp, timeout and pool with max, idle and connect.", dot + 1);
 }
 
 static aon_result unknown_key(reading *r, const char *path, const place *at) {
@@ -273,9 +280,6 @@ static aon_result walk_pair(reading *r, yaml_document_t *document, const yaml_no
     return wrong(r, &at, "“%s” must not be a list.", deeper);
   if (value->type == YAML_SCALAR_NODE)
     return set(r, deeper, (const char *)value->data.scalar.value, &at);
-  size_t length_of_path = strlen(deeper);
-  if (!strncmp(deeper, "stores.", 7) && length_of_path > 5 && !strcmp(deeper + length_of_path - 5, ".pool"))
-    return set(r, deeper, "", &at);
   bool section = !strcmp(deeper, "journal") || !strcmp(deeper, "stores") || !strcmp(deeper, "limits") || !strncmp(deeper, "stores.", 7);
   return section ? walk(r, document, value, deeper) : unknown_key(r, deeper, &at);
 }
@@ -493,6 +497,18 @@ static aon_result in_data(reading *r, const char *name, const char **to) {
   return *to ? AON_OK : aon_fail_memory(r->error);
 }
 
+/* What is said of pools fits the kinds of stores, which may be named after it. */
+static aon_result check_pools(reading *r) {
+  for (size_t i = 0; i < r->store_count; i++) {
+    bool pooled = r->stores[i].adapter && r->stores[i].adapter->pool;
+    if (!pooled && (r->pool_at[i].file || r->pool_at[i].name))
+      return wrong(r, &r->pool_at[i], "“%s” is no store with a pool of connections; take pool out.", r->stores[i].config.name);
+    if (r->stores[i].config.pool_max > POOL_LIMIT)
+      return wrong(r, &r->pool_at[i], "“%s” would have more than 1000 connections; lower pool.max.", r->stores[i].config.name);
+  }
+  return AON_OK;
+}
+
 static aon_result fill_defaults(reading *r) {
   aon_config *config = r->config;
   if (!config->user && !(config->user = login_name(r)))
@@ -517,7 +533,7 @@ static aon_result fill_defaults(reading *r) {
       r->stores[i].config.create = true;
     result = in_data(r, name, &r->stores[i].config.location);
   }
-  return result;
+  return result ? result : check_pools(r);
 }
 
 /* The engine takes 0 for "not said". Whoever writes 0 means: keep nothing. */

@@ -1,4 +1,4 @@
-/* The commands that only look: sheet, list, show, log, diff, watch, locks, doctor, and those of packs. None of them changes anything, but
+/* The commands that only look: sheet, list, show, log, diff, watch, locks, doctor, pool, and those of packs. None of them changes anything, but
  * for locks --release and journal rotate-key, which say so. */
 #include <stdlib.h>
 #include <string.h>
@@ -326,6 +326,32 @@ int cli_doctor(cli *c) {
     print_report(c, store->config.name, store->adapter->kind, !result && healthy, result ? error.sentence : report.data ? report.data : "");
     status |= result || !healthy;
   }
+  return status;
+}
+
+static int print_pool(cli *c, const char *name) {
+  aon_error error = AON_ERROR_INIT;
+  aon_store *store;
+  aon_pool_counts counts;
+  aon_result result = aon_engine_store_open(c->engine, name, &store, &error);
+  if (result)
+    return cli_fail(c, result, &error);
+  if (!aon_pool_status(store, &counts))
+    return 0;
+  printf(cli_given(c, OPT_JSON) ? "{\"store\":\"%s\",\"total\":%u,\"idle\":%u,\"waiting\":%u,\"max\":%u}\n"
+                                : "%-12s %u connections, %u idle, %u waiting, at most %u\n",
+         name, counts.total, counts.idle, counts.waiting, counts.max);
+  return 0;
+}
+
+int cli_pool(cli *c) {
+  int status = 1;
+  if (!cli_prepare(c, &status))
+    return status;
+  status = 0;
+  for (size_t i = 0; i < c->config.engine.store_count; i++)
+    if (c->config.engine.stores[i].adapter->pool)
+      status |= print_pool(c, c->config.engine.stores[i].config.name);
   return status;
 }
 

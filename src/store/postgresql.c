@@ -82,7 +82,7 @@ aon_result pg_query(pg_store *store, const char *sql, const aon_postgresql_value
   return result;
 }
 
-static aon_pool_counts pool_counts(void *state) { return aon_pool_status(((pg_store *)state)->pool); }
+static aon_pool_counts pool_counts(void *state) { return aon_pool_look(((pg_store *)state)->pool); }
 
 static aon_postgresql_value text_value(const char *text) { return (aon_postgresql_value){.data = text}; }
 

@@ -96,7 +96,7 @@ aon_result pg_examine(void *state, aon_buffer *report, bool *ret_healthy, aon_er
     result = tell_markers(store, PQgetvalue(row, 0, 9)[0] == 't', report, &healthy, &failure);
   if (!result)
     result = tell_orphans(store, report, &healthy, &failure);
-  aon_pool_counts pool = aon_pool_status(store->pool);
+  aon_pool_counts pool = aon_pool_look(store->pool);
   if (!result)
     result = aon_buffer_format(report, &failure, "pool: %u connections, %u idle, at most %u\n", pool.total, pool.idle, pool.max);
   if (result) {

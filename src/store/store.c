@@ -58,9 +58,11 @@ struct aon_store {
 
 static void announce(aon_store *store, call what) { aon_step(store->env, store->steps[what]); }
 
-static const aon_store_adapter *const registry[] = {&aon_sqlite_adapter};
+static const aon_store_adapter *const registry[] = {&aon_sqlite_adapter, &aon_postgresql_adapter};
 
 const aon_store_adapter *aon_store_adapter_find(const char *scheme) {
+  if (!strcmp(scheme, "postgres")) /* libpq takes both */
+    scheme = "postgresql";
   for (size_t i = 0; i < sizeof registry / sizeof *registry; i++)
     if (!strcmp(registry[i]->kind, scheme))
       return registry[i];
@@ -233,7 +235,7 @@ aon_result aon_store_examine(aon_store *store, struct aon_buffer *report, bool *
 
 void aon_store_cancel(aon_store *store) { store->adapter->cancel(store->state); }
 
-bool aon_store_pool(const aon_store *store, aon_pool_counts *ret_counts) {
+bool aon_pool_status(const aon_store *store, aon_pool_counts *ret_counts) {
   if (!store->adapter->pool)
     return false;
   *ret_counts = store->adapter->pool(store->state);

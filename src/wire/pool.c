@@ -160,7 +160,7 @@ void aon_pool_release(aon_pool *pool, void *connection, bool broken) {
   close_stale(pool);
 }
 
-aon_pool_counts aon_pool_status(const aon_pool *pool) {
+aon_pool_counts aon_pool_look(const aon_pool *pool) {
   pthread_mutex_t *lock = (pthread_mutex_t *)&pool->lock;
   pthread_mutex_lock(lock);
   aon_pool_counts counts = {pool->total, pool->idle_count, pool->waiting, pool->settings.max};

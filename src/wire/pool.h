@@ -15,6 +15,8 @@
 #define AON_POOL_IDLE_MS 30000
 #define AON_POOL_CONNECT_MS 2000
 
+typedef struct aon_pool aon_pool;
+
 typedef struct aon_pool_settings { /* 0: the default */
   uint32_t max;
   int64_t idle_ms, connect_ms;
@@ -34,4 +36,5 @@ void aon_pool_free(aon_pool *pool); /* all connections were given back */
 aon_result aon_pool_acquire(aon_pool *pool, int64_t deadline_ms, void **ret_connection, aon_error *error) AON_MUST_USE;
 /* broken: it is closed instead of kept. */
 void aon_pool_release(aon_pool *pool, void *connection, bool broken);
+aon_pool_counts aon_pool_look(const aon_pool *pool);
 #endif
