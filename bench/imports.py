@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 
+import plot
 import rows
 from page import Aim, Section, ratio
 from timing import Failed, Spread, copy_durably, ratios
@@ -201,6 +202,17 @@ def growth(section, units):
         section.aims.append(Aim('resident memory at 1,000,000', 128, max(peaks), 'MiB'))
 
 
+def growth_plot(units):
+    """Our cost and the floor's by number of operations, in microseconds each."""
+    series = []
+    for colour, shape in enumerate(shape for shape in SHAPES if shape[1]):
+        of_shape = [(count, unit) for (*other, count), unit in units.items() if tuple(other) == shape]
+        words = 'half updates' if shape[0] else 'creates'
+        series.append((f'import, {words}', [(count, Spread([taken.wall for taken in unit.ours]).median * 1000 / count) for count, unit in of_shape], colour, False))
+        series.append((f'floor, {words}', [(count, Spread([taken['wall_ms'] for taken in unit.floor]).median * 1000 / count) for count, unit in of_shape], colour, True))
+    return plot.growth('Cost per operation, two SQLite stores, random ids', 'operations', 'µs each', series)
+
+
 def beside_import(section, ways):
     table = section.table('Other ways through the same rows (half inserts, half updates; random ids)',
                           ['what', 'operations', 'wall, ms', 'CPU, ms', '/ import', 'peak, MiB'])
@@ -224,4 +236,5 @@ def part(machine, quick, say):
     by_phase(section, units)
     beside_import(section, ways)
     growth(section, units)
+    section.plots['growth.svg'] = 'Cost per operation by number of operations', growth_plot(units)
     return section

@@ -1,9 +1,15 @@
 """Tables and aims, as the terminal and the page show them."""
 
+import os
+import platform
+import re
+import xml.dom.minidom
+from datetime import date
+
 
 class Table:
-    def __init__(self, title, columns, note=''):
-        self.title, self.columns, self.note, self.rows = title, columns, note, []
+    def __init__(self, title, columns):
+        self.title, self.columns, self.rows = title, columns, []
 
     def add(self, *cells):
         self.rows.append([cell if isinstance(cell, str) else number(cell) for cell in cells])
@@ -15,8 +21,11 @@ class Table:
         for row in rows:
             yield '| ' + ' | '.join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))) + ' |'
 
+    def body(self):
+        return '\n'.join(self.lines())
+
     def text(self):
-        return '\n'.join([f'**{self.title}**', '', *self.lines(), *(['', self.note] if self.note else [])])
+        return f'**{self.title}**\n\n{self.body()}'
 
 
 class Aim:
@@ -32,13 +41,18 @@ class Aim:
 
 
 class Section:
-    """What one part of the benchmark found."""
+    """What one part of the benchmark found. Plots: file name to (what it shows, SVG)."""
 
     def __init__(self, title):
         self.title, self.tables, self.aims, self.plots = title, [], [], {}
 
-    def table(self, *arguments, **more):
-        self.tables.append(Table(*arguments, **more))
+    def text(self):
+        """As the page has it; a part whose programs were not there says so."""
+        pieces = [f'![{words}]({name})' for name, (words, _) in self.plots.items()] + [table.text() for table in self.tables]
+        return '\n\n'.join(pieces) or '*Not measured: the programs for it were not there.*'
+
+    def table(self, title, columns):
+        self.tables.append(Table(title, columns))
         return self.tables[-1]
 
 
@@ -58,3 +72,24 @@ def aims_table(aims):
     for aim in aims:
         table.add(*aim.cells())
     return table
+
+
+def machine_words(load_before, load_after, versions):
+    """The machine without its name: what a reader needs to weigh the figures."""
+    info = dict(line.split(':', 1) for line in open('/proc/cpuinfo').read().replace('\t', '').split('\n\n')[0].splitlines() if ':' in line)
+    memory = int(next(line for line in open('/proc/meminfo') if line.startswith('MemTotal')).split()[1]) / 1024 / 1024
+    processor = info.get('model name', 'unknown processor').strip()
+    return (f'Measured on {date.today().isoformat()}: {os.cpu_count()} cores ({processor}), {memory:.0f} GiB of memory, Linux {platform.release().split("-")[0]}, {versions}. '
+            f'Load before and after (of the last minute, this run included): {load_before:.1f} and {load_after:.1f}.')
+
+
+def write(template, folder, sections, machine):
+    """README.md from its template, and the plots beside it."""
+    head, text = template.read_text().split('\n', 1)
+    filled = {'aims': aims_table([aim for section in sections.values() for aim in section.aims]).body(), 'machine': machine,
+              **{name: section.text() for name, section in sections.items()}}
+    (folder / 'README.md').write_text(head + '\n' + re.sub(r'^@(\w+)@$', lambda found: filled[found[1]], text, flags=re.M))
+    for section in sections.values():
+        for name, (_, plot) in section.plots.items():
+            xml.dom.minidom.parseString(plot)  # a page must be able to show it
+            (folder / name).write_text(plot)

@@ -1,5 +1,6 @@
 """Reading one workbook: our reader beside openpyxl, python-calamine and calamine, each a process of its own that touches every cell."""
 
+import plot
 import workbook
 from page import Aim, Section, ratio
 from timing import Failed, Spread, ratios
@@ -11,9 +12,10 @@ OURS, CALAMINE = list(REPETITIONS)[:2]
 
 def commands(machine):
     """The readers that are there."""
-    python = machine.peers / 'python/bin/python'
     found = {OURS: [machine.program('bench', 'read_sheet')]}
-    calamine = machine.peers / 'calamine/release/read-calamine'
+    if not machine.peers:
+        return found
+    calamine, python = machine.peers / 'calamine/release/read-calamine', machine.peers / 'python/bin/python'
     if calamine.exists():
         found[CALAMINE] = [calamine]
     if python.exists():
@@ -45,6 +47,7 @@ def part(machine, quick, say):
     rows = QUICK_ROWS if quick else ROWS
     folder = machine.fresh('workbooks')
     table = section.table(f'{rows:,} rows × {len(workbook.COLUMNS)} columns', ['reader', 'wall, ms', 'CPU, ms', 'ours / it', 'of CPU time', 'peak, MiB', 'runs'])
+    groups = []
     for shared, kind in ((True, 'shared strings'), (False, 'inline strings')):
         say(f'reading a workbook of {rows:,} rows with {kind}')
         path = folder / f'{kind.split()[0]}.xlsx'
@@ -60,4 +63,6 @@ def part(machine, quick, say):
             if name == CALAMINE:
                 section.aims.append(Aim(f"time of our reader to calamine's, {kind}", 0.6, wall.median, spread=wall))
         section.aims.append(Aim(f'resident memory of our reader, {kind}', 16, max(one.peak_kib for one in taken[OURS]) / 1024, 'MiB'))
+        groups.append((kind, [(name, Spread([one.wall for one in runs]).median, 0 if name == OURS else 1) for name, runs in taken.items()]))
+    section.plots['sheets.svg'] = 'Time to read a workbook', plot.bars(f'Reading {rows:,} rows × {len(workbook.COLUMNS)} columns', 'ms', groups)
     return section
