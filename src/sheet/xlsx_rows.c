@@ -261,7 +261,7 @@ aon_result aon_xlsx_rows_open(aon_workbook *workbook, size_t sheet, aon_rows **r
   if (!result)
     result = aon_xml_open(&reader->xml, workbook->package, workbook->sheets[sheet].part, &events, error);
   if (!result)
-    result = aon_mixed_open(&reader->bytes, &reader->xml, &mixed_ops, error);
+    result = aon_mixed_open(&reader->bytes, workbook->env, &reader->xml, &mixed_ops, error);
   if (result) {
     close_rows(&reader->rows);
     return result;

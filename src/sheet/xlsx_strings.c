@@ -94,7 +94,7 @@ static aon_result pump(strings_reader *reader, size_t part, aon_error *error) {
   aon_mixed mixed = {0};
   aon_result result = aon_xml_open(&reader->xml, reader->workbook->package, part, &events, error);
   if (!result)
-    result = aon_mixed_open(&mixed, &reader->xml, &mixed_ops, error);
+    result = aon_mixed_open(&mixed, reader->workbook->env, &reader->xml, &mixed_ops, error);
   while (!result)
     result = aon_mixed_step(&mixed, error);
   aon_mixed_close(&mixed);

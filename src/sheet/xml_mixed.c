@@ -17,60 +17,95 @@ static size_t next_border(const aon_mixed_ops *ops, const char *bytes, size_t le
   return 0;
 }
 
-/* Fills the raw bytes behind what is left of them. */
-static aon_result refill(aon_mixed *mixed, aon_error *error) {
-  size_t got, left = mixed->length - mixed->used;
-  memmove(mixed->raw, mixed->raw + mixed->used, left);
-  mixed->used = 0;
-  mixed->length = left;
-  while (!mixed->ended && mixed->length < AON_MIXED_BYTES) {
-    aon_result result = aon_part_read(mixed->xml->part, mixed->raw + mixed->length, AON_MIXED_BYTES - mixed->length, &got, error);
-    if (result)
-      return mixed->xml->failed = result;
-    mixed->length += got;
-    mixed->ended = got == 0;
+/* Fills next. */
+static void read_ahead(aon_mixed *mixed) {
+  size_t got = 1;
+  mixed->ahead_length = 0;
+  mixed->ahead_result = AON_OK;
+  while (!mixed->ahead_result && got && mixed->ahead_length < AON_MIXED_BYTES) {
+    char *to = mixed->next + AON_MIXED_BYTES + mixed->ahead_length;
+    mixed->ahead_result = aon_part_read(mixed->xml->part, to, AON_MIXED_BYTES - mixed->ahead_length, &got, &mixed->ahead_error);
+    if (!mixed->ahead_result)
+      mixed->ahead_length += got;
   }
-  memset(mixed->raw + mixed->length, 0, AON_PLAIN_PADDING);
+  mixed->read_ahead = true;
+}
+
+/* Next becomes raw, with what is left of raw before it. */
+static aon_result turn(aon_mixed *mixed, aon_error *error) {
+  if (!mixed->read_ahead)
+    read_ahead(mixed);
+  mixed->read_ahead = mixed->cut = false;
+  if (mixed->ahead_result) {
+    if (error)
+      *error = mixed->ahead_error;
+    return mixed->xml->failed = mixed->ahead_result;
+  }
+  char *raw = mixed->next;
+  size_t left = mixed->length - mixed->used;
+  memcpy(raw + AON_MIXED_BYTES - left, mixed->raw + mixed->used, left);
+  mixed->next = mixed->raw;
+  mixed->raw = raw;
+  mixed->used = AON_MIXED_BYTES - left;
+  mixed->length = AON_MIXED_BYTES + mixed->ahead_length;
+  mixed->ended = mixed->ahead_length < AON_MIXED_BYTES;
+  memset(raw + mixed->length, 0, AON_PLAIN_PADDING);
   return AON_OK;
 }
 
-static aon_result feed(aon_mixed *mixed, size_t length, aon_error *error) {
-  const char *bytes = mixed->raw + mixed->used;
-  mixed->used += length;
-  return aon_xml_feed(mixed->xml, bytes, length, error);
-}
-
-aon_result aon_mixed_step(aon_mixed *mixed, aon_error *error) {
-  if (mixed->used == mixed->length || mixed->cut) {
-    aon_result result = refill(mixed, error);
-    if (result)
-      return result;
-  }
-  mixed->cut = false;
+/* Scanner or parser for a part of raw. */
+static aon_result consume_some(aon_mixed *mixed) {
   size_t left = mixed->length - mixed->used;
-  if (left && mixed->ops->ready(mixed->xml) && aon_xml_drained(mixed->xml)) {
+  if (mixed->ops->ready(mixed->xml) && aon_xml_drained(mixed->xml)) {
     size_t used;
-    mixed->xml->error = error;
+    mixed->xml->error = mixed->error;
     aon_plain plain = mixed->ops->scan(mixed->xml, mixed->raw + mixed->used, left, &used);
     mixed->xml->error = NULL;
     mixed->used += used;
     left -= used;
     if (mixed->xml->failed)
       return mixed->xml->failed;
-    mixed->cut = plain == AON_PLAIN_INCOMPLETE && !mixed->ended && mixed->used;
+    mixed->cut = plain == AON_PLAIN_INCOMPLETE && !mixed->ended && left <= AON_MIXED_BYTES;
     if (plain == AON_PLAIN_TAKEN || mixed->cut)
       return AON_OK;
   }
-  size_t border = left ? next_border(mixed->ops, mixed->raw + mixed->used, left) : 0;
-  return feed(mixed, border ? border : left, error);
+  const char *bytes = mixed->raw + mixed->used;
+  size_t border = next_border(mixed->ops, bytes, left), length = border ? border : left;
+  mixed->used += length;
+  return aon_xml_feed(mixed->xml, bytes, length, mixed->error);
 }
 
-aon_result aon_mixed_open(aon_mixed *mixed, aon_xml *xml, const aon_mixed_ops *ops, aon_error *error) {
-  *mixed = (aon_mixed){.xml = xml, .ops = ops, .raw = malloc(AON_MIXED_BYTES + AON_PLAIN_PADDING)};
-  return mixed->raw ? AON_OK : aon_fail_memory(error);
+static void consume(aon_mixed *mixed) {
+  mixed->consumed = AON_OK;
+  while (!mixed->consumed && mixed->used < mixed->length && !mixed->cut)
+    mixed->consumed = consume_some(mixed);
+}
+
+static void work(void *argument, size_t index) {
+  if (index == 0)
+    consume(argument);
+  else
+    read_ahead(argument);
+}
+
+aon_result aon_mixed_step(aon_mixed *mixed, aon_error *error) {
+  aon_result result = turn(mixed, error);
+  if (result)
+    return result;
+  mixed->error = error;
+  aon_run_together(mixed->env, work, mixed, mixed->ended ? 1 : 2);
+  mixed->error = NULL;
+  return !mixed->consumed && mixed->ended ? aon_xml_feed(mixed->xml, NULL, 0, error) : mixed->consumed;
+}
+
+aon_result aon_mixed_open(aon_mixed *mixed, aon_env *env, aon_xml *xml, const aon_mixed_ops *ops, aon_error *error) {
+  size_t bytes = 2 * AON_MIXED_BYTES + AON_PLAIN_PADDING;
+  *mixed = (aon_mixed){.xml = xml, .ops = ops, .env = env, .raw = malloc(bytes), .next = malloc(bytes)};
+  return mixed->raw && mixed->next ? AON_OK : aon_fail_memory(error);
 }
 
 void aon_mixed_close(aon_mixed *mixed) {
   free(mixed->raw);
-  mixed->raw = NULL;
+  free(mixed->next);
+  mixed->raw = mixed->next = NULL;
 }
