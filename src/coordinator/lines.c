@@ -53,7 +53,14 @@ typedef struct apply {
   size_t collection_count;
   aon_arena names;
   uint64_t errors;
+  int64_t lap_ms; /* when the last piece of work ended, for the timings */
 } apply;
+
+static void lap(apply *a, double *phase) {
+  int64_t now = aon_monotonic_ms(a->env);
+  *phase += (double)(now - a->lap_ms);
+  a->lap_ms = now;
+}
 
 /* ---- bytes to lines ---- */
 
@@ -465,8 +472,11 @@ static aon_result read_batch(apply *a, aon_image *images, aon_error *error) {
 }
 
 static aon_result plan_batch(apply *a, aon_planner *planner, aon_error *error) {
+  aon_timings *timings = &a->run->outcome->timings;
+  lap(a, &timings->parse);
   aon_image *images = aon_arena_alloc(&a->arena, LINE_BATCH * sizeof *images);
   aon_result result = images ? read_batch(a, images, error) : aon_fail_memory(error);
+  lap(a, &timings->validate);
   for (size_t i = 0; i < a->count; i++) {
     if (!result && a->lines[i].collection)
       result = plan_line(a, planner, &a->lines[i], &images[i], error);
@@ -474,6 +484,7 @@ static aon_result plan_batch(apply *a, aon_planner *planner, aon_error *error) {
   }
   a->count = a->batch_bytes = 0;
   aon_arena_reset(&a->arena);
+  a->lap_ms = aon_monotonic_ms(a->env);
   return result;
 }
 
@@ -521,6 +532,7 @@ static aon_result make_plan(void *context, aon_run *run, aon_planner *planner, a
     result = aon_run_move(run, AON_PLANNING, NULL, error);
   if (!result)
     result = sink->group(sink->context, "", error);
+  a->lap_ms = aon_monotonic_ms(a->env);
   if (!result)
     result = each_line(a, planner, error);
   for (size_t i = 0; i < a->count; i++)
@@ -563,7 +575,8 @@ static aon_result run_lines(apply *a, aon_error *error) {
   aon_error failure = AON_ERROR_INIT;
   if (!result)
     result = aon_plan_under_locks(run, true, make_plan, a, &failure);
-  run->outcome->timings.plan = (double)(aon_monotonic_ms(run->env) - started) - run->outcome->timings.log;
+  aon_timings *timings = &run->outcome->timings; /* these phases take turns, batch by batch; planning is what the others leave */
+  timings->plan = (double)(aon_monotonic_ms(run->env) - started) - timings->parse - timings->validate - timings->log;
   if (result == AON_REJECTED && a->errors) {
     run->deaf = true;
     run->outcome->state = AON_REJECTED_STATE;
