@@ -6,6 +6,8 @@ import re
 import xml.dom.minidom
 from datetime import date
 
+from timing import Spread
+
 
 class Table:
     def __init__(self, title, columns):
@@ -29,15 +31,18 @@ class Table:
 
 
 class Aim:
-    """What was promised, and what was measured. `limit` is the most that meets it."""
+    """What was promised, and what was measured: a Spread, of whose median the verdict speaks, or a number. `limit` is the most that meets it; `cpu` is the
+    same ratio in CPU time, for the reader to compare."""
 
-    def __init__(self, text, limit, measured, unit='×', spread=None):
-        self.text, self.limit, self.measured, self.unit, self.spread = text, limit, measured, unit, spread
+    def __init__(self, text, limit, measured, unit='×', cpu=None):
+        self.text, self.limit, self.unit, self.cpu = text, limit, unit, cpu
+        self.measured = measured.median if isinstance(measured, Spread) else measured
+        self.shown = ratio(measured) if isinstance(measured, Spread) else number(measured)
 
     def cells(self):
-        extent = f' ({self.spread.low:.2f} to {self.spread.high:.2f})' if self.spread and self.spread.count > 1 else ''
+        cpu = ratio(self.cpu) if isinstance(self.cpu, Spread) else number(self.cpu) if self.cpu else ''
         verdict = 'met' if self.measured <= self.limit else '**missed**'
-        return self.text, f'at most {number(self.limit)} {self.unit}', f'{number(self.measured)} {self.unit}{extent}', verdict
+        return self.text, f'at most {number(self.limit)} {self.unit}', f'{self.shown} {self.unit}', cpu, verdict
 
 
 class Section:
@@ -68,7 +73,7 @@ def ratio(spread):
 
 
 def aims_table(aims):
-    table = Table('Aims', ['aim', 'wanted', 'measured', 'so'])
+    table = Table('Aims', ['aim', 'wanted', 'measured', 'in CPU time', 'so'])
     for aim in aims:
         table.add(*aim.cells())
     return table

@@ -7,6 +7,7 @@ import shutil
 import statistics
 import subprocess
 
+LONGEST_RUN_S = 600
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -43,7 +44,10 @@ class Machine:
         folder.mkdir(parents=True)
         return folder
 
-    def run(self, command, status=0, folder=None, environment=None, count_syncs=False):
+    def forget(self, name):
+        shutil.rmtree(self.data / name, ignore_errors=True)
+
+    def run(self, command, status=0, environment=None, count_syncs=False):
         """Runs COMMAND under bench/measure and returns what it took; Failed if it ends otherwise than with STATUS (-9: killed)."""
         self.data.mkdir(parents=True, exist_ok=True)
         result, syncs = self.data / 'measured.json', self.data / 'syncs.json'
@@ -54,8 +58,11 @@ class Machine:
             syncs.unlink(missing_ok=True)
             env['ASAN_OPTIONS'] = env.get('ASAN_OPTIONS', '') + ':verify_asan_link_order=0'
             command = ['env', f'LD_PRELOAD={self.program("bench", "count_syncs.so")}', f'BENCH_SYNCS={syncs}', *command]
-        ended = subprocess.run([self.program('bench', 'measure'), str(result), *command], cwd=folder, env=env, stdin=subprocess.DEVNULL,
-                               capture_output=True, text=True)
+        try:
+            ended = subprocess.run([self.program('bench', 'measure'), str(result), *command], env=env, stdin=subprocess.DEVNULL, capture_output=True,
+                                   text=True, timeout=LONGEST_RUN_S)
+        except subprocess.TimeoutExpired:
+            raise Failed(f'{" ".join(command)}: not done after {LONGEST_RUN_S} s') from None
         if ended.returncode:
             raise Failed(f'measure: {ended.stderr.strip()}')
         took = json.loads(result.read_text())

@@ -3,8 +3,8 @@
 It goes into stores that hold a small company already, as most uploads do, and once more into an empty folder, where stores and journal have to
 be made first. The floor writes the rows that the upload wrote, in its order, to copies of the same files."""
 
+import contextlib
 import json
-import shutil
 import sqlite3
 
 from imports import PHASES
@@ -23,7 +23,7 @@ def documents(folder):
         file = folder / f'{store}.db'
         if not file.exists():
             continue
-        with sqlite3.connect(f'file:{file}?mode=ro', uri=True) as database:
+        with contextlib.closing(sqlite3.connect(f'file:{file}?mode=ro', uri=True)) as database:
             for (table,) in database.execute("select name from sqlite_master where type='table' and not name glob 'aon_*'").fetchall():
                 found.update({(store, table, identifier): text for identifier, text in database.execute(f'select id, doc from "{table}"')})
     return found
@@ -108,7 +108,8 @@ def part(machine, quick, say):
         medians = [Spread([one[phase] for one in upload.phases]).median for phase in PHASES]
         phases.add(upload.name, *medians, whole - sum(medians), whole)
         if upload.before:
-            section.aims.append(Aim(f'upload of {upload.operations} operations to the floor of its rows', 8, wall.median, spread=wall))
+            section.aims.append(Aim(f'upload of {upload.operations} operations to the floor of its rows', 8, wall, cpu=cpu))
             section.aims.append(Aim(f'its calls of fsync and fdatasync ({whole:.0f} ms from the file to committed)', 16, sum(upload.syncs.values()), 'calls'))
-    shutil.rmtree(machine.data / 'upload', ignore_errors=True)
+    for name in ('upload', 'books', 'company'):
+        machine.forget(name)
     return section
