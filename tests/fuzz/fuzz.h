@@ -27,6 +27,7 @@ void fuzz_report(const char *file, int line, const char *what, const char *forma
  * It is one for the process; fuzz_world_clear begins it anew. Whatever is still open then is a property broken. */
 aon_env *fuzz_world(void);
 void fuzz_world_clear(void);
+void fuzz_seed(uint64_t seed); /* of the randomness that follows */
 void fuzz_file_put(const char *path, const void *bytes, size_t length);
 const uint8_t *fuzz_file(const char *path, size_t *ret_length); /* NULL: there is none; lives until the file changes */
 size_t fuzz_files(void);                                        /* how many there are */

@@ -134,6 +134,8 @@ void fuzz_world_clear(void) {
   counter = 0;
 }
 
+void fuzz_seed(uint64_t seed) { counter = seed; }
+
 static aon_result file_open(void *context, const char *path, aon_file_mode mode, aon_file **ret_file, aon_error *error) {
   (void)context;
   int i = find(path);
