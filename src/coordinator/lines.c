@@ -188,8 +188,11 @@ static const char *take_member(members *m, bson_iter_t *at) {
     if (!strcmp(key, texts[i].name)) {
       if (!BSON_ITER_HOLDS_UTF8(at))
         return "must be a text";
-      *texts[i].text = bson_iter_utf8(at, NULL);
-      return **texts[i].text ? NULL : "must not be empty";
+      uint32_t length;
+      *texts[i].text = bson_iter_utf8(at, &length);
+      if (strlen(*texts[i].text) != length)
+        return "must not hold the character NUL"; /* what stands before it would be another document */
+      return length ? NULL : "must not be empty";
     }
   if (!strcmp(key, "data")) {
     m->has_data = true;
