@@ -1,15 +1,17 @@
-/* Error records. Invariant: a record is filled whole or not at all. */
+/* Error records. Invariants: a record is filled whole or not at all; a sentence is UTF-8, whatever it quotes, since it goes out as JSON. */
 #include "aon/result.h"
 
 #include <stdio.h>
 #include <string.h>
+
+#include "base/utf8.h"
 
 static void fill(aon_error *error, aon_result kind, const char *code, int64_t native, const char *format, va_list arguments) {
   if (!error)
     return;
   /* The sentence may quote the old one, so it is formatted aside. */
   char sentence[sizeof error->sentence];
-  vsnprintf(sentence, sizeof sentence, format, arguments);
+  utf8_mend(sentence, vsnprintf(sentence, sizeof sentence, format, arguments) >= (int)sizeof sentence);
   *error = (aon_error)AON_ERROR_INIT;
   error->kind = kind;
   error->native_code = native;
@@ -49,8 +51,9 @@ void aon_error_prefix(aon_error *error, const char *format, ...) {
     return;
   if ((size_t)length >= sizeof error->sentence)
     length = sizeof error->sentence - 1;
-  snprintf(sentence + length, sizeof sentence - (size_t)length, "%s", error->sentence);
+  length += snprintf(sentence + length, sizeof sentence - (size_t)length, "%s", error->sentence);
   snprintf(error->sentence, sizeof error->sentence, "%.*s", (int)sizeof error->sentence - 1, sentence);
+  utf8_mend(error->sentence, length >= (int)sizeof error->sentence);
 }
 
 const char *aon_result_name(aon_result result) {

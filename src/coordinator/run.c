@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "coordinator/internal.h"
 #include "coordinator/transitions.h"
 #include "model/text.h"
@@ -146,6 +147,12 @@ aon_result aon_run_pause(aon_run *run, uint32_t n, int64_t longest_ms, aon_error
   return aon_run_tick(run, error);
 }
 
+/* As much of a name as there is room for. It goes out as JSON, so no character is cut in two. */
+static void quote(char *to, size_t room, aon_text text) {
+  snprintf(to, room, "%.*s", (int)text.length, text.data);
+  utf8_mend(to, true);
+}
+
 void aon_run_fail(aon_run *run, const aon_error *error, const aon_operation *operation) {
   aon_failure *failure = &run->outcome->failure;
   if (failure->set)
@@ -157,10 +164,12 @@ void aon_run_fail(aon_run *run, const aon_error *error, const aon_operation *ope
   memcpy(failure->held_by, error->held_by, sizeof failure->held_by);
   if (!operation)
     return;
-  snprintf(failure->store, sizeof failure->store, "%s", operation->collection->store);
-  snprintf(failure->collection, sizeof failure->collection, "%s", operation->collection->name);
-  snprintf(failure->document_id, sizeof failure->document_id, "%.*s", (int)operation->id.length, operation->id.data);
-  snprintf(failure->sheet, sizeof failure->sheet, "%s", operation->origin.sheet ? operation->origin.sheet : "");
+  aon_text sheet = {operation->origin.sheet ? operation->origin.sheet : "", 0};
+  sheet.length = strlen(sheet.data);
+  quote(failure->store, sizeof failure->store, (aon_text){operation->collection->store, strlen(operation->collection->store)});
+  quote(failure->collection, sizeof failure->collection, (aon_text){operation->collection->name, strlen(operation->collection->name)});
+  quote(failure->document_id, sizeof failure->document_id, operation->id);
+  quote(failure->sheet, sizeof failure->sheet, sheet);
   failure->row = operation->origin.row;
 }
 

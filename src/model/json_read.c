@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "model/document.h"
-#include "model/utf8.h"
 
 #define EXACT_DIGITS 15 /* a decimal of so many digits, and a power of ten up to 22, are doubles without rounding */
 #define EXACT_POWER 22

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "model/document.h"
 #include "model/text.h"
-#include "model/utf8.h"
 
 #define NUMBER_BYTES 40
 #define INTEGRAL_LIMIT 1e15 /* whole numbers below it, of 15 digits, print without an exponent */
@@ -129,15 +129,19 @@ aon_result aon_text_to_json(const char *text, size_t length, aon_buffer *out, ao
   aon_result result = aon_buffer_reserve(out, length < SIZE_MAX - 2 ? length + 2 : length, error);
   if (result)
     return result;
-  size_t plain = plain_length(text, length);
-  char *at = out->data + out->length;
+  size_t plain = plain_length(text, length), start = out->length;
+  char *at = out->data + start;
   *at = '"';
   if (plain)
     memcpy(at + 1, text, plain);
   out->length += plain + 1;
-  if (plain < length && (result = write_rest(text + plain, text + length, out, error)))
-    return result;
-  return aon_buffer_append(out, "\"", 1, error);
+  if (plain < length)
+    result = write_rest(text + plain, text + length, out, error);
+  if (!result)
+    result = aon_buffer_append(out, "\"", 1, error);
+  if (result)
+    out->data[out->length = start] = 0;
+  return result;
 }
 
 static aon_result write_string(const char *text, aon_buffer *out, aon_error *error) {

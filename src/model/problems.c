@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "model/document.h"
 #include "model/text.h"
 
@@ -12,6 +13,15 @@
 static bool keep_text(aon_problems *problems, const char *text, const char *last, const char **ret_text) {
   *ret_text = text && last && strcmp(text, last) == 0 ? last : text ? aon_arena_text(&problems->arena, text, strlen(text)) : NULL;
   return !text || *ret_text;
+}
+
+/* A sentence quotes what is wrong, cut where it is long; it goes out as JSON. */
+static bool keep_sentence(aon_problems *problems, const char *text, const char **ret_text) {
+  char *copy = text ? aon_arena_text(&problems->arena, text, strlen(text)) : NULL;
+  if (copy)
+    utf8_mend(copy, true);
+  *ret_text = copy;
+  return !text || copy;
 }
 
 static bool keep_problem(aon_problems *problems, const aon_problem *problem, const aon_problem *last, aon_problem *ret_kept) {
@@ -26,7 +36,7 @@ static bool keep_problem(aon_problems *problems, const aon_problem *problem, con
          keep_text(problems, problem->collection, last->collection, &ret_kept->collection) &&
          keep_text(problems, problem->document_id, last->document_id, &ret_kept->document_id) &&
          keep_text(problems, problem->code, last->code, &ret_kept->code) &&
-         keep_text(problems, problem->sentence, last->sentence, &ret_kept->sentence);
+         keep_sentence(problems, problem->sentence, &ret_kept->sentence);
 }
 
 static bool grow(aon_problem **list, size_t *capacity, size_t kept) {

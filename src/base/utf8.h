@@ -1,7 +1,8 @@
 /* Characters as JSON has them. UTF-8, strictly (RFC 3629): no overlong forms, no surrogates, nothing beyond U+10FFFF. */
-#ifndef AON_MODEL_UTF8_H
-#define AON_MODEL_UTF8_H
+#ifndef AON_BASE_UTF8_H
+#define AON_BASE_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -63,5 +64,21 @@ static inline size_t utf8_encode(uint32_t character, char ret_bytes[4]) {
   ret_bytes[2] = (char)(0x80 | (character >> 6 & 0x3f));
   ret_bytes[3] = (char)(0x80 | (character & 0x3f));
   return 4;
+}
+/* Makes a text UTF-8, in place. cut: its end may have been cut off for want of room, and then what is left of a character goes. Any other
+ * byte that belongs to no character becomes a question mark. */
+static inline void utf8_mend(char *text, bool cut) {
+  size_t left = strlen(text);
+  for (size_t taken; left; text += taken, left -= taken) {
+    taken = utf8_length((const unsigned char *)text, left);
+    if (taken)
+      continue;
+    if (cut && left < 4 && (unsigned char)*text >= 0xc2) {
+      *text = 0;
+      return;
+    }
+    *text = '?';
+    taken = 1;
+  }
 }
 #endif
