@@ -123,6 +123,10 @@ static const char *sorted_keys(lua_State *state, int index, aon_arena *arena, co
       lua_pop(state, 1);
       return "mixes names and numbers as keys";
     }
+    if (strlen(lua_tostring(state, -1)) != lua_rawlen(state, -1)) {
+      lua_pop(state, 1);
+      return "has a key with the character NUL";
+    }
     count++;
   }
   const char **keys = aon_arena_alloc(arena, (count + 1) * sizeof *keys);

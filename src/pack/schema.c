@@ -155,8 +155,9 @@ static const char *const *texts_field(reader *r, const char *name, size_t *ret_c
   return texts;
 }
 
-/* Keys that nobody knows are slips of the pen. */
+/* Keys that nobody knows are slips of the pen. The first by its letters is told: a table's own order changes from run to run. */
 static void only(reader *r, const char *const *known) {
+  const char *unknown = NULL;
   lua_pushnil(r->state);
   while (lua_next(r->state, -2)) {
     lua_pop(r->state, 1);
@@ -166,9 +167,11 @@ static void only(reader *r, const char *const *known) {
     size_t i = 0;
     while (known[i] && strcmp(known[i], key) != 0)
       i++;
-    if (!known[i])
-      refuse(r, "“%s” is not known here", key);
+    if (!known[i] && (!unknown || strcmp(key, unknown) < 0))
+      unknown = key;
   }
+  if (unknown)
+    refuse(r, "“%s” is not known here", unknown);
 }
 
 /* ---- Collections ---- */
