@@ -238,20 +238,29 @@ static aon_result restore_branch(aon_run *run, aon_part *part, uint32_t attempt,
   return result;
 }
 
+/* A request to prepare that was still on its way may arrive after there was nothing to take back: asked until there is nothing more. */
+static aon_result back_prepared(aon_run *run, aon_part *part, uint32_t attempt, aon_branch_state *ret_state, aon_error *error) {
+  aon_branch branch = {.bulk_id = run->id, .attempt = attempt};
+  for (uint32_t i = 0; i < AON_RETRY_TRIES; i++) {
+    aon_result result = aon_store_abort_prepared(part->store, &branch, error);
+    if (!result)
+      result = aon_part_resolve(run, part, attempt, 0, ret_state, error);
+    if (result || *ret_state != AON_BRANCH_PREPARED)
+      return result;
+  }
+  return aon_fail(error, AON_TRANSIENT, "still_open", "The prepared transaction of bulk operation %s in %s is there again and again.", run->id,
+                  part->name);
+}
+
 /* Class 2 (and 1 after a lost decision never comes here): every attempt that may have committed. */
 static aon_result back_transaction(aon_run *run, aon_part *part, aon_error *error) {
   uint32_t first = run->recovering ? 0 : run->attempt;
   if (!run->recovering && !part->committed && !part->prepared)
     return AON_OK; /* its transaction was ended by us without a commit: proved */
   for (uint32_t attempt = run->attempt + 1; attempt-- > first;) {
-    if (part->caps->store_class == AON_CLASS_PREPARED) {
-      aon_branch branch = {.bulk_id = run->id, .attempt = attempt};
-      aon_result result = aon_store_abort_prepared(part->store, &branch, error);
-      if (result)
-        return result;
-    }
     aon_branch_state state;
-    aon_result result = aon_part_resolve(run, part, attempt, 0, &state, error);
+    aon_result result = part->caps->store_class == AON_CLASS_PREPARED ? back_prepared(run, part, attempt, &state, error)
+                                                                      : aon_part_resolve(run, part, attempt, 0, &state, error);
     if (!result && state == AON_BRANCH_COMMITTED)
       result = restore_branch(run, part, attempt, 0, 0, run->operations - 1, error);
     if (result)

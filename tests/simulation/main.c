@@ -5,6 +5,7 @@
  * Seeds run in children, a chunk each: what a world leaves behind in libraries goes with the child, and one that crashes the program is
  * found and named like any other. */
 #include <fcntl.h>
+#include <malloc.h>
 #include <sodium.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -27,6 +28,9 @@ static void prepare(void) {
   if (heap_sqlite_config() || sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) || sqlite3_config(SQLITE_CONFIG_SINGLETHREAD) ||
       sqlite3_initialize() || sodium_init() < 0)
     abort();
+  mallopt(M_MMAP_THRESHOLD, 64 << 20); /* nothing goes back to the machine between two worlds */
+  mallopt(M_TRIM_THRESHOLD, 256 << 20);
+  mallopt(M_TOP_PAD, 1 << 20);
   disk_register();
   static world first;
   choice_replay(NULL, 0);

@@ -79,8 +79,11 @@ void value_print(const value *v, char text[128]) {
 /* ---- looking into a store from outside ---- */
 
 static sqlite3 *eye_of(simstore *store) {
-  if (!store->eye && sqlite3_open_v2(store->path, &store->eye, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, disk_vfs_name))
+  if (store->eye)
+    return store->eye;
+  if (sqlite3_open_v2(store->path, &store->eye, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, disk_vfs_name))
     abort();
+  sqlite3_exec(store->eye, "pragma synchronous=extra", NULL, NULL, NULL); /* what somebody else wrote is durable too */
   return store->eye;
 }
 
@@ -788,7 +791,6 @@ void witness_make_store(simstore *store) {
     sqlite3_exec(eye_of(store), mode, NULL, NULL, NULL);
     if (sqlite3_exec(eye_of(store), "create table if not exists c (id text primary key, doc text)", NULL, NULL, NULL))
       abort();
-    sqlite3_exec(eye_of(store), "pragma synchronous=extra", NULL, NULL, NULL);
   } else {
     aon_error error = AON_ERROR_INIT;
     if (aon_memory_new(&store->memory, &store->database, &error))

@@ -60,7 +60,10 @@ static void make_store(unsigned i) {
   bool transactional = s->memory.store_class <= AON_CLASS_TRANSACTION, single = s->memory.store_class >= AON_CLASS_CONDITIONAL;
   if (s->memory.store_class == AON_CLASS_TRANSACTION && pick(3) == 2) {
     s->sqlite = true;
-    snprintf(s->path, sizeof s->path, "%s", pick(4) == 3 ? JOURNAL : s->name);
+    bool taken = false;
+    for (unsigned k = 0; k < i; k++)
+      taken = taken || !strcmp(W->stores[k].path, JOURNAL);
+    snprintf(s->path, sizeof s->path, "%s", pick(4) == 3 && !taken ? JOURNAL : s->name);
   }
   s->memory.one_writer = s->memory.store_class == AON_CLASS_TRANSACTION && pick(4) == 3;
   s->memory.tokens = !transactional && s->memory.store_class != AON_CLASS_PLAIN && pick(2);
@@ -206,11 +209,17 @@ static void make_process(size_t i) {
 static void make_faults(void) {
   static const uint32_t rates[] = {10, 40, 120, 300};
   for (int kind = 0; kind < F_KINDS; kind++) {
-    W->enabled[kind] = pick(3) == 2;
+    bool at_calls = kind == F_LOSE_REPLY || kind == F_DELAY;
+    W->enabled[kind] = at_calls ? pick(2) : pick(3) == 2;
     W->rate[kind] = rates[pick(4)];
   }
-  W->enabled[F_MACHINE] = W->enabled[F_MACHINE] && pick(2);
-  W->enabled[F_FOREIGN] = pick(2);
+  if (pick(4) == 3) { /* one kind alone goes further than all together */
+    int only = (int)pick(F_KINDS);
+    for (int kind = 0; kind < F_KINDS; kind++)
+      W->enabled[kind] = kind == only;
+    W->rate[only] = rates[2 + pick(2)];
+  }
+  W->enabled[F_FOREIGN] = W->enabled[F_FOREIGN] || pick(2);
   W->foreign_left = W->enabled[F_FOREIGN] ? 1 + pick(12) : 0;
   W->beyond_horizon = W->enabled[F_DELAY] && pick(4) == 3;
   static const uint32_t quanta[] = {400, 100, 25, 8, 1500};
@@ -602,7 +611,7 @@ static void come_to_rest(void) {
   for (uint32_t i = 0; turn(); i++) {
     if (p->alive && p->sweeps > judged) { /* it sleeps between two sweeps */
       judged = p->sweeps;
-      W->at_rest = judged > 1 && at_rest();
+      W->at_rest = at_rest();
     }
     if (i == QUIET_LIMIT) {
       violation("it does not come to rest: housekeeping never ends");
