@@ -293,10 +293,12 @@ static aon_result gather(void *context, const aon_batch *batch, aon_error *error
   return list->items[list->count++].store ? AON_OK : aon_fail_memory(error);
 }
 
+/* Durable before an older batch is touched: looked at once more after that, a document of both would seem changed by somebody else. */
 static aon_result batch_is(aon_run *run, const aon_batch *batch, aon_batch_status status, aon_error *error) {
   aon_batch changed = *batch;
   changed.status = status;
   changed.unanswered = false;
+  changed.durable = true;
   return aon_journal_batch(run->journal, run->id, run->epoch, &changed, error);
 }
 

@@ -156,6 +156,7 @@ typedef struct aon_batch {
   aon_batch_status status;
   int64_t at_ms;            /* of the last change of status, by the journal's clock */
   bool unanswered;          /* a request of it never got its reply (classes 4, 5) */
+  bool durable;             /* not kept: this change is on the disk when the call returns, as an announcement always is */
 } aon_batch;
 aon_result aon_journal_batch(aon_journal *, const char *id, int64_t epoch, const aon_batch *, aon_error *) AON_MUST_USE; /* insert or change; at_ms is set here */
 typedef aon_result (*aon_batch_each)(void *context, const aon_batch *, aon_error *);

@@ -29,10 +29,10 @@ static aon_result batch_work(aon_ledger *ledger, void *arguments, aon_error *err
 }
 
 /* Announced is on the disk before anything is sent. Its outcome may be lost with the power: then it counts as announced and is
- * compared once more. */
+ * compared once more, which is harmless but for one that was put back before older ones of the same documents are: that one is durable. */
 aon_result aon_ledger_batch(void *state, const char *id, int64_t epoch, const aon_batch *batch, aon_error *error) {
   batch_call call = {.id = id, .epoch = epoch, .batch = batch};
-  return aon_ledger_write(state, batch->status == AON_BATCH_ANNOUNCED || batch->unanswered, batch_work, &call, error);
+  return aon_ledger_write(state, batch->status == AON_BATCH_ANNOUNCED || batch->unanswered || batch->durable, batch_work, &call, error);
 }
 
 typedef struct batch_page {
