@@ -325,6 +325,9 @@ static int shows(const sight *seen, int b) {
     const char *now = seen->seen.p[l->property];
     if (!strcmp(now, l->tag))
       return 1;
+    for (const entry *e = first; e; e = e->next)
+      if (e->hand == BY_FOREIGN)
+        return 0; /* it may be theirs */
     return first && first->old.there && value_equal(&first->old, &seen->seen) ? -1 : 0;
   }
   return 0;

@@ -223,6 +223,29 @@ static bool repeats_ours(const doc *d, const value *wanted) {
   return false;
 }
 
+/* In classes 4 and 5 also a change that a request would make which was never answered: it can't be told whether it did. */
+static bool repeats_doubtful(const simstore *store, const doc *d, const value *wanted) {
+  if (store->memory.store_class < AON_CLASS_CONDITIONAL)
+    return false;
+  bool takes = !wanted->there, returns = false;
+  for (int i = 0; i < SIM_PROPERTIES; i++) {
+    takes = takes || (d->now.p[i][0] && !wanted->p[i][0]);
+    returns = returns || (strcmp(d->now.p[i], wanted->p[i]) && wanted->p[i][0] != 'F');
+  }
+  for (size_t b = 0; b < W->bulk_count; b++)
+    for (int i = 0; i < W->bulks[b].line_count; i++) {
+      const line *l = &W->bulks[b].lines[i];
+      if (&W->stores[l->store].docs[l->doc] != d)
+        continue;
+      if (takes && (l->verb == V_DELETE || l->verb == V_REPLACE))
+        return true;
+      for (size_t u = 0; (takes || returns) && u < W->bulk_count; u++)
+        if (W->bulks[u].undoes == (int)b)
+          return true;
+    }
+  return false;
+}
+
 static void new_value(value *v, int property) { snprintf(v->p[property], sizeof v->p[0], "F%u", (unsigned)W->foreign_left); }
 
 void foreign_write(void) {
@@ -259,7 +282,7 @@ void foreign_write(void) {
   }
   if (wanted.there && !wanted.p[0][0] && !wanted.p[1][0] && !wanted.p[2][0])
     new_value(&wanted, property); /* an empty document is none in some stores */
-  bool tells_apart = !repeats_ours(d, &wanted);
+  bool tells_apart = !repeats_ours(d, &wanted) && !repeats_doubtful(store, d, &wanted);
   if (!foreign_put(store, d, &wanted))
     return;
   W->counts.foreign_writes++;
