@@ -286,9 +286,10 @@ static aon_result keep_line(apply *a, input_line *line, const members *m, const 
   line->has_data = m->has_data && copy_object(&m->data, &line->data);
   line->expects = m->has_expect && (m->expect_null || copy_object(&m->expect, &line->expected));
   line->expects_absent = m->expect_null;
+  if (!line->collection && a->collection_count == LINE_COLLECTIONS)
+    return aon_fail(error, AON_REJECTED, "too_many_collections", "More than %d collections in one file.", LINE_COLLECTIONS);
   if (!line->collection || line->has_data != m->has_data || line->expects != m->has_expect || (m->path && !line->path))
-    return aon_fail(error, AON_REJECTED, "too_many_collections", "More than %d collections in one file, or no memory left.",
-                    LINE_COLLECTIONS);
+    return aon_fail_memory(error);
   aon_error failure = AON_ERROR_INIT;
   if (!m->has_types || !aon_types_apply(&line->data, &m->types, caps->types, &failure))
     return AON_OK;
