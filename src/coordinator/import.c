@@ -110,8 +110,15 @@ aon_result aon_run_close(aon_run *run, aon_result result, const aon_error *failu
   else if (result && error)
     *error = *failure;
   aon_error second = AON_ERROR_INIT;
-  if (run->id[0] && aon_outcome_finish(run, result ? &second : error) && !result)
-    result = AON_ENVIRONMENT;
+  aon_result told = run->id[0] ? aon_outcome_finish(run, &second) : AON_OK;
+  if (told)
+    aon_buffer_clear(&run->outcome->json); /* half a result is none */
+  if (told && !result) {
+    result = told;
+    aon_error_prefix(&second, "Bulk operation %s is %s, but its result can't be shown: ", run->id, aon_state_name(run->state));
+    if (error)
+      *error = second;
+  }
   aon_run_end(run);
   return result;
 }
