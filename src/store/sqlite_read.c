@@ -85,7 +85,8 @@ static aon_result read_all(sqlite_store *store, const aon_collection *collection
       return sqlite_stopped(store, error);
     result = read_one(store, table, ids[i], arena, &images[i], error);
   }
-  sqlite3_clear_bindings(table->select_by_id);
+  if (table->select_by_id)
+    sqlite3_clear_bindings(table->select_by_id);
   return result;
 }
 
