@@ -4,6 +4,7 @@
  * An error of the environment that happens inside libzip's callback is kept and wins over libzip's own. */
 #include "sheet/package.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -124,16 +125,17 @@ static zip_int64_t source_call(void *context, void *data, zip_uint64_t length, z
   }
 }
 
-/* The environment's own error if there is one, else what libzip's number means to a person. */
+/* The environment's own error if there is one, else what libzip's number means to a person. Where malloc fails, libzip often says that the
+ * file is no zip, or is damaged: errno, cleared before each call, tells the two apart. */
 static aon_result zip_failed(aon_package *package, const zip_error_t *why, aon_error *error) {
   if (package->source_result) {
     if (error)
       *error = package->source_error;
     return package->source_result;
   }
-  switch (zip_error_code_zip(why)) {
-  case ZIP_ER_MEMORY:
+  if (zip_error_code_zip(why) == ZIP_ER_MEMORY || errno == ENOMEM)
     return aon_fail_memory(error);
+  switch (zip_error_code_zip(why)) {
   case ZIP_ER_NOPASSWD:
   case ZIP_ER_WRONGPASSWD:
     return aon_refuse(error, "This file is a zip protected by a password. Make one without and try again.");
@@ -205,6 +207,7 @@ static aon_result check_claims(aon_package *package, const aon_workbook_limits *
 static int folded_order(const void *a, const void *b) { return strcasecmp(((const name_entry *)a)->name, ((const name_entry *)b)->name); }
 
 static aon_result keep_name(aon_package *package, size_t index, aon_error *error) {
+  errno = 0;
   const char *name = zip_get_name(package->zip, index, ZIP_FL_ENC_GUESS);
   if (!name)
     return zip_failed(package, zip_get_error(package->zip), error);
@@ -251,6 +254,7 @@ static aon_result read_names(aon_package *package, const aon_workbook_limits *li
 
 static aon_result open_zip(aon_package *package, const aon_workbook_limits *limits, aon_error *error) {
   zip_error_t why;
+  errno = 0;
   zip_error_init(&why);
   zip_source_t *source = zip_source_function_create(source_call, package, &why);
   if (source)
@@ -329,6 +333,7 @@ aon_result aon_part_open(aon_package *package, size_t index, aon_part **ret_part
   if (!part)
     return aon_fail_memory(error);
   *part = (aon_part){.package = package, .seen_bytes = &package->seen_bytes[index], .budget = &package->budget};
+  errno = 0;
   part->zip = zip_fopen_index(package->zip, index, 0);
   if (!part->zip) {
     free(part);
@@ -356,6 +361,7 @@ aon_result aon_part_open_file(aon_env *env, const char *path, uint64_t *seen_byt
 static aon_result read_some(aon_part *part, void *bytes, size_t length, size_t *ret_length, aon_error *error) {
   if (part->file)
     return part->env->ops->file_read(part->file, part->position, bytes, length, ret_length, error);
+  errno = 0;
   zip_int64_t got = zip_fread(part->zip, bytes, length);
   if (got < 0)
     return zip_failed(part->package, zip_file_get_error(part->zip), error);
