@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "base/spare.h"
 #include "cli/cli.h"
 
 #define ERRORS_SHOWN 50
@@ -219,7 +220,7 @@ static void print_value(const json_t *value) {
     printf("%.*s…", VALUE_SHOWN, text);
   else
     printf("%s", text);
-  free(text);
+  aon_spare_free(text);
 }
 
 void cli_print_difference(cli *c, const char *text) {

@@ -6,7 +6,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "aon/memory.h"
 #include "cli/cli.h"
+
+#define SPARE_BYTES ((size_t)16 << 20) /* not touched, so not taken from the machine, until memory runs out */
 
 extern char **environ;
 
@@ -98,6 +101,8 @@ int main(int argc, char **argv) {
   }
   c.colour = isatty(STDOUT_FILENO) && !getenv("NO_COLOR") && getenv("TERM") && strcmp(getenv("TERM"), "dumb") != 0;
   aon_result result = aon_config_early_read(environ, &early, &error);
+  if (!result)
+    result = aon_spare_open(SPARE_BYTES, &error);
   if (!result)
     result = aon_env_open(early.log_level, early.crash_at, early.stop_at, &c.env, &error);
   if (result) {

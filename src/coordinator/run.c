@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/spare.h"
 #include "base/utf8.h"
 #include "coordinator/internal.h"
 #include "coordinator/transitions.h"
@@ -17,6 +18,7 @@ bool aon_result_retryable(aon_result result) { return result == AON_TRANSIENT; }
 void aon_run_begin(aon_run *run, aon_engine *engine, aon_journal *journal, const aon_run_options *options, aon_outcome *outcome) {
   *run = (aon_run){.engine = engine, .env = engine->env, .journal = journal, .options = options, .outcome = outcome, .fail_at = -1};
   run->instant_ms = aon_now_ms(run->env);
+  run->spare_given = aon_spare_given();
 }
 
 void aon_run_end(aon_run *run) {
@@ -102,6 +104,8 @@ static aon_result renew(aon_run *run, aon_error *error) {
 aon_result aon_run_tick(aon_run *run, aon_error *error) {
   if (!run->deaf && run->options && run->options->interrupted && *run->options->interrupted)
     return aon_fail(error, AON_CANCELLED, "cancelled", "It was interrupted.");
+  if (!run->deaf && run->spare_given != aon_spare_given()) /* it goes on spare memory: stop while that lasts */
+    return aon_fail_memory(error);
   if (!run->has_lease || aon_monotonic_ms(run->env) < run->renew_at_ms)
     return AON_OK;
   return renew(run, error);

@@ -52,6 +52,7 @@ typedef struct aon_run {
   bool recovering;                        /* another worker began it: every branch is resolved, nothing is taken as known */
   bool deaf;                              /* past the point where a cancellation is heard: a rollback or a decision is being finished */
 
+  uint64_t spare_given; /* what aon_spare_given said when it began */
   int64_t instant_ms; /* of the whole bulk operation */
   int64_t operations;
   int64_t fail_at; /* forced failure, < 0: none */

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/spare.h"
+
 #define SLOTS_FIRST 64
 
 struct aon_dictionary {
@@ -244,7 +246,7 @@ aon_result aon_dictionary_collection(aon_dictionary *dictionary, const aon_colle
     at++;
   if (at == dictionary->collection_count)
     result = collection_add(dictionary, collection, settings, error);
-  free(settings);
+  aon_spare_free(settings);
   if (!result)
     *ret_number = (uint32_t)at;
   return result;

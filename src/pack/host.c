@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/spare.h"
 #include "pack/host_internal.h"
 
 #define WORK_BYTES 64          /* allocating so many bytes counts as one instruction */
@@ -168,13 +169,14 @@ static void *allocate(void *context, void *block, size_t old_size, size_t size) 
   aon_host *host = context;
   size_t old = block ? old_size : 0;
   if (!size) {
-    free(block);
+    aon_spare_free(block);
     host->memory_used -= old;
     return NULL;
   }
   if (size > old && !may_grow(host, size - old, !block && old_size == LUA_TSTRING))
     return NULL;
-  void *moved = realloc(block, size);
+  /* Between calls nobody would catch Lua's error: then spare memory serves. */
+  void *moved = host->depth && !aon_spare_holds(block) ? realloc(block, size) : aon_spare_realloc(block, old, size);
   if (!moved)
     return size <= old ? block : NULL; /* Lua relies on shrinking never to fail */
   host->memory_used += size;
