@@ -519,9 +519,9 @@ static aon_result normalise_document(pg_store *store, const pg_table *table, aon
 aon_result pg_normalise(void *state, const aon_collection *collection, aon_text id, const bson_t *document, aon_arena *arena,
                         aon_image *ret_image, aon_error *error) {
   pg_store *store = state;
-  pg_table *table;
+  pg_table *table = pg_table_known(store, collection); /* a change since then is found when the transaction first touches it */
   pg_enter(store);
-  aon_result result = pg_table_find(store, collection, &table, error);
+  aon_result result = table ? AON_OK : pg_table_find(store, collection, &table, error);
   if (result)
     return result;
   if (!id.length)

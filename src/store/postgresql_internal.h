@@ -113,7 +113,12 @@ aon_result pg_query(pg_store *store, const char *sql, const aon_postgresql_value
 /* postgresql_schema.c */
 /* Not there: where the store may make it, one whose shape.exists is false; else AON_REJECTED unknown_collection. */
 aon_result pg_table_find(pg_store *store, const aon_collection *collection, pg_table **ret_table, aon_error *error) AON_MUST_USE;
+pg_table *pg_table_known(pg_store *store, const aon_collection *collection); /* without looking; NULL: look */
 aon_result pg_table_make(pg_store *store, const aon_collection *collection, pg_table **ret_table, aon_error *error) AON_MUST_USE;
+/* Statement whose only row says whether a table is still as described: ask it together with what reads the table. */
+aon_postgresql_statement pg_table_look(const pg_table *table, aon_postgresql_value *oid);
+bool pg_table_same(const pg_table *table, const PGresult *looked);
+aon_result pg_table_altered(pg_store *store, const pg_table *table, aon_error *error) AON_MUST_USE; /* forgets, fails */
 /* Is it still as described? Holds it so until the transaction ends. */
 aon_result pg_table_pin(pg_store *store, aon_postgresql *connection, pg_table *table, aon_error *error) AON_MUST_USE;
 void pg_schema_forget(pg_store *store);

@@ -106,10 +106,19 @@ static aon_result send_read(pg_store *store, pg_table *table, const asked *a, PG
   if (result)
     return result;
   aon_error failure = AON_ERROR_INIT;
-  result = aon_postgresql_run(connection, sql.data, values, table->key_count, "reading", ret_rows, &failure);
+  aon_postgresql_value oid;
+  aon_postgresql_statement statements[2] = {pg_table_look(table, &oid), {sql.data, values, table->key_count, "reading"}};
+  PGresult *results[2];
+  size_t failed;
+  result = aon_postgresql_pipeline(connection, statements, 2, results, &failed, &failure);
   pg_release(store, connection);
-  if (result && !strcmp(failure.code, "schema_changed"))
-    pg_schema_forget(store);
+  if ((!result && !pg_table_same(table, results[0])) || (result && !strcmp(failure.code, "schema_changed")))
+    result = pg_table_altered(store, table, &failure);
+  PQclear(results[0]);
+  if (result)
+    PQclear(results[1]);
+  else
+    *ret_rows = results[1];
   if (result && error)
     *error = failure;
   return result;
@@ -128,11 +137,9 @@ static aon_result read_rows(pg_store *store, pg_table *table, const aon_text *id
   return result || !a->count ? result : take_rows(store, table, rows, ids, a, arena, images, error);
 }
 
-aon_result pg_read(void *state, const aon_collection *collection, const aon_text *ids, size_t count, aon_arena *arena, aon_image *images,
-                   aon_error *error) {
-  pg_store *store = state;
+static aon_result read_once(pg_store *store, const aon_collection *collection, const aon_text *ids, size_t count, aon_arena *arena,
+                            aon_image *images, aon_error *error) {
   pg_table *table;
-  pg_enter(store);
   memset(images, 0, count * sizeof *images);
   aon_result result = pg_table_find(store, collection, &table, error);
   if (result || !table->shape.exists || !count)
@@ -145,6 +152,21 @@ aon_result pg_read(void *state, const aon_collection *collection, const aon_text
   result = read_rows(store, table, ids, count, &a, arena, images, error);
   for (size_t i = 0; i < table->key_count; i++)
     aon_buffer_release(&a.parts[i]);
+  return result;
+}
+
+aon_result pg_read(void *state, const aon_collection *collection, const aon_text *ids, size_t count, aon_arena *arena, aon_image *images,
+                   aon_error *error) {
+  pg_store *store = state;
+  aon_error failure = AON_ERROR_INIT;
+  pg_enter(store);
+  aon_result result = read_once(store, collection, ids, count, arena, images, &failure);
+  if (result == AON_TRANSIENT && !strcmp(failure.code, "schema_changed") && !store->transaction.open) {
+    failure = (aon_error)AON_ERROR_INIT; /* it was altered since it was described: as it is now */
+    result = read_once(store, collection, ids, count, arena, images, &failure);
+  }
+  if (result && error)
+    *error = failure;
   return result;
 }
 
@@ -285,20 +307,23 @@ static aon_result scan_rows(scanning *s, aon_error *error) {
     result = pg_acquire(s->store, false, &connection, error);
   if (result)
     return result;
-  aon_postgresql_statement statements[3] = {
-      {"begin read only", NULL, 0, "reading"}, {sql.data, s->values, s->value_count, "reading"}, {fetch, NULL, 0, "reading"}};
-  PGresult *results[3] = {0};
+  aon_postgresql_value oid;
+  aon_postgresql_statement statements[4] = {{"begin read only", NULL, 0, "reading"},
+                                            pg_table_look(s->table, &oid),
+                                            {sql.data, s->values, s->value_count, "reading"},
+                                            {fetch, NULL, 0, "reading"}};
+  PGresult *results[4] = {0};
   size_t failed;
   aon_error failure = AON_ERROR_INIT;
-  result = aon_postgresql_pipeline(connection, statements + !own, own ? 3 : 2, results + !own, &failed, &failure);
-  if (result && !strcmp(failure.code, "schema_changed"))
-    pg_schema_forget(s->store);
+  result = aon_postgresql_pipeline(connection, statements + !own, own ? 4 : 3, results + !own, &failed, &failure);
+  if ((!result && !pg_table_same(s->table, results[1])) || (result && !strcmp(failure.code, "schema_changed")))
+    result = pg_table_altered(s->store, s->table, &failure);
   if (result)
-    PQclear(results[2]);
+    PQclear(results[3]);
   else
-    result = fetch_all(s, connection, cursor, results[2], &failure);
-  PQclear(results[0]);
-  PQclear(results[1]);
+    result = fetch_all(s, connection, cursor, results[3], &failure);
+  for (int i = 0; i < 3; i++)
+    PQclear(results[i]);
   if (result && result != AON_END && error)
     *error = failure;
   end_scan(s, connection, cursor, own);

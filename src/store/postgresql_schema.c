@@ -397,15 +397,15 @@ static aon_result absent_new(pg_store *store, const char *name, pg_table **ret_t
   return AON_OK;
 }
 
-static pg_table *known(pg_store *store, const char *name) {
+pg_table *pg_table_known(pg_store *store, const aon_collection *collection) {
   for (pg_table *table = store->tables; table; table = table->next)
-    if (!strcmp(table->name, name))
+    if (!strcmp(table->name, collection->name))
       return table;
   return NULL;
 }
 
 aon_result pg_table_find(pg_store *store, const aon_collection *collection, pg_table **ret_table, aon_error *error) {
-  pg_table *table = known(store, collection->name);
+  pg_table *table = pg_table_known(store, collection);
   if (table && table->shape.exists) {
     *ret_table = table;
     return AON_OK;
@@ -467,23 +467,41 @@ aon_result pg_table_make(pg_store *store, const aon_collection *collection, pg_t
   return made ? made : aon_fail(error, AON_TRANSIENT, "schema_changed", "“%s” was dropped as soon as it was made.", collection->name);
 }
 
+aon_postgresql_statement pg_table_look(const pg_table *table, aon_postgresql_value *oid) {
+  *oid = value_of(table->oid);
+  return (aon_postgresql_statement){FINGERPRINT, oid, 1, "looking at a table"};
+}
+
+bool pg_table_same(const pg_table *table, const PGresult *looked) {
+  return PQntuples(looked) == 1 && !strcmp(PQgetvalue(looked, 0, 0), table->fingerprint);
+}
+
+aon_result pg_table_altered(pg_store *store, const pg_table *table, aon_error *error) {
+  pg_schema_forget(store);
+  return aon_fail(error, AON_TRANSIENT, "schema_changed", "“%s” in %s was altered meanwhile. Try again.", table->name, store->name);
+}
+
 aon_result pg_table_pin(pg_store *store, aon_postgresql *connection, pg_table *table, aon_error *error) {
   AON_BUFFER_CLEANUP aon_buffer sql = {0};
-  aon_postgresql_value oid = value_of(table->oid);
+  aon_postgresql_value oid;
   if (table->pinned == store->transaction.number)
     return AON_OK;
   aon_result result = aon_buffer_format(&sql, error, "lock table %s in row exclusive mode", table->quoted);
   if (result)
     return result;
   aon_postgresql_statement statements[2] = {{sql.data, NULL, 0, "locking a table against changes of its columns"},
-                                            {FINGERPRINT, &oid, 1, "looking at a table"}};
+                                            pg_table_look(table, &oid)};
   PGresult *results[2];
   size_t failed;
-  result = aon_postgresql_pipeline(connection, statements, 2, results, &failed, error);
-  if (!result && (PQntuples(results[1]) != 1 || strcmp(PQgetvalue(results[1], 0, 0), table->fingerprint)))
-    result = aon_fail(error, AON_TRANSIENT, "schema_changed", "“%s” in %s was altered meanwhile. Try again.", table->name, store->name);
+  aon_error failure = AON_ERROR_INIT;
+  result = aon_postgresql_pipeline(connection, statements, 2, results, &failed, &failure);
+  bool same = !result && pg_table_same(table, results[1]);
   PQclear(results[0]);
   PQclear(results[1]);
+  if (!same && (!result || !strcmp(failure.code, "schema_changed")))
+    return pg_table_altered(store, table, error);
+  if (result && error)
+    *error = failure;
   if (!result)
     table->pinned = store->transaction.number;
   return result;
