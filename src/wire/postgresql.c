@@ -15,6 +15,7 @@
 #define CANCEL_WAIT_MS 1000          /* how long a cancelled statement may take to say so */
 #define IDLE_TRANSACTION_MS "300000" /* a worker frozen in its transaction gives its locks back after that */
 #define APPLICATION "allornone"
+#define READS_LIMIT 64 /* of what an idle server says unasked */
 #define TEXT_OID 25
 
 struct aon_postgresql {
@@ -234,6 +235,8 @@ static aon_result not_connected(aon_postgresql *c, aon_error *error) {
   const char *said = PQerrorMessage(c->handle);
   bool refused = strstr(said, "authentication") || strstr(said, "password") || strstr(said, "role \"") || strstr(said, "pg_hba");
   int length = (int)strcspn(said, "\n");
+  if (strstr(said, "too many connections"))
+    return aon_fail(error, AON_TRANSIENT, "unavailable", "%s takes no more connections: %.*s.", c->label, length, said);
   if (strstr(said, "does not exist") && strstr(said, "database \""))
     return aon_fail(error, AON_ENVIRONMENT, "no_such_file", "%s can't be opened: %.*s.", c->label, length, said);
   if (refused)
@@ -306,9 +309,18 @@ void aon_postgresql_close(aon_postgresql *connection) {
   free(connection);
 }
 
+/* A server that hung up has said why before: what it said is read first, its end only when asked again. */
 bool aon_postgresql_alive(aon_postgresql *c) {
-  return !c->broken && PQconsumeInput(c->handle) && PQstatus(c->handle) == CONNECTION_OK && !PQisBusy(c->handle) &&
-         PQtransactionStatus(c->handle) == PQTRANS_IDLE;
+  for (int i = 0; !c->broken && i < READS_LIMIT; i++) {
+    struct pollfd fd = {.fd = PQsocket(c->handle), .events = POLLIN};
+    if (PQstatus(c->handle) != CONNECTION_OK || PQisBusy(c->handle) || PQtransactionStatus(c->handle) != PQTRANS_IDLE)
+      return false;
+    if (poll(&fd, 1, 0) <= 0)
+      return true;
+    if (!PQconsumeInput(c->handle))
+      return false;
+  }
+  return false;
 }
 
 PGconn *aon_postgresql_handle(aon_postgresql *connection) { return connection->handle; }
