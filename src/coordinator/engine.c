@@ -53,7 +53,8 @@ void aon_engine_close(aon_engine *engine) {
 }
 
 aon_result aon_engine_journal(aon_engine *engine, bool for_writing, aon_journal **ret_journal, aon_error *error) {
-  if (engine->journal && for_writing && !engine->journal_writable) {
+  /* One that was missing may be there by now. */
+  if (engine->journal && ((for_writing && !engine->journal_writable) || aon_journal_missing(engine->journal))) {
     aon_journal_close(engine->journal);
     engine->journal = NULL;
   }

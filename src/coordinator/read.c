@@ -78,6 +78,8 @@ static aon_result read_committed(aon_engine *engine, aon_journal *journal, aon_s
   }
   if (!result)
     result = aon_store_read(store, collection, &id, 1, arena, ret_image, error);
+  if (!result) /* a journal that was missing at the first look may be there at the second */
+    result = aon_engine_journal(engine, false, &journal, error);
   if (!result)
     result = look(journal, collection, id, arena, &after, &second, error);
   if (!result && shows_image(&after)) {
@@ -102,6 +104,8 @@ static aon_result read_locked(aon_engine *engine, aon_journal *journal, aon_stor
       return result;
     if (!shows_image(&holder)) {
       result = aon_store_read(store, collection, &id, 1, arena, ret_image, error);
+      if (!result)
+        result = aon_engine_journal(engine, false, &journal, error);
       if (!result)
         result = look(journal, collection, id, arena, &holder, &second, error);
       if (result || (!shows_image(&holder) && first == second))
@@ -131,6 +135,9 @@ aon_result aon_document_get(aon_engine *engine, const aon_collection *collection
     result = aon_engine_journal(engine, false, &journal, error);
   for (int i = 0; !result && mode != AON_READ_LOCKED && i < READ_TRIES; i++) {
     bool settled;
+    result = aon_engine_journal(engine, false, &journal, error);
+    if (result)
+      return result;
     result = read_committed(engine, journal, store, collection, id, &settled, arena, ret_image,
                             mode == AON_READ_PENDING ? ret_pending : NULL, error);
     if (!result && settled)

@@ -14,6 +14,7 @@ typedef struct aon_journal_backend {
 
   aon_result (*open)(aon_env *env, const aon_journal_config *config, void **ret_state, aon_error *error);
   void (*close)(void *state);
+  bool (*missing)(const void *state);
 
   aon_result (*submit)(void *state, const aon_submission *submission, aon_arena *arena, aon_bulk *ret_bulk, bool *ret_existed,
                        aon_error *error);

@@ -61,6 +61,8 @@ void aon_journal_close(aon_journal *journal) {
   free(journal);
 }
 
+bool aon_journal_missing(const aon_journal *journal) { return journal->backend->missing(journal->state); }
+
 void *aon_journal_state(aon_journal *journal) { return journal->state; }
 
 /* The step before a call that writes. */

@@ -32,6 +32,8 @@ typedef struct aon_journal_config {
 
 aon_result aon_journal_open(aon_env *env, const aon_journal_config *config, aon_journal **ret_journal, aon_error *error) AON_MUST_USE;
 void aon_journal_close(aon_journal *journal);
+/* Opened for reading where there was none: an empty stand-in, which never sees one that is made later. Open it again. */
+bool aon_journal_missing(const aon_journal *journal);
 
 /* ---- bulk operations ---- */
 

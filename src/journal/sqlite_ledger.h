@@ -103,6 +103,7 @@ aon_result aon_ledger_migrate(aon_ledger *ledger, const aon_ledger_step *steps, 
                               aon_error *error) AON_MUST_USE;
 aon_result aon_ledger_open(aon_env *env, const aon_journal_config *config, void **ret_ledger, aon_error *error) AON_MUST_USE;
 void aon_ledger_close(void *ledger);
+bool aon_ledger_missing(const void *ledger);
 int aon_ledger_version(void);
 
 /* ---- bulk operations ---- */

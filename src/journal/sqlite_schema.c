@@ -328,11 +328,14 @@ void aon_ledger_close(void *state) {
   free(ledger);
 }
 
+bool aon_ledger_missing(const void *state) { return ((const aon_ledger *)state)->absent; }
+
 const aon_journal_backend aon_journal_sqlite = {
     .kind = "sqlite",
     .interface_version = AON_JOURNAL_INTERFACE,
     .open = aon_ledger_open,
     .close = aon_ledger_close,
+    .missing = aon_ledger_missing,
     .submit = aon_ledger_submit,
     .get = aon_ledger_get,
     .find = aon_ledger_find,

@@ -218,6 +218,28 @@ static void what_a_reader_sees(void **state) {
   }
 }
 
+/* A reader that was there before the journal: it must not go on with the empty one that stood for it. */
+static void a_reader_older_than_the_journal(void **state) {
+  (void)state;
+  world *w = world_new();
+  world_memory(w, "t", AON_CLASS_TRANSACTION, NULL);
+  world_memory(w, "b", AON_CLASS_BATCH, NULL);
+  world_put(w, "t", "c", "1", "{\"n\":1}");
+  world_put(w, "b", "c", "1", "{\"n\":1}");
+  world_engine(w);
+  reading r = {.engine = open_other(w), .mode = AON_READ_COMMITTED, .store = "b"};
+  read_now((w->call_context = &r, w));
+  assert_int_equal(r.n, 1);
+  w->call = read_now;
+  w->call_name = "store.t.commit"; /* b shows it already, and nothing is decided */
+  APPLY_OK(w, LINE("t", "1", "update", "{\"n\":2}") LINE("b", "1", "update", "{\"n\":2}"));
+  assert_int_equal(r.n, 1);
+  read_now(w);
+  assert_int_equal(r.n, 2);
+  aon_engine_close(r.engine);
+  world_free(w);
+}
+
 static void a_locked_read_waits_and_names_the_holder(void **state) {
   (void)state;
   other o;
@@ -267,7 +289,7 @@ static void lost_before_its_first_write(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {TEST(waits_up_to_its_limit),      TEST(plans_anew_when_another_one_was_faster),
                                      TEST(the_younger_one_gives_way),  TEST(same_key_while_the_first_one_runs),
-                                     TEST(what_a_reader_sees),         TEST(a_locked_read_waits_and_names_the_holder),
+                                     TEST(what_a_reader_sees),         TEST(a_reader_older_than_the_journal), TEST(a_locked_read_waits_and_names_the_holder),
                                      TEST(lost_before_its_first_write)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
