@@ -13,6 +13,8 @@ typedef struct row { /* of the journal, for each bulk operation */
   bool holds;
 } row;
 
+#define CONFLICTS "select b.id, c.store, c.document_id, c.code from conflicts c join bulk b on b.number = c.bulk where c.watched = 0"
+
 static row rows[SIM_BULKS];
 static bool named[SIM_BULKS][SIM_STORES][SIM_DOCS];
 static char named_code[SIM_BULKS][SIM_STORES][SIM_DOCS][32];
@@ -68,6 +70,17 @@ static void take_conflict(sqlite3_stmt *statement) {
   violation("the journal names a conflict %s/%s of %s that can't be", text_at(statement, 1), text_at(statement, 2), text_at(statement, 0));
 }
 
+bool oracle_in_conflict(int s, int d) {
+  memset(named, 0, sizeof named);
+  uint64_t before = W->counts.conflicts;
+  journal_rows(CONFLICTS, take_conflict);
+  W->counts.conflicts = before;
+  for (size_t b = 0; b < W->bulk_count; b++)
+    if (named[b][s][d])
+      return true;
+  return false;
+}
+
 /* ---- arrows, as docs/protocol.md draws them ---- */
 
 static const char *const arrows[][2] = {
@@ -84,17 +97,18 @@ static const char *const arrows[][2] = {
 
 static char last_state[SIM_BULKS][24];
 
-static void take_event(sqlite3_stmt *statement) {
+static void take_arrow(sqlite3_stmt *statement) {
   int b = bulk_of(text_at(statement, 0));
   const char *what = text_at(statement, 1);
-  if (b < 0 || strncmp(what, "state:", 6))
+  bool legal = false;
+  if (b < 0)
     return;
-  what += 6;
-  bool legal = !strcmp(last_state[b], what) && !strcmp(what, "executing"); /* resumed */
   for (size_t i = 0; i < sizeof arrows / sizeof *arrows; i++)
     legal = legal || (!strcmp(arrows[i][0], last_state[b]) && !strcmp(arrows[i][1], what));
   if (!legal)
     violation("bulk %d went from “%s” to %s, which is no arrow of the protocol", b, last_state[b], what);
+  W->counts.held += !strcmp(what, "held");
+  W->counts.resumed += !strcmp(what, "executing") && !strcmp(last_state[b], "held");
   snprintf(last_state[b], sizeof last_state[b], "%s", what);
 }
 
@@ -139,8 +153,12 @@ static void judge_document(int s, int d) {
   value want = it->first ? it->first->old : it->now;
   bool theirs[SIM_PROPERTIES] = {false}, their_state = false;
   for (const entry *e = it->first; e; e = e->next) {
-    if (!stays(e))
+    if (!stays(e)) {
+      for (int i = 0; e->hand == BY_FORWARD && i < SIM_PROPERTIES; i++) /* it knew what it replaced */
+        theirs[i] = theirs[i] && !strcmp(e->old.p[i], e->now.p[i]);
+      their_state = their_state && e->old.there == e->now.there;
       continue;
+    }
     for (int i = 0; i < SIM_PROPERTIES; i++)
       if (strcmp(e->old.p[i], e->now.p[i]))
         theirs[i] = e->hand == BY_FOREIGN;
@@ -392,8 +410,9 @@ void oracle_judge(void) {
   memset(named, 0, sizeof named);
   memset(last_state, 0, sizeof last_state);
   journal_rows("select id, state, number, holds from bulk", take_bulk);
-  journal_rows("select b.id, c.store, c.document_id, c.code from conflicts c join bulk b on b.number = c.bulk where c.watched = 0", take_conflict);
-  journal_rows("select bulk_id, what from events order by number", take_event);
+  journal_rows(CONFLICTS, take_conflict);
+  if (!W->fresh)
+    journal_rows("select id, state from simulated_arrows order by number", take_arrow);
   judge_left();
   for (size_t b = 0; b < W->bulk_count; b++) {
     judge_words((int)b);

@@ -24,7 +24,7 @@
 #define SIM_STORES 4
 #define SIM_DOCS 5
 #define SIM_PROPERTIES 3
-#define SIM_BULKS 6
+#define SIM_BULKS 6 /* the last one for the probe in the end */
 #define SIM_LINES 8
 #define SIM_PROCESSES 3
 #define SIM_COMMANDS 12
@@ -164,6 +164,7 @@ typedef struct process {
   struct witness *stores; /* open ones */
   int64_t restart_ms;
   int sweeps;
+  bool serves; /* goes on recovering when its script is done, as a server does */
   struct task *task;
 } process;
 
@@ -175,7 +176,7 @@ typedef enum fault {
 
 typedef struct counts {
   uint64_t seeds, crashes, machine_crashes, freezes, lost_replies, late_deliveries, refusals, store_restarts, foreign_writes, takeovers,
-      rollbacks, commits, conflicts, committed_reads, failed_allocations, disk_errors, full_disks, clock_jumps, undone, held, excused,
+      rollbacks, commits, conflicts, committed_reads, failed_allocations, disk_errors, full_disks, clock_jumps, undone, held, resumed, excused,
       switches, changes, failed;
 } counts;
 
@@ -192,6 +193,7 @@ typedef struct world {
   process processes[SIM_PROCESSES];
   size_t process_count;
   bool several_hosts, beyond_horizon;
+  bool fresh; /* no journal is there in the beginning, so none that notes its arrows */
   int64_t next_pid, dead_pid;
   int boots;
   bool enabled[F_KINDS];
@@ -259,4 +261,5 @@ bson_t *value_document(const value *v);
 
 /* ---- the oracle (oracle.c) ---- */
 void oracle_judge(void);
+bool oracle_in_conflict(int store, int d); /* does the journal name this document? */
 #endif

@@ -6,6 +6,7 @@
 #define STEPS_LIMIT 6000u  /* decisions of the scheduler while faults strike; then all becomes quiet */
 #define QUIET_LIMIT 60000u /* then it must come to rest within so many */
 #define SWEEPS_LIMIT 60
+#define SERVED_LIMIT 25 /* sweeps of one that stays when its own work is done */
 #define SWEEP_MS 20000
 #define LOCK_WAIT_MS 3000
 #define JOURNAL "journal.db"
@@ -182,6 +183,10 @@ static void make_script(process *p) {
       c->kind = C_UNDO;
     c->store = (int)pick((uint32_t)W->store_count);
     c->doc = (int)pick((uint32_t)W->stores[c->store].doc_count);
+    if (i && p->commands[i - 1].kind == C_APPLY && W->bulks[p->commands[i - 1].bulk].hold && pick(2)) { /* a person decides */
+      c->kind = pick(3) ? C_RESUME : C_ROLLBACK;
+      c->bulk = p->commands[i - 1].bulk;
+    }
   }
 }
 
@@ -203,6 +208,7 @@ static void make_process(size_t i) {
                                   .test_site_index = -1,
                                   .test_schedule_index = -1};
   make_script(p);
+  p->serves = pick(2);
 }
 
 /* Each world has some kinds of faults only, each as often as it likes: what seldom meets in a world with all of them meets in another. */
@@ -227,7 +233,7 @@ static void make_faults(void) {
 }
 
 static void make_world(const disk *journal) {
-  bool fresh = pick(24) == 23;
+  bool fresh = W->fresh = pick(24) == 23;
   W->disk = fresh || !journal ? disk_new() : disk_copy(journal);
   W->disk_faults.free_bytes = -1;
   W->now_ms = SIM_START_MS;
@@ -383,12 +389,23 @@ static void command_run(process *p, const command *c) {
   }
 }
 
+static bool others_live(const process *p) {
+  for (size_t i = 0; i < W->process_count; i++)
+    if (&W->processes[i] != p && (W->processes[i].alive || W->processes[i].at < W->processes[i].command_count))
+      return true;
+  return false;
+}
+
 static void live(process *p) {
   open_engine(p);
   while (p->at < p->command_count) {
     trace("command %d", p->at);
     command_run(p, &p->commands[p->at]);
     p->at++;
+  }
+  for (int i = 0; p->serves && !W->quiet && i < SERVED_LIMIT && others_live(p); i++) {
+    sim_sleep(4000);
+    command_recover(p);
   }
   aon_engine_close(p->engine);
 }
@@ -464,7 +481,8 @@ static void strike(fault kind) {
     break;
   case F_FREEZE:
     if (victim->alive) {
-      int64_t ms = pick(2) ? pick(5000) : 5000 + pick(60000);
+      static const uint32_t about[] = {1, 7000, 29000, 50000}; /* some a little longer than a lease */
+      int64_t ms = about[pick(4)] + pick(6000);
       W->counts.freezes++;
       trace("coordinator %d is frozen for %lld ms", victim->number, (long long)ms);
       task_freeze(victim->task, W->now_ms + ms);
@@ -622,6 +640,38 @@ static void come_to_rest(void) {
     violation("it does not come to rest: after %d sweeps some bulk operation is not at its end, or still watched", judged);
 }
 
+/* ---- is every document free that nobody has to decide about? ---- */
+
+static void probe(process *p) {
+  bulk *b = &W->bulks[W->bulk_count - 1];
+  open_engine(p);
+  command_apply(p, b);
+  if (b->told != AON_COMMITTED)
+    violation("when all was at rest a bulk operation over free documents did not commit: some lock was left, or some store is blocked");
+  aon_engine_close(p->engine);
+}
+
+static void try_locks(void) {
+  bulk *b = &W->bulks[W->bulk_count++];
+  *b = (bulk){.undoes = -1, .same_as = -1, .owner = -1, .told = AON_STATE_COUNT};
+  snprintf(b->id, sizeof b->id, "00000000-0000-4000-8000-00000000ffff");
+  snprintf(b->path, sizeof b->path, "probe");
+  for (size_t s = 0; s < W->store_count; s++)
+    for (size_t d = 0; d < W->stores[s].doc_count && b->line_count < SIM_LINES; d++) {
+      if (oracle_in_conflict((int)s, (int)d))
+        continue;
+      line *l = &b->lines[b->line_count];
+      *l = (line){.verb = V_UPSERT, .store = (int)s, .doc = (int)d, .property = 0};
+      snprintf(l->tag, sizeof l->tag, "B%zu.%d", W->bulk_count - 1, b->line_count++);
+    }
+  write_lines(b);
+  process *p = &W->processes[0];
+  p->config.test_rollback_at = -1;
+  bear(p, probe);
+  if (!run_out(QUIET_LIMIT))
+    violation("it does not come to rest: a last bulk operation never ends");
+}
+
 void world_run(const disk *journal) {
   ops = sim_env_ops();
   witness_begin();
@@ -630,11 +680,20 @@ void world_run(const disk *journal) {
     W->processes[i].restart_ms = W->now_ms + pick(50);
   run_out(STEPS_LIMIT);
   come_to_rest();
+  if (!W->failure[0] && pick(3) == 2)
+    try_locks();
   if (!W->failure[0])
     oracle_judge();
 }
 
 /* ---- a journal that was just made, so that not each world makes one ---- */
+
+/* The journal itself notes each state that a row gets, in the transaction that gives it. */
+static const char note_arrows[] =
+    "create table simulated_arrows (number integer primary key autoincrement, id text, state text);"
+    "create trigger simulated_first after insert on bulk begin insert into simulated_arrows (id, state) values (new.id, new.state); end;"
+    "create trigger simulated_next after update of state on bulk when old.state <> new.state begin"
+    " insert into simulated_arrows (id, state) values (new.id, new.state); end;";
 
 disk *world_journal(void) {
   ops = sim_env_ops();
@@ -650,5 +709,8 @@ disk *world_journal(void) {
   W->at_rest = true;
   bear(&W->processes[0], once);
   run_out(QUIET_LIMIT);
+  if (sqlite3_exec(journal_eye(), note_arrows, NULL, NULL, NULL))
+    abort();
+  sqlite3_close(W->eye);
   return W->disk;
 }
