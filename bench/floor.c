@@ -2,10 +2,10 @@
  *
  *   floor ROWS FILE...
  *
- * A line of ROWS is NUMBER<tab>KIND<tab>TABLE<tab>ID<tab>DOCUMENT: the number of the FILE it goes to, i for insert or u for update. Nothing is
- * atomic across the files, nothing is logged, nothing is checked, nothing can be put back: no program that writes these rows can do
- * less. Rows are in memory before the clock starts. Files are opened as the embedded store opens its own (WAL, synchronous FULL, its size of
- * the page cache), tables are the store's document tables, and closing is measured too, since it moves the log into the file.
+ * A line of ROWS is NUMBER<tab>KIND<tab>TABLE<tab>ID<tab>DOCUMENT: the number of the FILE it goes to, i for insert or u for update. Nothing
+ * is atomic across the files, nothing is logged, nothing is checked, nothing can be put back: no program that writes these rows can do
+ * less. Rows are in memory before the clock starts. Files are opened as the embedded store opens its own (WAL, synchronous FULL, its size
+ * of the page cache), tables are the store's document tables, and closing is measured too, since it moves the log into the file.
  *
  * Prints one JSON object: milliseconds of opening, of the transactions (with their commits), of closing, and of all three in wall and in
  * CPU time. */
@@ -206,8 +206,8 @@ int main(int argc, char **argv) {
   for (size_t i = 0; i < file_count; i++)
     close_file(&files[i]);
   double closed = wall_ms();
-  printf("{\"operations\":%zu,\"open_ms\":%.3f,\"write_ms\":%.3f,\"close_ms\":%.3f,\"wall_ms\":%.3f,\"cpu_ms\":%.3f}\n", rows, opened - started,
-         committed - opened, closed - committed, closed - started, cpu_ms() - cpu);
+  printf("{\"operations\":%zu,\"open_ms\":%.3f,\"write_ms\":%.3f,\"close_ms\":%.3f,\"wall_ms\":%.3f,\"cpu_ms\":%.3f}\n", rows,
+         opened - started, committed - opened, closed - committed, closed - started, cpu_ms() - cpu);
   for (size_t i = 0; i < file_count; i++)
     free(files[i].rows);
   free(text);

@@ -226,12 +226,15 @@ def growth_plot(units):
 
 def beside_import(section, ways):
     table = section.table('Other ways through the same rows (half inserts, half updates; random ids)',
-                          ['what', 'operations', 'wall, ms', 'CPU, ms', '/ import', 'peak, MiB'])
+                          ['what', 'operations', 'wall, ms', 'CPU, ms', '/ import', '/ execution', 'peak, MiB'])
     for count, found in ways.items():
+        to_execution = {'dry run': ratios([one.wall for one in found.taken['dry run']], [one.json()['timings']['execute'] for one in found.taken['import']]),
+                        'rolled back at the last operation': ratios(found.back, found.execute)}
         for name in Ways.NAMES:
             taken = found.taken[name]
             table.add(name, count, Spread([one.wall for one in taken]).median, Spread([one.cpu for one in taken]).median,
-                      ratio(ratios([one.wall for one in taken], [one.wall for one in found.taken['import']])), max(one.peak_kib for one in taken) / 1024)
+                      ratio(ratios([one.wall for one in taken], [one.wall for one in found.taken['import']])),
+                      ratio(to_execution[name]) if name in to_execution else '', max(one.peak_kib for one in taken) / 1024)
         if count >= 10_000:
             section.aims.append(Aim(f'rollback to execution, {count:,} operations', 1.0, ratios(found.back, found.execute)))
             wall, cpu = (ratios([getattr(one, clock) for one in found.taken['dry run']], [getattr(one, clock) for one in found.taken['import']])

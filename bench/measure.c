@@ -47,7 +47,7 @@ int main(int argc, char **argv) {
     return 1;
   }
   int code = WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
-  fprintf(out, "{\"status\":%d,\"wall_ms\":%.3f,\"user_ms\":%.3f,\"system_ms\":%.3f,\"peak_kib\":%ld}\n", code, wall, milliseconds(usage.ru_utime),
-          milliseconds(usage.ru_stime), usage.ru_maxrss);
+  fprintf(out, "{\"status\":%d,\"wall_ms\":%.3f,\"user_ms\":%.3f,\"system_ms\":%.3f,\"peak_kib\":%ld}\n", code, wall,
+          milliseconds(usage.ru_utime), milliseconds(usage.ru_stime), usage.ru_maxrss);
   return fclose(out) ? 1 : 0;
 }
