@@ -99,6 +99,11 @@ def last_commit(machine, unit):
     return calls[-1].split('call ')[1].split(':')[0]
 
 
+def executed_ms(taken):
+    """The program tells whole milliseconds."""
+    return max(1, taken.json()['timings']['execute'])
+
+
 class Ways:
     """Dry run, rollback, undo and recovery of one unit, each beside an import."""
 
@@ -120,7 +125,7 @@ class Ways:
         self.taken['dry run'].append(unit.run_ours('--dry-run', name='ways')[0])
         taken, folder = unit.run_ours(status=3, environment={'TEST_ROLLBACK_AT_OPERATION': str(unit.set.count - 1)}, name='ways')
         self.taken['rolled back at the last operation'].append(taken)
-        self.execute.append(taken.json()['timings']['execute'])
+        self.execute.append(executed_ms(taken))
         self.back.append(taken.json()['timings']['finish'])
         self.as_before(folder)
         folder = unit.run_ours(status=-9, environment={'TEST_CRASH_AT_CALL': self.commit}, name='ways')[1]
@@ -228,7 +233,7 @@ def beside_import(section, ways):
     table = section.table('Other ways through the same rows (half inserts, half updates; random ids)',
                           ['what', 'operations', 'wall, ms', 'CPU, ms', '/ import', '/ execution', 'peak, MiB'])
     for count, found in ways.items():
-        to_execution = {'dry run': ratios([one.wall for one in found.taken['dry run']], [one.json()['timings']['execute'] for one in found.taken['import']]),
+        to_execution = {'dry run': ratios([one.wall for one in found.taken['dry run']], [executed_ms(one) for one in found.taken['import']]),
                         'rolled back at the last operation': ratios(found.back, found.execute)}
         for name in Ways.NAMES:
             taken = found.taken[name]
