@@ -296,6 +296,11 @@ static uint64_t explore(points_options *options) {
     printf("FAILED: %s without a fault leaks%s, %zu files are open\n", now->name, left, disk_open_files());
     total.bad++;
   }
+  disk_power_fails();
+  if (!at_once(&t) || !mended(&t)) {
+    printf("FAILED: %s without a fault, and then the power fails: %s\n", now->name, complaint);
+    total.bad++;
+  }
   return total.bad;
 }
 

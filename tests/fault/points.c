@@ -213,7 +213,7 @@ static bool fork_here(point_way way, const char *name, void *const *stack, int f
   the.is_child = the.failing = true;
   the.way = way;
   the.failed_name = name;
-  the.power_fails = way == WAY_LOST;
+  the.power_fails = way == WAY_LOST || (way == WAY_ONCE && the.number % 2);
   the.children[0].verdict = c->verdict;
   alarm((unsigned)the.options.seconds);
   return true;

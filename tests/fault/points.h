@@ -44,7 +44,7 @@ point_way point_here(point_kind kind, const char *name);
 bool points_end(void);
 uint64_t points_candidates(void); /* of the last run */
 bool points_is_child(void); /* a fault has happened in this process */
-bool points_power_fails(void);
+bool points_power_fails(void); /* at the end of this child's run: after a lost sync, and after each second fault that happens once */
 const char *point_way_name(point_way way);
 const char *point_kind_name(point_kind kind);
 
