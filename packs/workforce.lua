@@ -85,22 +85,33 @@ local function occurrences(schedule, first, last)
   return count
 end
 
--- Days off as ranges of numbers, sorted, none overlapping another, cut to first..last. Dates compare as text, so that only those inside
--- are counted out.
-local function ranges_of(list, first_date, last_date)
-  local first, last, ranges, joined = number_of(first_date), number_of(last_date), {}, {}
-  for _, entry in ipairs(list) do
-    if entry.startDate <= last_date and entry.endDate >= first_date then
-      ranges[#ranges + 1] = {math.max(number_of(entry.startDate), first), math.min(number_of(entry.endDate), last)}
-    end
+-- Entries of a list of days off, sorted by their beginning. Many schedules ask for the same lists.
+local function days_off(out, collection, id)
+  local key = collection .. "/" .. (id or "")
+  local entries = out.memo[key]
+  if not entries then
+    entries = out.list(collection, id)
+    table.sort(entries, function(a, b) return a.startDate < b.startDate end)
+    out.memo[key] = entries
   end
-  table.sort(ranges, function(a, b) return a[1] < b[1] end)
-  for _, range in ipairs(ranges) do
-    local open = joined[#joined]
-    if open and range[1] <= open[2] then
-      open[2] = math.max(open[2], range[2])
-    else
-      joined[#joined + 1] = range
+  return entries
+end
+
+-- Days off as ranges of numbers, none overlapping another, cut to first..last. Dates compare as text, so that only those inside count; their
+-- numbers stay with the entries.
+local function ranges_of(entries, first_date, last_date)
+  local first, last, joined, open = number_of(first_date), number_of(last_date), {}, nil
+  for _, entry in ipairs(entries) do
+    if entry.startDate <= last_date and entry.endDate >= first_date then
+      entry.first = entry.first or number_of(entry.startDate)
+      entry.last = entry.last or number_of(entry.endDate)
+      local from, to = math.max(entry.first, first), math.min(entry.last, last)
+      if open and from <= open[2] then
+        open[2] = math.max(open[2], to)
+      else
+        open = {from, to}
+        joined[#joined + 1] = open
+      end
     end
   end
   return joined
@@ -120,12 +131,12 @@ end
 -- The organization's days off are taken out once for all sites; of a site's own only what is left of them.
 local function total_of(schedule, out)
   local first_date, last_date = schedule.startDate, schedule.type == "once" and schedule.startDate or schedule.endDate
-  local everywhere = ranges_of(out.list("firestore:organization-offdays"), first_date, last_date)
+  local everywhere = ranges_of(days_off(out, "firestore:organization-offdays"), first_date, last_date)
   local of_a_site = occurrences_beside(schedule, number_of(first_date), number_of(last_date), everywhere)
   local total = 0
   for _, site in ipairs(schedule.siteIDs or {}) do
     total = total + of_a_site
-    for _, range in ipairs(ranges_of(out.list("siteoffdays", site), first_date, last_date)) do
+    for _, range in ipairs(ranges_of(days_off(out, "siteoffdays", site), first_date, last_date)) do
       total = total - occurrences_beside(schedule, range[1], range[2], everywhere)
     end
   end

@@ -44,8 +44,16 @@ static void push_value(lua_State *state, const bson_iter_t *value) {
     lua_pushlightuserdata(state, NULL); /* null, and types that Lua doesn't know */
 }
 
+static int count_from(bson_iter_t at) {
+  int count = 0;
+  while (bson_iter_next(&at))
+    count++;
+  return count;
+}
+
 static void push_iter(lua_State *state, bson_iter_t *at, bool array) {
-  lua_newtable(state);
+  int count = count_from(*at);
+  lua_createtable(state, array ? count : 0, array ? 0 : count);
   for (lua_Integer i = 1; bson_iter_next(at); i++) {
     push_value(state, at);
     if (array)
@@ -305,6 +313,16 @@ static int open_protected(lua_State *state) {
   return 0;
 }
 
+static int batch_protected(lua_State *state) {
+  const aon_pack_job *job = lua_touserdata(state, 1);
+  lua_rawgeti(state, LUA_REGISTRYINDEX, job->out_reference);
+  lua_newtable(state);
+  lua_setfield(state, -2, "memo");
+  return 0;
+}
+
+aon_result aon_bridge_batch(aon_pack_job *job, aon_error *error) { return host(job, batch_protected, job, error); }
+
 aon_result aon_bridge_open(aon_pack_job *job, aon_error *error) {
   job->out_reference = job->row_reference = LUA_NOREF;
   return host(job, open_protected, job, error);
@@ -330,7 +348,7 @@ typedef struct row_call {
 } row_call;
 
 static void push_bits(lua_State *state, const aon_schema_sheet *sheet, uint64_t bits, const char *name) {
-  lua_newtable(state);
+  lua_createtable(state, 0, __builtin_popcountll(bits));
   for (size_t i = 0; i < sheet->column_count; i++)
     if (bits >> i & 1) {
       lua_pushboolean(state, 1);
@@ -341,7 +359,7 @@ static void push_bits(lua_State *state, const aon_schema_sheet *sheet, uint64_t 
 
 static int row_protected(lua_State *state) {
   const row_call *call = lua_touserdata(state, 1);
-  lua_newtable(state);
+  lua_createtable(state, 0, 6);
   lua_pushlstring(state, call->row->id.data, call->row->id.length);
   lua_setfield(state, -2, "id");
   lua_pushboolean(state, !(call->row->flags & AON_ROW_EXISTS));

@@ -314,7 +314,7 @@ static aon_result prefetch_from(aon_collector *c, const aon_schema_collection *c
 }
 
 static aon_result call_pack(aon_collector *c, aon_error *error) {
-  aon_result result = AON_OK;
+  aon_result result = c->sheet->collect == LUA_NOREF ? AON_OK : aon_bridge_batch(c->job, error);
   for (size_t i = 0; i < c->sheet->read_count && !result; i++)
     result = prefetch_from(c, c->sheet->reads[i], c->sheet->reads_from[i], error);
   for (size_t i = 0; i < c->row_count && !result; i++) {
@@ -462,16 +462,25 @@ static aon_result claim_unique(aon_collector *c, const work *w, const aon_schema
 
 /* Documents that this upload makes itself need no claim: nobody else knows them. */
 static aon_result is_there(aon_collector *c, const aon_schema_reference *reference, aon_text id, bool *ret_there, aon_error *error) {
+  aon_text known;
+  int64_t sheet = reference->sheet ? (int64_t)reference->sheet->index : -1;
+  uint32_t kind = AON_RECALL_THERE + (uint32_t)(reference->collection->index << 8) + (uint32_t)(sheet + 1);
+  if (aon_recall_get(c->job, kind, id, &known)) {
+    *ret_there = *known.data == '1';
+    return AON_OK;
+  }
   sqlite3_stmt *statement AON_SQLITE_DONE = NULL;
-  aon_result result =
-      aon_stage_query(c->job, &statement, error,
-                      "select 1 from stored where coll = ?1 and id = ?2 union all"
-                      " select 1 from id join row on row.key = id.key where id.sheet = ?3 and id.id = ?2 and row.flags & 2",
-                      "iti", (int64_t)reference->collection->index, id, reference->sheet ? (int64_t)reference->sheet->index : (int64_t)-1);
+  aon_result result = aon_stage_query(c->job, &statement, error,
+                                      "select 1 from stored where coll = ?1 and id = ?2 union all"
+                                      " select 1 from id join row on row.key = id.key where id.sheet = ?3 and id.id = ?2 and row.flags & 2",
+                                      "iti", (int64_t)reference->collection->index, id, sheet);
   if (!result)
     result = aon_sqlite_step(c->job->stage, statement, error);
+  if (result && result != AON_END)
+    return result;
   *ret_there = !result;
-  return result == AON_END ? AON_OK : result;
+  aon_recall_put(c->job, kind, id, *ret_there ? AON_TEXT("1") : AON_TEXT("0"));
+  return AON_OK;
 }
 
 static aon_result claim_references(aon_collector *c, const work *w, const aon_schema_column *column, aon_error *error) {
@@ -558,12 +567,13 @@ static aon_result collect_sheet(aon_pack_job *job, const aon_schema_sheet *sheet
                                 aon_error *error) {
   if (!job->sheets[sheet->index].rows)
     return AON_OK;
+  size_t batch = aon_sheet_batch(job, sheet);
   aon_collector c = {.job = job,
                      .sheet = sheet,
                      .sink = sink,
                      .counts = counts,
-                     .rows = aon_bson_array(AON_JOB_BATCH, sizeof(work)),
-                     .loaded = aon_bson_array(AON_JOB_BATCH, sizeof(aon_job_row))};
+                     .rows = aon_bson_array(batch, sizeof(work)),
+                     .loaded = aon_bson_array(batch, sizeof(aon_job_row))};
   aon_result result = c.rows && c.loaded ? aon_counts_entity(counts, sheet->entity, &c.count, error) : aon_fail_memory(error);
   if (!result)
     result = collect_batches(&c, error);

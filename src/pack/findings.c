@@ -7,6 +7,7 @@
 static aon_text text_of(const char *text) { return text ? (aon_text){text, strlen(text)} : (aon_text){0}; }
 
 aon_result aon_finding_add(aon_pack_job *job, const aon_finding *f, aon_error *error) {
+  job->waiting_findings |= f->phase == AON_FOUND_IF_CREATED;
   return aon_stage_run(job, error,
                        "insert or ignore into finding(place, row, col, severity, sub, phase, sheet, heading, value, code, sentence)"
                        " values(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
@@ -52,7 +53,7 @@ aon_result aon_finding_cell(aon_pack_job *job, int phase, aon_severity severity,
 }
 
 aon_result aon_finding_settle(aon_pack_job *job, const aon_schema_sheet *sheet, uint32_t row, bool created, aon_error *error) {
-  if (created)
+  if (created && job->waiting_findings)
     return aon_stage_run(
         job, error,
         "insert or ignore into finding select place, row, col, severity, 0, 1, sheet, heading, value, code, sentence from finding"

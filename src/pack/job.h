@@ -39,10 +39,20 @@ typedef struct aon_job_sheet { /* a known sheet as the workbook has it */
   uint64_t rows;
 } aon_job_sheet;
 
+/* What the stage was asked last, in slots by the hash of the question: answers that stay true as long as they are kept. */
+#define AON_RECALL_SLOTS 1024u
+#define AON_RECALL_BYTES 116u /* of question and answer together; longer ones are asked again */
+typedef struct aon_recall_slot {
+  uint32_t kind;
+  uint16_t key_length, value_length; /* 0: nothing is kept */
+  char bytes[AON_RECALL_BYTES];
+} aon_recall_slot;
+
 struct aon_pack_job {
   aon_pack *pack;
   const aon_pack_input *input;
   aon_sqlite *stage;
+  aon_recall_slot *recall; /* AON_RECALL_SLOTS of them; malloc */
   aon_arena arena;       /* of the job: names, headings */
   aon_arena row_arena;   /* of one row */
   aon_job_sheet *sheets; /* by index of the schema's sheet */
@@ -51,6 +61,7 @@ struct aon_pack_job {
   uint64_t *named;       /* of each sheet: columns whose values are kept in name: unique ones and those that are referred to */
   int64_t touched;       /* counts what shared documents gather, so that it keeps its order */
   uint64_t rows_done;    /* for tick */
+  bool waiting_findings; /* some count only if their row is a create */
   uint64_t reported;     /* how many findings stand in the input's problems; 0 when they were cleared */
   bool parsing_reported; /* those of parsing are among them */
   struct aon_box *box;   /* what the functions of `out` work for, in a userdata of the host */
@@ -88,6 +99,18 @@ aon_result aon_stage_query(aon_pack_job *job, sqlite3_stmt **ret_statement, aon_
 aon_text aon_stage_text(sqlite3_stmt *statement, int column); /* lives until the next step */
 static inline int64_t aon_row_key(const aon_schema_sheet *sheet, uint32_t row) { return (int64_t)sheet->index << 32 | row; }
 static inline uint32_t aon_key_row(int64_t key) { return (uint32_t)(key & 0xffffffff); }
+
+/* ---- recall.c ---- */
+/* kind: whom the question is for; its answers must not be empty. */
+enum {
+  AON_RECALL_SHARED = 0x00000,  /* + collection: id of a shared document -> its number */
+  AON_RECALL_NAMED = 0x10000,   /* + sheet << 8 + column: name -> id of the row that has it */
+  AON_RECALL_SCANNED = 0x20000, /* + collection: property -> "1", its values are in known */
+  AON_RECALL_THERE = 0x30000    /* + collection << 8 + sheet: id -> whether a store has it ("1", "0") */
+};
+bool aon_recall_get(const aon_pack_job *job, uint32_t kind, aon_text key, aon_text *ret_value); /* lives until the next put */
+void aon_recall_put(aon_pack_job *job, uint32_t kind, aon_text key, aon_text value);
+void aon_recall_clear(aon_pack_job *job);
 
 /* ---- findings.c ---- */
 enum { AON_FOUND_PARSING = 0, AON_FOUND_VALIDATING = 1, AON_FOUND_IF_CREATED = 2 };
@@ -131,6 +154,11 @@ void aon_document_put(const bson_t *target, const bson_t *patch, bson_t *ret_res
 /* bson_t asks for more alignment than calloc and arenas give: arrays of what holds one (released by free), and a view of bytes in the
  * arena. NULL: no memory. */
 void *aon_bson_array(size_t count, size_t size);
+/* Rows of the sheet that a batch may have. */
+static inline size_t aon_sheet_batch(const aon_pack_job *job, const aon_schema_sheet *sheet) {
+  uint64_t rows = job->sheets[sheet->index].rows;
+  return rows < AON_JOB_BATCH ? (size_t)rows : AON_JOB_BATCH;
+}
 const bson_t *aon_bson_view(aon_arena *arena, const uint8_t *bytes, uint32_t length);
 /* Copies the document into the arena and destroys it. */
 const bson_t *aon_bson_keep(aon_arena *arena, bson_t *document);
@@ -147,6 +175,8 @@ static inline bool aon_text_same(aon_text a, aon_text b) {
 /* ---- bridge.c: documents in Lua; calls into the pack ---- */
 aon_result aon_bridge_open(aon_pack_job *job, aon_error *error) AON_MUST_USE;
 void aon_bridge_close(aon_pack_job *job);
+/* Empties out.memo: a batch of rows begins. */
+aon_result aon_bridge_batch(aon_pack_job *job, aon_error *error) AON_MUST_USE;
 /* Makes {id, created, document, before, filled, cleared} for the calls that follow. */
 aon_result aon_bridge_row(aon_pack_job *job, const aon_job_row *row, const bson_t *document, aon_error *error) AON_MUST_USE;
 /* *ret_patch in the arena, NULL if it changes nothing. */

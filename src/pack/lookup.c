@@ -73,11 +73,17 @@ static aon_result read_all(aon_pack_job *job, const aon_schema_collection *colle
 }
 
 static aon_result need(aon_pack_job *job, const aon_schema_collection *collection, const char *property, aon_error *error) {
-  aon_result result = aon_stage_run(job, error, "insert or ignore into scanned(coll, property) values(?1, ?2)", "it",
-                                    (int64_t)collection->index, (aon_text){property, strlen(property)});
-  if (result || !sqlite3_changes(aon_sqlite_handle(job->stage)))
-    return result;
-  return read_all(job, collection, property, error);
+  aon_text name = {property, strlen(property)}, yes;
+  uint32_t kind = AON_RECALL_SCANNED + (uint32_t)collection->index;
+  if (aon_recall_get(job, kind, name, &yes))
+    return AON_OK;
+  aon_result result =
+      aon_stage_run(job, error, "insert or ignore into scanned(coll, property) values(?1, ?2)", "it", (int64_t)collection->index, name);
+  if (!result && sqlite3_changes(aon_sqlite_handle(job->stage)))
+    result = read_all(job, collection, property, error);
+  if (!result)
+    aon_recall_put(job, kind, name, AON_TEXT("1"));
+  return result;
 }
 
 aon_result aon_lookup(aon_pack_job *job, const aon_schema_collection *collection, const char *property, aon_text folded, aon_text except,

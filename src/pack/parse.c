@@ -462,9 +462,10 @@ static void mark_named(aon_pack_job *job) {
 
 static aon_result prepare(aon_pack_job *job, aon_error *error) {
   const aon_schema *schema = &job->pack->schema;
+  job->recall = calloc(AON_RECALL_SLOTS, sizeof *job->recall);
   job->sheets = aon_arena_alloc(&job->arena, schema->sheet_count * sizeof *job->sheets);
   job->named = aon_arena_alloc(&job->arena, schema->sheet_count * sizeof *job->named);
-  if (!job->sheets || !job->named)
+  if (!job->recall || !job->sheets || !job->named)
     return aon_fail_memory(error);
   for (size_t i = 0; i < schema->sheet_count; i++) {
     job->sheets[i].columns = aon_arena_alloc(&job->arena, schema->sheets[i].column_count * sizeof(uint32_t));
@@ -508,6 +509,7 @@ void aon_pack_job_close(aon_pack_job *job) {
     return;
   aon_bridge_close(job);
   aon_sqlite_close(job->stage);
+  free(job->recall);
   aon_arena_release(&job->row_arena);
   aon_arena_release(&job->arena);
   free(job);

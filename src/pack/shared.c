@@ -6,35 +6,64 @@
 
 #define SHARED_BATCH 100 /* fewer than rows: each may hold thousands of members */
 
-/* The document's id; it is noted at its first touch, which gives it its place. */
-static aon_result touch(aon_pack_job *job, const aon_schema_collection *collection, aon_text own, const aon_schema_sheet *sheet,
-                        aon_buffer *id, aon_error *error) {
-  aon_result result = aon_schema_id(collection, job->organization, own, id, error);
+typedef struct touched {
+  aon_buffer id;
+  int64_t number; /* of the document: they are handed over in the order in which they were first touched */
+  bool first;
+} touched;
+
+static aon_result find_number(aon_pack_job *job, const aon_schema_collection *collection, touched *t, aon_error *error) {
+  sqlite3_stmt *statement AON_SQLITE_DONE = NULL;
+  aon_result result = aon_stage_query(job, &statement, error, "select number from shared where coll = ?1 and id = ?2", "it",
+                                      (int64_t)collection->index, (aon_text){t->id.data, t->id.length});
+  if (!result)
+    result = aon_sqlite_step(job->stage, statement, error);
+  if (!result)
+    t->number = sqlite3_column_int64(statement, 0);
+  return result;
+}
+
+/* The document's id and number; it is noted at its first touch. */
+static aon_result touch(aon_pack_job *job, const aon_schema_collection *collection, aon_text own, const aon_schema_sheet *sheet, touched *t,
+                        aon_error *error) {
+  aon_result result = aon_schema_id(collection, job->organization, own, &t->id, error);
   if (result)
     return result;
+  aon_text id = {t->id.data, t->id.length}, number;
+  uint32_t kind = AON_RECALL_SHARED + (uint32_t)collection->index;
   job->touched++;
-  return aon_stage_run(job, error, "insert or ignore into shared(coll, id, own, touched, sheet) values(?1, ?2, ?3, ?4, ?5)", "ittii",
-                       (int64_t)collection->index, (aon_text){id->data, id->length}, own, job->touched, (int64_t)sheet->index);
+  if (aon_recall_get(job, kind, id, &number)) {
+    memcpy(&t->number, number.data, sizeof t->number);
+    return AON_OK;
+  }
+  result = aon_stage_run(job, error, "insert or ignore into shared(number, coll, id, own, sheet) values(?1, ?2, ?3, ?4, ?5)", "iitti",
+                         job->touched, (int64_t)collection->index, id, own, (int64_t)sheet->index);
+  t->first = !result && sqlite3_changes(aon_sqlite_handle(job->stage));
+  t->number = job->touched;
+  if (!result && !t->first)
+    result = find_number(job, collection, t, error);
+  if (!result)
+    aon_recall_put(job, kind, id, (aon_text){(const char *)&t->number, sizeof t->number});
+  return result;
 }
 
 aon_result aon_shared_member(aon_pack_job *job, const aon_schema_collection *collection, aon_text own, const char *property, aon_text value,
                              bool joins, const aon_schema_sheet *sheet, aon_error *error) {
-  aon_buffer id AON_BUFFER_CLEANUP = {0};
-  aon_result result = touch(job, collection, own, sheet, &id, error);
+  touched t = {0};
+  aon_result result = touch(job, collection, own, sheet, &t, error);
+  aon_buffer_release(&t.id);
   if (result)
     return result;
-  return aon_stage_run(job, error,
-                       "insert or replace into member(coll, id, property, value, joins, touched) values(?1, ?2, ?3, ?4, ?5, ?6)", "itttii",
-                       (int64_t)collection->index, (aon_text){id.data, id.length}, (aon_text){property, strlen(property)}, value,
-                       (int64_t)joins, job->touched);
+  return aon_stage_run(job, error, "insert or replace into member(document, property, value, joins, touched) values(?1, ?2, ?3, ?4, ?5)",
+                       "ittii", t.number, (aon_text){property, strlen(property)}, value, (int64_t)joins, job->touched);
 }
 
-static aon_result properties_of(aon_pack_job *job, const aon_schema_collection *collection, aon_text id, bson_t *ret_properties,
-                                aon_error *error) {
+static aon_result properties_of(aon_pack_job *job, const touched *t, bson_t *ret_properties, aon_error *error) {
   sqlite3_stmt *statement AON_SQLITE_DONE = NULL;
   bson_init(ret_properties);
-  aon_result result = aon_stage_query(job, &statement, error, "select properties from shared where coll = ?1 and id = ?2", "it",
-                                      (int64_t)collection->index, id);
+  if (t->first)
+    return AON_OK;
+  aon_result result = aon_stage_query(job, &statement, error, "select properties from shared where number = ?1", "i", t->number);
   if (!result)
     result = aon_sqlite_step(job->stage, statement, error);
   bson_t view;
@@ -46,16 +75,17 @@ static aon_result properties_of(aon_pack_job *job, const aon_schema_collection *
 
 aon_result aon_shared_properties(aon_pack_job *job, const aon_schema_collection *collection, aon_text own, const bson_t *properties,
                                  const aon_schema_sheet *sheet, aon_error *error) {
-  aon_buffer id AON_BUFFER_CLEANUP = {0};
+  touched t = {0};
   bson_t before, after;
-  aon_result result = touch(job, collection, own, sheet, &id, error);
+  aon_result result = touch(job, collection, own, sheet, &t, error);
+  aon_buffer_release(&t.id);
   if (!result)
-    result = properties_of(job, collection, (aon_text){id.data, id.length}, &before, error);
+    result = properties_of(job, &t, &before, error);
   if (result)
     return result;
   aon_document_put(&before, properties, &after);
-  result = aon_stage_run(job, error, "update shared set properties = ?3 where coll = ?1 and id = ?2", "itb", (int64_t)collection->index,
-                         (aon_text){id.data, id.length}, (const void *)bson_get_data(&after), (size_t)after.len);
+  result = aon_stage_run(job, error, "update shared set properties = ?2 where number = ?1", "ib", t.number,
+                         (const void *)bson_get_data(&after), (size_t)after.len);
   bson_destroy(&before);
   bson_destroy(&after);
   return result;
@@ -78,15 +108,17 @@ static aon_result sort_key(const aon_schema_collection *collection, const bson_t
 
 aon_result aon_shared_entry(aon_pack_job *job, const aon_schema_collection *collection, aon_text own, const bson_t *entry,
                             const aon_schema_sheet *sheet, aon_error *error) {
-  aon_buffer id AON_BUFFER_CLEANUP = {0}, sort AON_BUFFER_CLEANUP = {0};
-  aon_result result = touch(job, collection, own, sheet, &id, error);
+  touched t = {0};
+  aon_buffer sort AON_BUFFER_CLEANUP = {0};
+  aon_result result = touch(job, collection, own, sheet, &t, error);
   if (!result)
     result = sort_key(collection, entry, &sort, error);
-  if (result)
-    return result;
-  return aon_stage_run(job, error, "insert or ignore into entry(coll, id, sort, value) values(?1, ?2, ?3, ?4)", "ittb",
-                       (int64_t)collection->index, (aon_text){id.data, id.length}, (aon_text){sort.data, sort.length},
-                       (const void *)bson_get_data(entry), (size_t)entry->len);
+  if (!result)
+    result = aon_stage_run(job, error, "insert or ignore into entry(coll, id, sort, value) values(?1, ?2, ?3, ?4)", "ittb",
+                           (int64_t)collection->index, (aon_text){t.id.data, t.id.length}, (aon_text){sort.data, sort.length},
+                           (const void *)bson_get_data(entry), (size_t)entry->len);
+  aon_buffer_release(&t.id);
+  return result;
 }
 
 typedef struct listed {
@@ -201,6 +233,7 @@ aon_result aon_shared_list(aon_pack_job *job, const aon_schema_collection *colle
 /* ---- Emission ---- */
 
 typedef struct shared_document {
+  int64_t number;
   const aon_schema_collection *collection;
   const aon_schema_sheet *sheet;
   aon_text id, own;
@@ -234,12 +267,12 @@ static aon_result load(emission *e, int64_t *after, aon_error *error) {
   sqlite3_stmt *statement AON_SQLITE_DONE = NULL;
   aon_result result =
       aon_stage_query(e->job, &statement, error,
-                      "select touched, coll, id, own, sheet, properties from shared where touched > ?1 order by touched", "i", *after);
+                      "select number, coll, id, own, sheet, properties from shared where number > ?1 order by number", "i", *after);
   e->count = 0;
   while (!result && e->count < SHARED_BATCH && !(result = aon_sqlite_step(e->job->stage, statement, error))) {
     *after = sqlite3_column_int64(statement, 0);
     shared_document *d = &e->documents[e->count];
-    *d = (shared_document){.collection = of_step(e, sqlite3_column_int64(statement, 1))};
+    *d = (shared_document){.number = *after, .collection = of_step(e, sqlite3_column_int64(statement, 1))};
     if (!d->collection)
       continue;
     d->id = copy_text(&e->arena, aon_stage_text(statement, 2));
@@ -307,8 +340,8 @@ static bool set_make(text_set *set, size_t count, aon_arena *arena) {
 static aon_result leaves(emission *e, const shared_document *d, const char *property, aon_text value, bool *ret_leaves, aon_error *error) {
   sqlite3_stmt *statement AON_SQLITE_DONE = NULL;
   aon_result result =
-      aon_stage_query(e->job, &statement, error, "select joins from member where coll = ?1 and id = ?2 and property = ?3 and value = ?4",
-                      "ittt", (int64_t)d->collection->index, d->id, (aon_text){property, strlen(property)}, value);
+      aon_stage_query(e->job, &statement, error, "select joins from member where document = ?1 and property = ?2 and value = ?3", "itt",
+                      d->number, (aon_text){property, strlen(property)}, value);
   if (!result)
     result = aon_sqlite_step(e->job->stage, statement, error);
   *ret_leaves = !result && !sqlite3_column_int(statement, 0);
@@ -331,9 +364,9 @@ static void append_member(members *m, aon_text value) {
 static aon_result append_joining(emission *e, const shared_document *d, const char *property, const text_set *there, members *m,
                                  aon_error *error) {
   sqlite3_stmt *statement AON_SQLITE_DONE = NULL;
-  aon_result result = aon_stage_query(
-      e->job, &statement, error, "select value from member where coll = ?1 and id = ?2 and property = ?3 and joins = 1 order by touched",
-      "itt", (int64_t)d->collection->index, d->id, (aon_text){property, strlen(property)});
+  aon_result result = aon_stage_query(e->job, &statement, error,
+                                      "select value from member where document = ?1 and property = ?2 and joins = 1 order by touched", "it",
+                                      d->number, (aon_text){property, strlen(property)});
   while (!result && !(result = aon_sqlite_step(e->job->stage, statement, error))) {
     aon_text value = aon_stage_text(statement, 0);
     size_t at = hash(value) & there->mask;

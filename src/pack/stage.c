@@ -15,11 +15,9 @@ static const char tables[] =
     "create table scanned(coll integer, property text, primary key(coll, property)) without rowid;"
     "create table stored(coll integer, id text, primary key(coll, id)) without rowid;"
     "create table made(coll integer, id text, property text, folded text, primary key(coll, id)) without rowid;"
-    "create table shared(coll integer, id text, own text, touched integer, sheet integer, properties blob, primary key(coll, id)) without "
-    "rowid;"
-    "create index shared_order on shared(touched);"
-    "create table member(coll integer, id text, property text, value text, joins integer, touched integer,"
-    " primary key(coll, id, property, value)) without rowid;"
+    "create table shared(number integer primary key, coll integer, id text, own text, sheet integer, properties blob, unique(coll, id));"
+    "create table member(document integer, property text, value text, joins integer, touched integer,"
+    " primary key(document, property, value)) without rowid;"
     "create table entry(coll integer, id text, sort text, value blob, primary key(coll, id, sort)) without rowid;"
     "create table image(coll integer, id text, bson blob, token blob, primary key(coll, id)) without rowid;"
     "create table finding(place integer, row integer, col integer, severity integer, sub integer, phase integer, sheet text, heading text, "
@@ -42,6 +40,7 @@ aon_result aon_stage_open(aon_pack_job *job, aon_error *error) {
 
 aon_result aon_stage_forget_validation(aon_pack_job *job, aon_error *error) {
   job->touched = 0;
+  aon_recall_clear(job);
   return aon_sqlite_execute(
       job->stage,
       "delete from known; delete from scanned; delete from stored; delete from made; delete from shared; delete from member;"

@@ -265,14 +265,29 @@ static aon_result in_store(pass *p, const aon_schema_reference *reference, aon_t
   return AON_OK;
 }
 
+/* The same few names stand in many rows: what the workbook itself says of one stays true. */
+static bool recalled(pass *p, const aon_schema_reference *reference, uint32_t kind, aon_text name, aon_text *ret_id) {
+  aon_text id;
+  if (!reference->sheet || !aon_recall_get(p->job, kind, name, &id))
+    return false;
+  *ret_id = (aon_text){aon_arena_text(&p->arena, id.data, id.length), id.length};
+  return ret_id->data != NULL;
+}
+
 static aon_result resolve(pass *p, const aon_schema_reference *reference, aon_text name, aon_text *ret_id, found *ret_found,
                           aon_error *error) {
+  uint32_t kind = reference->sheet ? AON_RECALL_NAMED + (uint32_t)(reference->sheet->index << 8 | reference->column->index) : 0;
+  *ret_found = FOUND;
+  if (recalled(p, reference, kind, name, ret_id))
+    return AON_OK;
   aon_buffer folded AON_BUFFER_CLEANUP = {0};
   aon_result result = aon_text_fold(name.data, name.length, &folded, error);
   if (result)
     return result;
   aon_text key = {folded.data ? folded.data : "", folded.length};
   result = in_workbook(p, reference, key, ret_id, ret_found, error);
+  if (!result && *ret_found == FOUND && ret_id->length)
+    aon_recall_put(p->job, kind, name, *ret_id);
   if (!result && *ret_found == FOUND_NOT)
     result = in_store(p, reference, name, key, ret_id, ret_found, error);
   return result;
@@ -671,7 +686,10 @@ static aon_result validate_batches(pass *p, aon_error *error) {
 static aon_result validate_sheet(aon_pack_job *job, const aon_schema_sheet *sheet, aon_error *error) {
   if (!job->sheets[sheet->index].rows)
     return AON_OK;
-  pass p = {.job = job, .sheet = sheet, .in_file = &job->sheets[sheet->index], .rows = aon_bson_array(AON_JOB_BATCH, sizeof(aon_job_row))};
+  pass p = {.job = job,
+            .sheet = sheet,
+            .in_file = &job->sheets[sheet->index],
+            .rows = aon_bson_array(aon_sheet_batch(job, sheet), sizeof(aon_job_row))};
   if (!p.rows)
     return aon_fail_memory(error);
   aon_result result = validate_batches(&p, error);

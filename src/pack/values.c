@@ -172,9 +172,23 @@ void aon_row_patch(const aon_job_row *row, const aon_schema_collection *collecti
   }
 }
 
+/* Nothing of the patch stands in the target, and it removes nothing: then both are copied as they are. */
+static bool only_adds(const bson_t *target, const bson_t *patch) {
+  bson_iter_t at;
+  for (bson_iter_init(&at, patch); bson_iter_next(&at);)
+    if (BSON_ITER_HOLDS_NULL(&at) || bson_has_field(target, bson_iter_key(&at)))
+      return false;
+  return true;
+}
+
 void aon_document_put(const bson_t *target, const bson_t *patch, bson_t *ret_result) {
   bson_iter_t at, other;
   bson_init(ret_result);
+  if (only_adds(target, patch)) {
+    bson_concat(ret_result, target);
+    bson_concat(ret_result, patch);
+    return;
+  }
   for (bson_iter_init(&at, target); bson_iter_next(&at);) {
     if (!bson_iter_init_find(&other, patch, bson_iter_key(&at)))
       bson_append_iter(ret_result, NULL, 0, &at);

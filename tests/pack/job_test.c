@@ -610,6 +610,39 @@ static void test_reading_is_batched(void **state) {
 
 /* ---- The workbooks that come with the specification ---- */
 
+/* More names than the job recalls at once, some longer than it recalls at all, asked for again and again in another order: each row gets
+ * the id that the workbook gives the name, and each index document the rows that named it. */
+static void test_more_names_than_are_recalled(void **state) {
+  enum { PLACES = 1500, PEOPLE = 3000, LONG = 130 };
+  harness *h = *state;
+  char *sites = malloc(PLACES * 250), *users = malloc(PEOPLE * 250), *at = sites, name[PLACES][LONG + 16];
+  h->again = true;
+  at += sprintf(at, "Site ID,Name\n");
+  for (int i = 0; i < PLACES; i++) {
+    snprintf(name[i], sizeof name[i], i % 7 ? "Site %d" : "Site %d %0130d", i, 0);
+    at += sprintf(at, "site%05d,%s\n", i, name[i]);
+  }
+  at = users + sprintf(users, "User ID,Name,Email,Role,Sites\n");
+  for (int i = 0; i < PEOPLE; i++)
+    at += sprintf(at, "user%05d,U,u%d@x.example,staff,%s\n", i, i, name[(i * 7919) % PLACES]);
+  harness_begin(h);
+  harness_sheet(h, "Sites", sites);
+  harness_sheet(h, "Users", users);
+  accepted(h, harness_upload(h));
+  for (int i = 0; i < PEOPLE; i++) {
+    char user[16], wanted[32], site[16];
+    snprintf(user, sizeof user, "user%05d", i);
+    snprintf(site, sizeof site, "site%05d", (i * 7919) % PLACES);
+    snprintf(wanted, sizeof wanted, "[\"%s\"]", site);
+    assert_at(h, "users", user, "/siteIDs", wanted);
+    assert_non_null(strstr(harness_at(h, "siteindexes", site, "/userIDs"), user));
+  }
+  assert_int_equal(harness_documents(h, "siteindexes"), PLACES);
+  assert_string_equal(harness_at(h, "siteindexes", "site00001", "/name"), "\"Site 1\"");
+  free(sites);
+  free(users);
+}
+
 static void shared_file(char path[4096], const char *name) { snprintf(path, 4096, "%s/workforce/%s", harness_shared(), name); }
 
 static void test_shared_mistakes(void **state) {
@@ -716,6 +749,7 @@ int main(void) {
       CASE(test_order_and_groups_of_the_plan),
       CASE(test_claims),
       CASE(test_reading_is_batched),
+      CASE(test_more_names_than_are_recalled),
   };
   const struct CMUnitTest shared_tests[] = {CASE(test_shared_mistakes), CASE(test_shared_again), CASE(test_shared_with_ids),
                                             CASE(test_shared_full_twice)};
