@@ -156,16 +156,35 @@ static aon_result restore_call(void *context, aon_part *part, const aon_operatio
   return result;
 }
 
-/* What an earlier rollback found in the part that is taken back now is looked for anew; its other documents stay left alone. */
+static bool of_this_part(const going_back *g, const aon_conflict *found) {
+  aon_part *part = aon_run_part(g->run, found->store);
+  return part && !found->watched && aon_part_leader(g->run, part) == aon_part_leader(g->run, g->part);
+}
+
+static uint64_t hash_of_conflict(const aon_conflict *found) {
+  aon_text id = {found->document_id, strlen(found->document_id)};
+  return aon_document_hash(found->store, found->collection, id);
+}
+
+/* What an earlier rollback found in the part that is taken back now is looked for anew; its other documents stay left alone. With a marker
+ * the journal keeps it until the document is restored: the one who found it may be frozen, and commit without the document after all. */
 static aon_result known_conflict(void *context, const aon_conflict *found, aon_error *error) {
   going_back *g = context;
-  aon_part *part = aon_run_part(g->run, found->store);
-  if (!part || found->watched || aon_part_leader(g->run, part) != aon_part_leader(g->run, g->part))
+  if (!of_this_part(g, found))
     return AON_OK;
-  if (found->sequence >= g->first && found->sequence <= g->last)
-    return aon_journal_conflict_drop(g->run->journal, g->run->id, g->run->epoch, found->sequence, error);
-  aon_text id = {found->document_id, strlen(found->document_id)};
-  return aon_hashes_add(&g->left, aon_document_hash(found->store, found->collection, id), error);
+  if (found->sequence < g->first || found->sequence > g->last)
+    return aon_hashes_add(&g->left, hash_of_conflict(found), error);
+  bool marked = aon_part_transactional(g->part) || g->part->caps->store_class == AON_CLASS_BATCH;
+  return marked ? AON_OK : aon_journal_conflict_drop(g->run->journal, g->run->id, g->run->epoch, found->sequence, error);
+}
+
+/* After our own commit: what was not found anew is restored. */
+static aon_result restored_conflict(void *context, const aon_conflict *found, aon_error *error) {
+  going_back *g = context;
+  if (!of_this_part(g, found) || found->sequence < g->first || found->sequence > g->last ||
+      aon_hashes_has(&g->left, hash_of_conflict(found)))
+    return AON_OK;
+  return aon_journal_conflict_drop(g->run->journal, g->run->id, g->run->epoch, found->sequence, error);
 }
 
 static aon_result take_up(going_back *g, int64_t first, int64_t last, aon_error *error) {
@@ -218,8 +237,10 @@ static aon_result restore_branch(aon_run *run, aon_part *part, uint32_t attempt,
     bool again;
     aon_error failure = AON_ERROR_INIT;
     result = restore_once(&g, &branch, first, last, &again, &failure);
-    if (!result && !again)
+    if (!result && !again) {
+      result = aon_journal_conflicts(run->journal, run->id, restored_conflict, &g, error);
       break;
+    }
     if ((result == AON_UNKNOWN || aon_result_retryable(result)) && ++tries < AON_RETRY_TRIES) {
       aon_branch_state state = AON_BRANCH_COMMITTED;
       result = aon_run_pause(run, tries, AON_RETRY_LONGEST_MS, error);
@@ -353,11 +374,17 @@ static aon_result back_one(going_back *g, const aon_operation *operation, aon_er
       result = aon_restore_judge(operation, &now, shape->volatiles, &g->arena, &restore, error);
     if (result)
       return result;
+    bool voids = g->doubtful && aon_store_configuration(g->part->store)->void_stamp && operation->kind == AON_UPDATE;
+    if (voids && restore.verdict == AON_RESTORE_DONE &&
+        aon_image_same(&now, &operation->before, NULL, NULL)) { /* a late request would match it */
+      restore.verdict = AON_RESTORE_WRITE;
+      restore.target = operation->before;
+    }
     if (restore.verdict == AON_RESTORE_DONE)
       return AON_OK;
     if (restore.verdict == AON_RESTORE_CONFLICT)
       return foreign_change(g, operation, restore.paths, error);
-    if (g->doubtful && aon_store_configuration(g->part->store)->void_stamp && operation->kind == AON_UPDATE && restore.target.bson)
+    if (voids && restore.target.bson)
       result = stamp_void(g, &restore.target, error);
     if (result)
       return result;

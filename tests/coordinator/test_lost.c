@@ -124,6 +124,98 @@ static void void_stamp_keeps_it_out(void **state) {
   world_free(w);
 }
 
+/* Not arrived when the rollback looks: what stands there is stamped all the same, else the late request would match it. */
+static void void_stamp_of_what_was_not_written(void **state) {
+  (void)state;
+  world *w = world_new();
+  world_memory(w, "k", AON_CLASS_CONDITIONAL, &(aon_memory_config){.tokens = true});
+  world_config(w, "k")->void_stamp = true;
+  world_put(w, "k", "c", "edit", "{\"n\":1}");
+  world_engine(w);
+  aon_memory_trouble_at(world_database(w, "k"), AON_MEMORY_DELAY, 1, 7); /* all sendings */
+  OK(world_apply(w, LINE("k", "edit", "update", "{\"n\":2}")));
+  assert_int_equal(w->outcome.state, AON_ROLLED_BACK);
+  assert_int_equal(aon_memory_under_way(world_database(w, "k")), 7);
+  while (aon_memory_under_way(world_database(w, "k"))) {
+    bool done = true;
+    OK(aon_memory_deliver(world_database(w, "k"), &done, error));
+    assert_false(done);
+  }
+  assert_string_equal(world_get(w, "k", "c", "edit"), "{\"n\":1}");
+  world_free(w);
+}
+
+/* A rollback names a conflict and freezes; another worker takes over and dies before its transaction; the first one goes on and commits
+ * without the document. What it left out is still named. */
+static void dies_here(world *w) { longjmp(w->crashed, 1); }
+static void another_one_begins(world *w) {
+  aon_engine *frozen = w->engine;
+  int64_t pid = w->pid++;
+  world_advance(w, 31000);
+  w->engine = NULL;
+  w->call = dies_here;
+  w->call_name = "store.b.begin";
+  if (!setjmp(w->crashed))
+    world_recover(w);
+  w->engine = frozen;
+  w->pid = pid;
+}
+static void somebody_writes(world *w) {
+  world_put(w, "b", "c", "edit", "{\"n\":99}");
+  w->call = another_one_begins;
+  w->call_name = "store.b.commit"; /* of the pass that leaves it out */
+}
+static void frozen_rollback(world *w, uint64_t n) {
+  (void)n;
+  world_memory(w, "b", AON_CLASS_BATCH, NULL);
+  world_memory(w, "t", AON_CLASS_TRANSACTION, NULL);
+  world_put(w, "b", "c", "edit", "{\"n\":1}");
+  w->config.test_rollback_at = 2;
+  world_engine(w);
+  w->call = somebody_writes;
+  w->call_name = "store.b.resolve";
+  aon_result result =
+      world_apply(w, LINE("b", "edit", "update", "{\"n\":2}") LINE("b", "new", "create", "{\"n\":2}") LINE("t", "1", "create", "{}"));
+  CHECK(result == AON_FENCED && !w->call);
+  CHECK(!strcmp(world_get(w, "b", "c", "new"), "")); /* it went on all the same */
+  w->engine = NULL;
+  w->pid += 2;
+  world_advance(w, 31000);
+  CHECK(world_recover(w) == 0);
+  CHECK(world_state(w, w->outcome.bulk_id) == AON_ROLLBACK_FAILED);
+  CHECK(!strcmp(world_get(w, "b", "c", "edit"), "{\"n\":99}"));
+}
+static void conflict_of_a_frozen_rollback_stays_named(void **state) {
+  (void)state;
+  assert_int_equal(world_child(frozen_rollback, 1), 0);
+}
+
+/* A PREPARE on its way arrives between the question for what is prepared and the marker: nothing prepared is left behind. */
+static void arrives(world *w) {
+  bool done = false;
+  OK(aon_memory_deliver(world_database(w, "p"), &done, error));
+  assert_true(done);
+}
+static void arrives_before_the_marker(world *w) {
+  w->call = arrives;
+  w->call_name = "store.p.resolve";
+}
+static void prepared_late_is_ended(void **state) {
+  (void)state;
+  world *w = world_new();
+  world_memory(w, "p", AON_CLASS_PREPARED, NULL);
+  world_engine(w);
+  aon_memory_trouble_at(world_database(w, "p"), AON_MEMORY_DELAY, 1, 1);
+  w->call = arrives_before_the_marker;
+  w->call_name = "store.p.abort_prepared";
+  OK(world_apply(w, LINE("p", "1", "create", "{\"n\":1}")));
+  assert_null(w->call);
+  assert_int_equal(w->outcome.state, AON_ROLLED_BACK);
+  assert_int_equal(aon_memory_prepared(world_database(w, "p")), 0);
+  assert_string_equal(world_get(w, "p", "c", "1"), "");
+  world_free(w);
+}
+
 static void transient_is_bounded(void **state) {
   (void)state;
   world *w = world_new();
@@ -298,9 +390,17 @@ static void callbacks_are_undone(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {
-      TEST(lost_on_the_way_back),        TEST(late_in_classes_1_to_3), TEST(late_after_a_rollback_is_watched),
-      TEST(void_stamp_keeps_it_out),     TEST(transient_is_bounded),   TEST(changed_meanwhile_rolls_back),
-      TEST(a_lost_prepared_transaction), TEST(callbacks_are_undone),   TEST(effects_wait_and_are_sent_once)};
+  const struct CMUnitTest tests[] = {TEST(lost_on_the_way_back),
+                                     TEST(late_in_classes_1_to_3),
+                                     TEST(late_after_a_rollback_is_watched),
+                                     TEST(void_stamp_keeps_it_out),
+                                     TEST(void_stamp_of_what_was_not_written),
+                                     TEST(conflict_of_a_frozen_rollback_stays_named),
+                                     TEST(prepared_late_is_ended),
+                                     TEST(transient_is_bounded),
+                                     TEST(changed_meanwhile_rolls_back),
+                                     TEST(a_lost_prepared_transaction),
+                                     TEST(callbacks_are_undone),
+                                     TEST(effects_wait_and_are_sent_once)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
