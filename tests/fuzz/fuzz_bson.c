@@ -7,6 +7,7 @@
 
 #include "fuzz.h"
 #include "model/document.h"
+#include "written.h"
 
 #define DOCUMENTS 3
 
@@ -99,6 +100,7 @@ static void check_text(const given *one) {
   AON_BUFFER_CLEANUP aon_buffer text = {0};
   aon_error error = AON_ERROR_INIT;
   bson_t again;
+  check_written(&one->view);
   aon_result result = aon_document_to_json(&one->view, &text, &error);
   FUZZ_CHECK(!one->plain || result == AON_OK, "%s", error.sentence);
   FUZZ_CHECK(result == AON_OK || error.sentence[0], "a failure without a sentence");

@@ -9,6 +9,7 @@
 
 #include "fuzz.h"
 #include "model/document.h"
+#include "written.h"
 
 static void same_value(const bson_iter_t *ours, const json_t *theirs);
 
@@ -73,6 +74,7 @@ static void round_trip(const bson_t *document) {
   aon_error error = AON_ERROR_INIT;
   bson_t again, patched, nothing = BSON_INITIALIZER;
   FUZZ_CHECK(bson_validate(document, BSON_VALIDATE_UTF8 | BSON_VALIDATE_UTF8_ALLOW_NULL, NULL), "BSON that libbson refuses");
+  check_written(document);
   FUZZ_CHECK(aon_document_to_json(document, &first, &error) == AON_OK, "%s", error.sentence);
   FUZZ_CHECK(aon_document_from_json(first.data, first.length, &again, &error) == AON_OK, "%s: %s", error.sentence, first.data);
   FUZZ_CHECK(aon_document_equal(document, &again, NULL), "%s", first.data);

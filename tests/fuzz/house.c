@@ -79,6 +79,7 @@ static void make_env(house *h) {
   h->ops.process_self = counted->ops->process_self;
   h->ops.process_dead = counted->ops->process_dead;
   h->ops.step = counted->ops->step;
+  h->ops.run_together = counted->ops->run_together;
   h->ops.log = counted->ops->log;
   h->env = (aon_env){.ops = &h->ops, .context = machine->context, .log_level = AON_LOG_ERROR};
 }

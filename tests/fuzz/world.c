@@ -295,6 +295,13 @@ static void step(void *context, const char *what) {
   (void)what;
 }
 
+/* The last one first: whoever shares something all the same is found. */
+static void run_together(void *context, void (*task)(void *argument, size_t index), void *argument, size_t count) {
+  (void)context;
+  while (count)
+    task(argument, --count);
+}
+
 static void log_line(void *context, aon_log_level level, const char *line) {
   (void)context;
   (void)level;
@@ -319,6 +326,7 @@ aon_env *fuzz_world(void) {
                                   .process_self = process_self,
                                   .process_dead = process_dead,
                                   .step = step,
+                                  .run_together = run_together,
                                   .log = log_line};
   static aon_env env = {.ops = &ops, .log_level = AON_LOG_ERROR};
   return &env;
