@@ -183,9 +183,29 @@ static aon_result head_members(const aon_bulk *bulk, aon_buffer *out, aon_error 
   return result;
 }
 
+/* What the journal keeps as JSON goes out as it stands, so it must be that. */
+static aon_result check_kept(const aon_bulk *bulk, const char *text, aon_error *error) {
+  bson_t object;
+  aon_error why = AON_ERROR_INIT;
+  aon_result result = text ? aon_document_from_json(text, strlen(text), &object, &why) : AON_OK;
+  if (text)
+    bson_destroy(&object);
+  if (result == AON_NO_MEMORY)
+    return aon_fail_memory(error);
+  bool bare = !text || (text[0] == '{' && text[strlen(text) - 1] == '}'); /* its members are taken out of the braces */
+  if ((result && !strcmp(why.code, "bad_json")) || (!result && !bare))
+    return aon_fail(error, AON_CORRUPT, "corrupt",
+                    "What became of bulk operation %s can't be read in the journal. Restore the journal from a backup.", bulk->id);
+  return AON_OK;
+}
+
 aon_result aon_result_json(aon_journal *journal, const aon_bulk *bulk, aon_buffer *out, aon_error *error) {
-  const char *summary = bulk->summary && bulk->summary[0] == '{' ? bulk->summary : empty_summary;
-  aon_result result = head_members(bulk, out, error);
+  const char *summary = bulk->summary ? bulk->summary : empty_summary;
+  aon_result result = check_kept(bulk, bulk->summary, error);
+  if (!result)
+    result = check_kept(bulk, bulk->failure, error);
+  if (!result)
+    result = head_members(bulk, out, error);
   if (!result)
     result = aon_buffer_text(out, ",", error);
   if (!result)

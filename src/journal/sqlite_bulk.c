@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "journal/sqlite_ledger.h"
+#include "model/text.h"
 
 /* In the order that bulk_from reads. */
 #define COLUMNS                                                                                                                            \
@@ -27,6 +28,8 @@ static aon_result bulk_from(sqlite3_stmt *statement, aon_arena *arena, aon_bulk 
     return result;
   snprintf(bulk.worker.boot_id, sizeof bulk.worker.boot_id, "%s", aon_ledger_text(statement, column++));
   const char *state = aon_ledger_text(statement, column++);
+  if (!aon_uuid_valid(bulk.id) || (bulk.undoes && !aon_uuid_valid(bulk.undoes)))
+    return aon_fail(error, AON_CORRUPT, "corrupt", "A bulk operation has an id in the journal that is none. Restore the journal from a backup.");
   if (!state || !aon_state_parse(state, &bulk.state))
     return aon_fail(error, AON_CORRUPT, "corrupt",
                     "Bulk operation %s has a state in the journal that there isn't. Restore the journal from a backup.", bulk.id);
