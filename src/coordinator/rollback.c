@@ -30,6 +30,7 @@ typedef struct going_back {
   bool found_conflict;      /* this pass met a new one: its transaction must not commit */
   int64_t put_back;
   int64_t first, last; /* what is taken back now */
+  uint32_t refusals;   /* of this branch, because somebody was faster */
   bool doubtful;       /* a request of this batch may still be on its way (classes 4 and 5) */
 } going_back;
 
@@ -126,6 +127,11 @@ static aon_result read_now(going_back *g, const aon_operation *operations, size_
   return AON_OK;
 }
 
+/* Somebody else was faster than our compare and write: looked at anew. */
+static bool is_foreign(const aon_error *failure) {
+  return !strcmp(failure->code, "changed_meanwhile") || !strcmp(failure->code, "duplicate");
+}
+
 /* ---- classes 2 and 3: one transaction ---- */
 
 static aon_result restore_call(void *context, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {
@@ -143,6 +149,9 @@ static aon_result restore_call(void *context, aon_part *part, const aon_operatio
     return result ? result : AON_END;
   aon_error failure = AON_ERROR_INIT;
   result = writes ? aon_store_apply(g->part->store, g->transaction, g->writes, writes, NULL, &failed, &failure) : AON_OK;
+  /* It may also have been a commit of ours that nobody answered: then the marker says undone by now, and nothing is in conflict. */
+  if (refused_for_good(result) && is_foreign(&failure) && ++g->refusals < AON_RESTORE_TRIES)
+    return aon_fail(error, AON_TRANSIENT, failure.code, "%s", failure.sentence);
   if (refused_for_good(result) && failed < writes) {
     result = refused(g, g->of[failed], &failure, error);
     return result ? result : AON_END;
@@ -335,11 +344,6 @@ static aon_result wait_for_horizon(aon_run *run, const aon_part *part, const aon
       return result;
   }
   return AON_OK;
-}
-
-/* Somebody else was faster than our compare and write: looked at anew. */
-static bool is_foreign(const aon_error *failure) {
-  return !strcmp(failure->code, "changed_meanwhile") || !strcmp(failure->code, "duplicate");
 }
 
 /* The restored document differs from what it was by its stamp, so a request of ours that is still on its way no longer matches it. */

@@ -193,6 +193,7 @@ typedef struct world {
   process processes[SIM_PROCESSES];
   size_t process_count;
   bool several_hosts, beyond_horizon;
+  bool late; /* a world of requests that come late */
   bool fresh; /* no journal is there in the beginning, so none that notes its arrows */
   int64_t next_pid, dead_pid;
   int boots;

@@ -57,7 +57,8 @@ static void make_store(unsigned i) {
   static const uint8_t classes[] = {2, 4, 2, 4, 3, 1, 3, 1, 5, 2};
   simstore *s = &W->stores[i];
   snprintf(s->name, sizeof s->name, "s%u", i);
-  s->memory.store_class = (aon_store_class)classes[pick(sizeof classes)];
+  static const uint8_t late_classes[] = {4, 4, 4, 5, 3, 1};
+  s->memory.store_class = (aon_store_class)(W->late ? late_classes[pick(sizeof late_classes)] : classes[pick(sizeof classes)]);
   bool transactional = s->memory.store_class <= AON_CLASS_TRANSACTION, single = s->memory.store_class >= AON_CLASS_CONDITIONAL;
   if (s->memory.store_class == AON_CLASS_TRANSACTION && pick(3) == 2) {
     s->sqlite = true;
@@ -202,7 +203,7 @@ static void make_process(size_t i) {
                                   .hold_ms = pick(3) == 2 ? 1 : 10000,
                                   .hold_until_ms = 60000,
                                   .batch = 1 + pick(4),
-                                  .test_rollback_at = pick(5) == 4 ? (int64_t)pick(SIM_LINES) : -1,
+                                  .test_rollback_at = pick(W->late ? 2 : 5) == (W->late ? 1 : 4) ? (int64_t)pick(SIM_LINES) : -1,
                                   .test_user_index = -1,
                                   .test_dept_index = -1,
                                   .test_site_index = -1,
@@ -224,6 +225,12 @@ static void make_faults(void) {
     for (int kind = 0; kind < F_KINDS; kind++)
       W->enabled[kind] = kind == only;
     W->rate[only] = rates[2 + pick(2)];
+  }
+  W->late = pick(5) == 4;
+  if (W->late) { /* requests that outlive their bulk operation, and little else */
+    for (int kind = 0; kind < F_KINDS; kind++)
+      W->enabled[kind] = kind == F_DELAY || ((kind == F_CRASH || kind == F_FREEZE || kind == F_AWAY) && pick(3) == 2);
+    W->rate[F_DELAY] = 300;
   }
   W->enabled[F_FOREIGN] = W->enabled[F_FOREIGN] || pick(2);
   W->foreign_left = W->enabled[F_FOREIGN] ? 1 + pick(12) : 0;
@@ -664,6 +671,10 @@ static void try_locks(void) {
       *l = (line){.verb = V_UPSERT, .store = (int)s, .doc = (int)d, .property = 0};
       snprintf(l->tag, sizeof l->tag, "B%zu.%d", W->bulk_count - 1, b->line_count++);
     }
+  if (!b->line_count) { /* every document waits for a person */
+    W->bulk_count--;
+    return;
+  }
   write_lines(b);
   process *p = &W->processes[0];
   p->config.test_rollback_at = -1;
