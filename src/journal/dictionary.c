@@ -252,11 +252,12 @@ aon_result aon_dictionary_collection(aon_dictionary *dictionary, const aon_colle
   return result;
 }
 
-static const char *const *list_from(const json_t *list, aon_arena *arena, bool *whole) {
+static const char *const *list_from(const json_t *list, aon_arena *arena, bool *whole, bool *short_of_memory) {
   if (!list || json_is_null(list))
     return NULL;
   size_t count = json_array_size(list);
   const char **names = aon_arena_alloc(arena, (count + 1) * sizeof *names);
+  *short_of_memory = *short_of_memory || !names;
   *whole = *whole && json_is_array(list) && names;
   for (size_t i = 0; *whole && i < count; i++) {
     names[i] = json_string_value(json_array_get(list, i));
@@ -268,18 +269,20 @@ static const char *const *list_from(const json_t *list, aon_arena *arena, bool *
 aon_result aon_dictionary_restore_collection(aon_dictionary *dictionary, const char *settings, aon_error *error) {
   AON_ARENA_CLEANUP aon_arena arena = {0};
   json_t *root = json_loads(settings, JSON_REJECT_DUPLICATES, NULL);
-  bool whole = json_is_object(root);
+  bool whole = json_is_object(root), short_of_memory = false;
   aon_collection collection = {.store = json_string_value(json_object_get(root, "store")),
                                .name = json_string_value(json_object_get(root, "name")),
                                .id_property = json_string_value(json_object_get(root, "idProperty")),
                                .path = json_string_value(json_object_get(root, "path")),
-                               .stamps = list_from(json_object_get(root, "stamps"), &arena, &whole),
-                               .sets = list_from(json_object_get(root, "sets"), &arena, &whole),
-                               .volatiles = list_from(json_object_get(root, "volatiles"), &arena, &whole),
-                               .sensitive = list_from(json_object_get(root, "sensitive"), &arena, &whole),
+                               .stamps = list_from(json_object_get(root, "stamps"), &arena, &whole, &short_of_memory),
+                               .sets = list_from(json_object_get(root, "sets"), &arena, &whole, &short_of_memory),
+                               .volatiles = list_from(json_object_get(root, "volatiles"), &arena, &whole, &short_of_memory),
+                               .sensitive = list_from(json_object_get(root, "sensitive"), &arena, &whole, &short_of_memory),
                                .merge_none = json_is_true(json_object_get(root, "mergeNone"))};
   aon_result result;
-  if (!whole || !collection.store || !collection.name)
+  if (short_of_memory)
+    result = aon_fail_memory(error);
+  else if (!whole || !collection.store || !collection.name)
     result = aon_fail(error, AON_CORRUPT, "corrupt",
                       "The settings of a collection in the journal are damaged. Restore the journal from a backup.");
   else
