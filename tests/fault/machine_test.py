@@ -8,6 +8,7 @@ Whatever happens: an exit status of those that are promised, a sentence where it
 wholly as before or holds the whole plan, as the journal says. AON_FULL=1 tries every call and every level, else a sample.
 """
 
+import contextlib
 import errno
 import os
 import pathlib
@@ -263,13 +264,22 @@ def files_of_limited_size(folder):
     return f'{len(levels)} limits: {told(ends)}'
 
 
-def little_memory(folder):
-    """The address space of the plain program, from what it starts with upwards: sanitizers want terabytes of it."""
+@contextlib.contextmanager
+def plain_program():
+    """Sanitizers want terabytes of address space, and malloc for themselves."""
     plain = os.environ.get('AON_PLAIN_BIN') or (p.BINARY if os.environ.get('AON_SANITIZED') != '1' else None)
     if not plain:
         raise Skip('AON_PLAIN_BIN names no program without sanitizers')
-    sanitized, p.BINARY = p.BINARY, os.path.abspath(plain)
+    usual, p.BINARY = p.BINARY, os.path.abspath(plain)
     try:
+        yield
+    finally:
+        p.BINARY = usual
+
+
+def little_memory(folder):
+    """The address space, from what the program starts with upwards."""
+    with plain_program():
         point, args = second_upload(folder)
         ends = {}
         started = next(mib for mib in range(20, 400) if starts_with(mib))
@@ -278,8 +288,43 @@ def little_memory(folder):
             limited(point, args, resource.RLIMIT_AS, int(mib * (1 << 20)), f'{mib} MiB of address space', ends)
         check({'committed', 'never begun'} <= set(ends), 'the limits do not reach from nothing to all', ends)
         return f'{len(levels)} limits from {started} MiB on: {told(ends)}'
-    finally:
-        p.BINARY = sanitized
+
+
+def memory_shim(**asked):
+    env = {'LD_PRELOAD': os.environ.get('AON_SHIM_MEMORY'), 'FAULT_CALL': 'allocate'}
+    if not env['LD_PRELOAD'] or not os.path.exists(env['LD_PRELOAD']):
+        raise Skip('AON_SHIM_MEMORY names no library')
+    return {**env, **{f'FAULT_{name.upper()}': value for name, value in asked.items()}}
+
+
+def no_memory_in_any_command(folder):
+    """What the points don't reach: the configuration and its YAML, the words for people, templates, the report, each command that looks."""
+    with plain_program():
+        data = p.prepared(folder)
+        bulk = data.imports(p.second_book(folder / 'second')).exits(0).json['bulkOperationId']
+        (folder / 'aon.yaml').write_text('organization: org1\nstores:\n  main: {timeout: 5s}\n  extra: {url: "sqlite:%s/extra.db"}\n' % folder)
+        Data(folder).sql('create table pets (id text primary key)', store='extra')
+        point = import_point(folder, data)
+        commands = [['list'], ['show', bulk], ['log', bulk], ['diff', bulk], ['locks', '--json'], ['doctor'], ['pack', 'show', 'workforce'],
+                    ['pack', 'template', 'workforce', '--output', folder / 'template.xlsx'], ['undo', bulk, '--dry-run'],
+                    ['import', p.first_book(folder / 'once-more'), '--pack', 'workforce', '--dry-run', '--report', folder / 'report.xlsx']]
+        said, tried = {}, 0
+        for args in commands:
+            told_in = folder / 'count'
+            looks = [*args, '--config', folder / 'aon.yaml'] if args[0] != 'pack' else args
+            run = (lambda env: data.run(*looks, env=env)) if args[0] != 'pack' else (lambda env: p.aon(*looks, env=env))
+            run(memory_shim(count=told_in)).exits(0)
+            for times in (1, 0):
+                for n in some(int(told_in.read_text().split()[0]), 6):
+                    where = f'{args[0]}: allocation {n} fails, {times or "all"} times'
+                    ran = run(memory_shim(at=n, times=times))
+                    check(0 <= ran.status <= 6, where, '\n', ran)
+                    check(ran.status == 0 or 'memory' in (ran.out + ran.err).lower(), where, 'it does not say why\n', ran)
+                    check('damaged' not in ran.err and 'corrupt' not in ran.err, where, 'a file is blamed\n', ran)
+                    add(said, f'exit {ran.status}')
+                    tried += 1
+            same_rows(data.rows(), point.before, args)
+        return f'{tried} runs of {len(commands)} commands: {told(said)}'
 
 
 def starts_with(mib):
@@ -289,7 +334,7 @@ def starts_with(mib):
 
 CASES = [a_call_fails_once, a_call_fails_for_ever, no_space_from_one_write_on, a_sync_fails_once, every_write_is_short,
          full_at_every_level, the_wall_clock_jumps, stopped_while_others_clocks_differ, stopped_at_any_time_past_its_lease, few_open_files,
-         files_of_limited_size, little_memory]
+         files_of_limited_size, little_memory, no_memory_in_any_command]
 
 if __name__ == '__main__':
     p.main('fault machine', CASES)

@@ -1,6 +1,7 @@
 /* LD_PRELOAD: real calls of a real process that fail as a machine makes them fail. What is asked for stands in the environment:
  *
- *   FAULT_CALL   read, write, sync, truncate or open       FAULT_PATH   only files whose path holds this
+ *   FAULT_CALL   read, write, sync, truncate, open or allocate (malloc and its like, from main on; programs without sanitizers only)
+ *   FAULT_PATH   only files whose path holds this
  *   FAULT_AT     the number of the call, from 1            FAULT_TIMES  how many of them from there on; 0: all; not set: one
  *   FAULT_ERRNO  the error's number; 0 with write: half of it is written, and said so
  *   FAULT_CLOCK  CALL:MILLISECONDS: from that reading of the wall clock on, it is so much ahead (or behind)
@@ -113,6 +114,40 @@ int open64(const char *path, int flags, ...) {
   return opened("open64", path, flags, mode);
 }
 
+/* ---- memory ---- */
+
+#ifndef AON_ABOVE_ASAN
+void *__libc_malloc(size_t bytes);
+void *__libc_calloc(size_t count, size_t bytes);
+void *__libc_realloc(void *block, size_t bytes);
+
+static struct {
+  bool counts;
+  long at, times;
+} memory; /* read once: getenv for each allocation would be most of the run */
+
+static bool refused(void) {
+  if (!memory.counts)
+    return false;
+  long n = ++calls;
+  bool hits = memory.at && n >= memory.at && (memory.times == 0 || n < memory.at + memory.times);
+  if (hits)
+    errno = ENOMEM;
+  return hits;
+}
+
+void *malloc(size_t bytes) { return refused() ? NULL : __libc_malloc(bytes); }
+void *calloc(size_t count, size_t bytes) { return refused() ? NULL : __libc_calloc(count, bytes); }
+void *realloc(void *block, size_t bytes) { return bytes && refused() ? NULL : __libc_realloc(block, bytes); }
+
+__attribute__((constructor)) static void ask(void) {
+  const char *asked = getenv("FAULT_CALL");
+  memory.at = number("FAULT_AT", 0);
+  memory.times = number("FAULT_TIMES", 1);
+  memory.counts = asked && !strcmp(asked, "allocate");
+}
+#endif
+
 /* ---- the clock ---- */
 
 int clock_gettime(clockid_t id, struct timespec *now) {
@@ -127,6 +162,9 @@ int clock_gettime(clockid_t id, struct timespec *now) {
 
 __attribute__((destructor)) static void tell(void) {
   const char *path = getenv("FAULT_COUNT");
+#ifndef AON_ABOVE_ASAN
+  memory.counts = false;
+#endif
   FILE *file = path ? fopen(path, "w") : NULL;
   if (!file)
     return;
