@@ -308,7 +308,7 @@ static uint64_t explore(points_options *options) {
 
 /* In the short version, so many points of a scenario and kind; each is several runs. Allocations are many, and most of them alike: the long
  * version takes each way of calls to one. AON_FAULT_BUDGET is another number, 0: all; AON_FAULT_EACH=1: each allocation, alike or not. */
-static const uint64_t budgets[] = {[POINT_ALLOCATION] = 20, [POINT_ENV] = 6, [POINT_SQLITE] = 12};
+static const uint64_t budgets[] = {[POINT_ALLOCATION] = 12, [POINT_ENV] = 4, [POINT_SQLITE] = 8};
 
 static uint64_t number_of(const char *variable, uint64_t otherwise) {
   const char *text = getenv(variable);
