@@ -90,6 +90,7 @@ def same_content(floor, ours):
 
 # ---- what else can be done with a unit ----
 
+
 def last_commit(unit):
     """The number of the call that commits the second store, and the folder of the import that it was seen in."""
     folder = unit.folder('calls')
@@ -132,8 +133,8 @@ class Ways:
         self.taken['recovery after kill -9 between the two commits'].append(self.recovered())
 
     def recovered(self):
-        """Kills an import between its two commits, and recovers. A run that renews its lease more or less often makes other calls, so that the
-        number that was right for one may be a little off for the next: then it is corrected."""
+        """Kills an import between its two commits, and recovers. A run that renews its lease more or less often makes other calls, so that
+        the number that was right for one may be a little off for the next: then it is corrected."""
         for _ in range(TRIES):
             killed, folder = self.unit.run_ours(status=None, environment={'TEST_CRASH_AT_CALL': str(self.commit)}, name='ways')
             written = self.written(folder)
@@ -205,14 +206,37 @@ def measure_ways(machine, quick, say):
 
 
 def beside_floor(section, units):
-    table = section.table('Import beside the floor', ['rows', 'operations', 'floor, ms', 'import, ms', 'import / floor', 'of CPU time', 'µs each', 'floor, µs each',
-                                                      'peak, MiB', 'fsync'])
+    table = section.table(
+        'Import beside the floor',
+        [
+            'rows',
+            'operations',
+            'floor, ms',
+            'import, ms',
+            'import / floor',
+            'of CPU time',
+            'µs each',
+            'floor, µs each',
+            'peak, MiB',
+            'fsync',
+        ],
+    )
     for (mixed, random_ids, count), unit in units.items():
         floor, ours = Spread([taken['wall_ms'] for taken in unit.floor]), Spread([taken.wall for taken in unit.ours])
         times = ratios([taken.wall for taken in unit.ours], [taken['wall_ms'] for taken in unit.floor])
         cpu = ratios([taken.cpu for taken in unit.ours], [taken['cpu_ms'] for taken in unit.floor])
-        table.add(shape_words(mixed, random_ids), count, floor.median, ours.median, ratio(times), ratio(cpu), ours.median * 1000 / count,
-                  floor.median * 1000 / count, max(taken.peak_kib for taken in unit.ours) / 1024, sum(unit.syncs.values()) if unit.syncs else '')
+        table.add(
+            shape_words(mixed, random_ids),
+            count,
+            floor.median,
+            ours.median,
+            ratio(times),
+            ratio(cpu),
+            ours.median * 1000 / count,
+            floor.median * 1000 / count,
+            max(taken.peak_kib for taken in unit.ours) / 1024,
+            sum(unit.syncs.values()) if unit.syncs else '',
+        )
         if count in WANTED:
             section.aims.append(Aim(f'import of {count:,} to the floor: {shape_words(mixed, random_ids)}', WANTED[count], times, cpu=cpu))
 
@@ -231,10 +255,20 @@ def growth(section, units):
         from_unit, to_unit = units.get((*shape, GROWTH_FROM)), units.get((*shape, GROWTH_TO))
         if not from_unit or not to_unit:
             continue
-        each, cpu = ([Spread([getattr(taken, clock) for taken in unit.ours]).median / unit.set.count for unit in (from_unit, to_unit)] for clock in ('wall', 'cpu'))
+        each, cpu = (
+            [Spread([getattr(taken, clock) for taken in unit.ours]).median / unit.set.count for unit in (from_unit, to_unit)]
+            for clock in ('wall', 'cpu')
+        )
         floor = [Spread([taken['wall_ms'] for taken in unit.floor]).median / unit.set.count for unit in (from_unit, to_unit)]
-        section.aims.append(Aim(f'cost per operation at {GROWTH_TO:,} to that at {GROWTH_FROM:,}: {shape_words(*shape)} (the floor itself: {floor[1] / floor[0]:.2f})', 1.2,
-                                each[1] / each[0], cpu=cpu[1] / cpu[0]))
+        section.aims.append(
+            Aim(
+                f'cost per operation at {GROWTH_TO:,} to that at {GROWTH_FROM:,}: {shape_words(*shape)} '
+                f'(the floor itself: {floor[1] / floor[0]:.2f})',
+                1.2,
+                each[1] / each[0],
+                cpu=cpu[1] / cpu[0],
+            )
+        )
     peaks = [taken.peak_kib / 1024 for (_, _, count), unit in units.items() if count == GROWTH_TO for taken in unit.ours]
     if peaks:
         section.aims.append(Aim(f'resident memory at {GROWTH_TO:,}', 128, max(peaks), 'MiB'))
@@ -246,26 +280,52 @@ def growth_plot(units):
     for colour, shape in enumerate(shape for shape in SHAPES if shape[1]):
         of_shape = [(count, unit) for (*other, count), unit in units.items() if tuple(other) == shape]
         words = 'half updates' if shape[0] else 'creates'
-        series.append((f'import, {words}', [(count, Spread([taken.wall for taken in unit.ours]).median * 1000 / count) for count, unit in of_shape], colour, False))
-        series.append((f'floor, {words}', [(count, Spread([taken['wall_ms'] for taken in unit.floor]).median * 1000 / count) for count, unit in of_shape], colour, True))
+        series.append(
+            (
+                f'import, {words}',
+                [(count, Spread([taken.wall for taken in unit.ours]).median * 1000 / count) for count, unit in of_shape],
+                colour,
+                False,
+            )
+        )
+        series.append(
+            (
+                f'floor, {words}',
+                [(count, Spread([taken['wall_ms'] for taken in unit.floor]).median * 1000 / count) for count, unit in of_shape],
+                colour,
+                True,
+            )
+        )
     return plot.growth('Cost per operation, two SQLite stores, random ids', 'operations', 'µs each', series)
 
 
 def beside_import(section, ways):
-    table = section.table('Other ways through the same rows (half inserts, half updates; random ids)',
-                          ['what', 'operations', 'wall, ms', 'CPU, ms', '/ import', '/ execution', 'peak, MiB'])
+    table = section.table(
+        'Other ways through the same rows (half inserts, half updates; random ids)',
+        ['what', 'operations', 'wall, ms', 'CPU, ms', '/ import', '/ execution', 'peak, MiB'],
+    )
     for count, found in ways.items():
-        to_execution = {'dry run': ratios([one.wall for one in found.taken['dry run']], [executed_ms(one) for one in found.taken['import']]),
-                        'rolled back at the last operation': ratios(found.back, found.execute)}
+        to_execution = {
+            'dry run': ratios([one.wall for one in found.taken['dry run']], [executed_ms(one) for one in found.taken['import']]),
+            'rolled back at the last operation': ratios(found.back, found.execute),
+        }
         for name in Ways.NAMES:
             taken = found.taken[name]
-            table.add(name, count, Spread([one.wall for one in taken]).median, Spread([one.cpu for one in taken]).median,
-                      ratio(ratios([one.wall for one in taken], [one.wall for one in found.taken['import']])),
-                      ratio(to_execution[name]) if name in to_execution else '', max(one.peak_kib for one in taken) / 1024)
+            table.add(
+                name,
+                count,
+                Spread([one.wall for one in taken]).median,
+                Spread([one.cpu for one in taken]).median,
+                ratio(ratios([one.wall for one in taken], [one.wall for one in found.taken['import']])),
+                ratio(to_execution[name]) if name in to_execution else '',
+                max(one.peak_kib for one in taken) / 1024,
+            )
         if count >= 10_000:
             section.aims.append(Aim(f'rollback to execution, {count:,} operations', 1.0, ratios(found.back, found.execute)))
-            wall, cpu = (ratios([getattr(one, clock) for one in found.taken['dry run']], [getattr(one, clock) for one in found.taken['import']])
-                         for clock in ('wall', 'cpu'))
+            wall, cpu = (
+                ratios([getattr(one, clock) for one in found.taken['dry run']], [getattr(one, clock) for one in found.taken['import']])
+                for clock in ('wall', 'cpu')
+            )
             section.aims.append(Aim(f'dry run to import, {count:,} operations', 0.5, wall, cpu=cpu))
 
 

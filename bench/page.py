@@ -21,7 +21,9 @@ class Table:
         widths = [max(len(row[i]) for row in [self.columns, *self.rows]) for i in range(len(self.columns))]
         rows = [self.columns, ['-' * widths[0], *('-' * (width - 1) + ':' for width in widths[1:])], *self.rows]
         for row in rows:
-            yield '| ' + ' | '.join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))) + ' |'
+            yield '| ' + ' | '.join(
+                cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))
+            ) + ' |'
 
     def body(self):
         return '\n'.join(self.lines())
@@ -31,8 +33,8 @@ class Table:
 
 
 class Aim:
-    """What was promised, and what was measured: a Spread, of whose median the verdict speaks, or a number. `limit` is the most that meets it; `cpu` is the
-    same ratio in CPU time, for the reader to compare."""
+    """What was promised, and what was measured: a Spread, of whose median the verdict speaks, or a number. `limit` is the most that
+    meets it; `cpu` is the same ratio in CPU time, for the reader to compare."""
 
     def __init__(self, text, limit, measured, unit='×', cpu=None):
         self.text, self.limit, self.unit, self.cpu = text, limit, unit, cpu
@@ -84,15 +86,21 @@ def machine_words(load_before, load_after, versions):
     info = dict(line.split(':', 1) for line in open('/proc/cpuinfo').read().replace('\t', '').split('\n\n')[0].splitlines() if ':' in line)
     memory = int(next(line for line in open('/proc/meminfo') if line.startswith('MemTotal')).split()[1]) / 1024 / 1024
     processor = info.get('model name', 'unknown processor').strip()
-    return (f'Measured on {date.today().isoformat()}: {os.cpu_count()} cores ({processor}), {memory:.0f} GiB of memory, Linux {platform.release().split("-")[0]}, {versions}. '
-            f'Load before and after (of the last minute, this run included): {load_before:.1f} and {load_after:.1f}.')
+    return (
+        f'Measured on {date.today().isoformat()}: {os.cpu_count()} cores ({processor}), {memory:.0f} GiB of memory, '
+        f'Linux {platform.release().split("-")[0]}, {versions}. '
+        f'Load before and after (of the last minute, this run included): {load_before:.1f} and {load_after:.1f}.'
+    )
 
 
 def write(template, folder, sections, machine):
     """README.md from its template, and the plots beside it."""
     head, text = template.read_text().split('\n', 1)
-    filled = {'aims': aims_table([aim for section in sections.values() for aim in section.aims]).body(), 'machine': machine,
-              **{name: section.text() for name, section in sections.items()}}
+    filled = {
+        'aims': aims_table([aim for section in sections.values() for aim in section.aims]).body(),
+        'machine': machine,
+        **{name: section.text() for name, section in sections.items()},
+    }
     (folder / 'README.md').write_text(head + '\n' + re.sub(r'^@(\w+)@$', lambda found: filled[found[1]], text, flags=re.M))
     for section in sections.values():
         for name, (_, plot) in section.plots.items():

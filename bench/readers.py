@@ -1,4 +1,4 @@
-"""Python's readers of workbooks, as a program: readers.py openpyxl|python-calamine WORKBOOK. Prints what it saw, as bench/read_sheet does."""
+"""Python's readers of workbooks, as a program: readers.py openpyxl|python-calamine WORKBOOK. Prints what it saw, as read_sheet does."""
 
 import datetime
 import json
@@ -7,11 +7,13 @@ import sys
 
 def rows_of_openpyxl(path):
     import openpyxl
+
     return openpyxl.load_workbook(path, read_only=True).worksheets[0].iter_rows(values_only=True)
 
 
 def rows_of_python_calamine(path):
     import python_calamine
+
     return python_calamine.CalamineWorkbook.from_path(path).get_sheet_by_index(0).iter_rows()
 
 
@@ -31,8 +33,15 @@ def look(rows):
                 total += value
             elif isinstance(value, datetime.date):
                 dates += 1
-    return {'cells': texts + numbers + dates + booleans, 'numbers': numbers, 'sum': total, 'texts': texts, 'letters': letters, 'dates': dates,
-            'booleans': booleans}
+    return {
+        'cells': texts + numbers + dates + booleans,
+        'numbers': numbers,
+        'sum': total,
+        'texts': texts,
+        'letters': letters,
+        'dates': dates,
+        'booleans': booleans,
+    }
 
 
 if __name__ == '__main__':

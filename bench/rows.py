@@ -1,7 +1,7 @@
 """Rows for the imports: the same ones as NDJSON for `aon apply`, as a table for the floor, and as what was there before.
 
-Rows alternate between two stores. Of a mixed unit every second pair of rows updates documents that are there, the others are inserts. Random ids
-are UUIDs, which is what `aon apply` gives where a line names none, and as scattered in an index as the hashed ids of a pack. The same
+Rows alternate between two stores. Of a mixed unit every second pair of rows updates documents that are there, the others are inserts.
+Random ids are UUIDs, which is what `aon apply` gives where a line names none, and as scattered in an index as the hashed ids of a pack. The same
 arguments give the same rows for ever."""
 
 import json
@@ -26,12 +26,17 @@ def identifiers(count, random_ids):
     if not random_ids:
         return [f'item-{number:012d}' for number in range(count)]
     source = random.Random(count)
-    return [f'{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}' for text in (f'{source.getrandbits(128):032x}' for _ in range(count))]
+    return [
+        f'{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}'
+        for text in (f'{source.getrandbits(128):032x}' for _ in range(count))
+    ]
 
 
 def document(number, count, note):
-    return (f'{{"name":"Item {number}","code":"C{number * 7919 % 1000003:07d}","city":"{CITIES[number % len(CITIES)]}","count":{count},'
-            f'"active":{"true" if number % 3 else "false"},"note":"{note}"}}')
+    return (
+        f'{{"name":"Item {number}","code":"C{number * 7919 % 1000003:07d}","city":"{CITIES[number % len(CITIES)]}","count":{count},'
+        f'"active":{"true" if number % 3 else "false"},"note":"{note}"}}'
+    )
 
 
 def make(folder, count, mixed, random_ids):
@@ -42,7 +47,7 @@ def make(folder, count, mixed, random_ids):
     folder.mkdir(parents=True, exist_ok=True)
     ids = identifiers(count, random_ids)
     if mixed:  # the first half of the ids is there already; rows of both kinds take turns
-        there, new = iter(ids[:count // 2]), iter(ids[count // 2:])
+        there, new = iter(ids[: count // 2]), iter(ids[count // 2 :])
         ids = [next(there if number // 2 % 2 else new) for number in range(count)]
     unfinished = made.lines.with_suffix('.unfinished')
     with open(unfinished, 'w') as lines, open(made.rows, 'w') as rows, open(made.before, 'w') as before:

@@ -1,7 +1,7 @@
 """The same rows by ScalarDB, one transaction over two SQLite storages, beside an import and the floor.
 
-It gets every advantage: its time is taken inside its process, after start-up and warming up, and holds neither reading the rows nor closing the
-files; ours is the whole process. Its failure is one that it meets when it writes, at the last row, after all others."""
+It gets every advantage: its time is taken inside its process, after start-up and warming up, and holds neither reading the rows nor closing
+the files; ours is the whole process. Its failure is one that it meets when it writes, at the last row, after all others."""
 
 import plot
 from imports import Unit
@@ -37,8 +37,10 @@ def part(machine, quick, say):
     if not machine.peers or not (machine.peers / 'scalardb' / 'classes' / 'Peer.class').exists():
         say('without ScalarDB')
         return section
-    table = section.table('Half inserts, half updates; random ids; two SQLite stores', ['what', 'operations', 'floor, ms', 'ScalarDB, ms', 'ours, ms', 'ScalarDB / ours',
-                                                                                  'ScalarDB, MiB', 'ours, MiB'])
+    table = section.table(
+        'Half inserts, half updates; random ids; two SQLite stores',
+        ['what', 'operations', 'floor, ms', 'ScalarDB, ms', 'ours, ms', 'ScalarDB / ours', 'ScalarDB, MiB', 'ours, MiB'],
+    )
     groups = []
     for count, repetitions in (QUICK if quick else REPETITIONS).items():
         unit = Unit(machine, count, True, True)
@@ -47,12 +49,30 @@ def part(machine, quick, say):
             floor = [unit.run_floor()[0].json()['wall_ms'] for _ in range(repetitions)]
             theirs, peaks, ours = zip(*(once(machine, unit, way) for _ in range(repetitions)))
             times = ratios(theirs, [taken.wall for taken in ours])
-            table.add(words, count, Spread(floor).median, Spread(theirs).median, Spread([taken.wall for taken in ours]).median, ratio(times), max(peaks) / 1024,
-                      max(taken.peak_kib for taken in ours) / 1024)
-            groups.append((f'{count:,} operations, {words}', [('floor', Spread(floor).median, 2), ('ours', Spread([taken.wall for taken in ours]).median, 0),
-                                                              ('ScalarDB', Spread(theirs).median, 1)]))
+            table.add(
+                words,
+                count,
+                Spread(floor).median,
+                Spread(theirs).median,
+                Spread([taken.wall for taken in ours]).median,
+                ratio(times),
+                max(peaks) / 1024,
+                max(taken.peak_kib for taken in ours) / 1024,
+            )
+            groups.append(
+                (
+                    f'{count:,} operations, {words}',
+                    [
+                        ('floor', Spread(floor).median, 2),
+                        ('ours', Spread([taken.wall for taken in ours]).median, 0),
+                        ('ScalarDB', Spread(theirs).median, 1),
+                    ],
+                )
+            )
             if way == 'commit' and count == JUDGED:
-                section.aims.append(Aim(f"our time to ScalarDB's, {count:,} operations", 0.1, ratios([taken.wall for taken in ours], theirs)))
+                section.aims.append(
+                    Aim(f"our time to ScalarDB's, {count:,} operations", 0.1, ratios([taken.wall for taken in ours], theirs))
+                )
         unit.close()
         machine.forget('scalardb')
     section.plots['scalardb.svg'] = 'Time of one transaction', plot.bars('One transaction over two SQLite files', 'ms', groups)

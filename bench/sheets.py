@@ -46,7 +46,10 @@ def part(machine, quick, say):
     section = Section('Reading a workbook')
     rows = QUICK_ROWS if quick else ROWS
     folder = machine.fresh('workbooks')
-    table = section.table(f'{rows:,} rows × {len(workbook.COLUMNS)} columns', ['reader', 'wall, ms', 'CPU, ms', 'ours / it', 'of CPU time', 'peak, MiB', 'runs'])
+    table = section.table(
+        f'{rows:,} rows × {len(workbook.COLUMNS)} columns',
+        ['reader', 'wall, ms', 'CPU, ms', 'ours / it', 'of CPU time', 'peak, MiB', 'runs'],
+    )
     groups = []
     for shared, kind in ((True, 'shared strings'), (False, 'inline strings')):
         say(f'reading a workbook of {rows:,} rows with {kind}')
@@ -58,12 +61,21 @@ def part(machine, quick, say):
             pairs = min(len(runs), len(taken[OURS]))
             wall = ratios([one.wall for one in taken[OURS][:pairs]], [one.wall for one in runs[:pairs]])
             cpu = ratios([one.cpu for one in taken[OURS][:pairs]], [one.cpu for one in runs[:pairs]])
-            table.add(name, Spread([one.wall for one in runs]).median, Spread([one.cpu for one in runs]).median, ratio(wall), ratio(cpu),
-                      max(one.peak_kib for one in runs) / 1024, len(runs))
+            table.add(
+                name,
+                Spread([one.wall for one in runs]).median,
+                Spread([one.cpu for one in runs]).median,
+                ratio(wall),
+                ratio(cpu),
+                max(one.peak_kib for one in runs) / 1024,
+                len(runs),
+            )
             if name == CALAMINE:
                 section.aims.append(Aim(f"time of our reader to calamine's, {kind}", 0.6, wall, cpu=cpu))
         section.aims.append(Aim(f'resident memory of our reader, {kind}', 16, max(one.peak_kib for one in taken[OURS]) / 1024, 'MiB'))
         groups.append((kind, [(name, Spread([one.wall for one in runs]).median, 0 if name == OURS else 1) for name, runs in taken.items()]))
     machine.forget('workbooks')
-    section.plots['sheets.svg'] = 'Time to read a workbook', plot.bars(f'Reading {rows:,} rows × {len(workbook.COLUMNS)} columns', 'ms', groups)
+    section.plots['sheets.svg'] = 'Time to read a workbook', plot.bars(
+        f'Reading {rows:,} rows × {len(workbook.COLUMNS)} columns', 'ms', groups
+    )
     return section

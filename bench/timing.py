@@ -49,7 +49,7 @@ class Machine:
         shutil.rmtree(self.data / name, ignore_errors=True)
 
     def run(self, command, status=0, environment=None, count_syncs=False):
-        """Runs COMMAND under bench/measure and returns what it took; Failed if it ends otherwise than with STATUS (-9: killed; None: any)."""
+        """Runs COMMAND under bench/measure: what it took. Failed if it ends otherwise than with STATUS (-9: killed; None: any)."""
         self.data.mkdir(parents=True, exist_ok=True)
         result, syncs = self.data / 'measured.json', self.data / 'syncs.json'
         env = {name: value for name, value in os.environ.items() if not name.startswith(('AON_', 'TEST_', 'LOG_LEVEL', 'DEBUG_ATOMIC_OPS'))}
@@ -60,15 +60,23 @@ class Machine:
             env['ASAN_OPTIONS'] = env.get('ASAN_OPTIONS', '') + ':verify_asan_link_order=0'
             command = ['env', f'LD_PRELOAD={self.program("bench", "count_syncs.so")}', f'BENCH_SYNCS={syncs}', *command]
         try:
-            ended = subprocess.run([self.program('bench', 'measure'), str(result), *command], env=env, stdin=subprocess.DEVNULL, capture_output=True,
-                                   text=True, timeout=LONGEST_RUN_S)
+            ended = subprocess.run(
+                [self.program('bench', 'measure'), str(result), *command],
+                env=env,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=LONGEST_RUN_S,
+            )
         except subprocess.TimeoutExpired:
             raise Failed(f'{" ".join(command)}: not done after {LONGEST_RUN_S} s') from None
         if ended.returncode:
             raise Failed(f'measure: {ended.stderr.strip()}')
         took = json.loads(result.read_text())
         if status is not None and took['status'] != status:
-            raise Failed(f'{" ".join(command)}: exit status {took["status"]}, expected {status}\n{ended.stdout[-2000:]}{ended.stderr[-2000:]}')
+            raise Failed(
+                f'{" ".join(command)}: exit status {took["status"]}, expected {status}\n{ended.stdout[-2000:]}{ended.stderr[-2000:]}'
+            )
         return Taken(took, ended.stdout, ended.stderr, json.loads(syncs.read_text()) if count_syncs else None)
 
 

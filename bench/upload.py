@@ -1,7 +1,7 @@
 """One upload: a workbook of some 500 operations through the workforce pack, from the file to committed, beside the floor of its rows.
 
-It goes into stores that hold a small company already, as most uploads do, and once more into an empty folder, where stores and journal have to
-be made first. The floor writes the rows that the upload wrote, in its order, to copies of the same files."""
+It goes into stores that hold a small company already, as most uploads do, and once more into an empty folder, where stores and journal
+have to be made first. The floor writes the rows that the upload wrote, in its order, to copies of the same files."""
 
 import contextlib
 import json
@@ -47,8 +47,20 @@ class Upload:
         return folder
 
     def run(self, folder, **more):
-        command = [self.machine.program('aon'), 'import', self.workbook, '--pack', self.machine.here.parent / 'packs' / 'workforce.lua', '--org', 'org1',
-                   '--data', folder, '--user', 'bench', '--json']
+        command = [
+            self.machine.program('aon'),
+            'import',
+            self.workbook,
+            '--pack',
+            self.machine.here.parent / 'packs' / 'workforce.lua',
+            '--org',
+            'org1',
+            '--data',
+            folder,
+            '--user',
+            'bench',
+            '--json',
+        ]
         return self.machine.run(command, **more)
 
     def take_rows(self):
@@ -92,9 +104,14 @@ def part(machine, quick, say):
     machine.run([machine.program('tools', 'make-sample'), '--people', people, colleagues])
     before = machine.fresh('company')
     Upload(machine, '', company, None).run(before)
-    uploads = [Upload(machine, 'into stores that hold a company', colleagues, before), Upload(machine, 'the company, into an empty folder', company, None)]
-    table = section.table('From the file to committed (four stores)', ['upload', 'operations', 'floor, ms', 'upload, ms', 'upload / floor', 'of CPU time',
-                                                                      'fsync', 'fdatasync', 'peak, MiB'])
+    uploads = [
+        Upload(machine, 'into stores that hold a company', colleagues, before),
+        Upload(machine, 'the company, into an empty folder', company, None),
+    ]
+    table = section.table(
+        'From the file to committed (four stores)',
+        ['upload', 'operations', 'floor, ms', 'upload, ms', 'upload / floor', 'of CPU time', 'fsync', 'fdatasync', 'peak, MiB'],
+    )
     phases = section.table('Where its time goes, ms', ['upload', *PHASES, 'outside', 'whole process'])
     for upload in uploads:
         upload.take_rows()
@@ -103,13 +120,26 @@ def part(machine, quick, say):
         wall = ratios([taken.wall for taken in upload.ours], [taken['wall_ms'] for taken in upload.floor])
         cpu = ratios([taken.cpu for taken in upload.ours], [taken['cpu_ms'] for taken in upload.floor])
         whole = Spread([taken.wall for taken in upload.ours]).median
-        table.add(upload.name, upload.operations, Spread([taken['wall_ms'] for taken in upload.floor]).median, whole, ratio(wall), ratio(cpu),
-                  upload.syncs['fsync'], upload.syncs['fdatasync'], max(taken.peak_kib for taken in upload.ours) / 1024)
+        table.add(
+            upload.name,
+            upload.operations,
+            Spread([taken['wall_ms'] for taken in upload.floor]).median,
+            whole,
+            ratio(wall),
+            ratio(cpu),
+            upload.syncs['fsync'],
+            upload.syncs['fdatasync'],
+            max(taken.peak_kib for taken in upload.ours) / 1024,
+        )
         medians = [Spread([one[phase] for one in upload.phases]).median for phase in PHASES]
         phases.add(upload.name, *medians, whole - sum(medians), whole)
         if upload.before:
             section.aims.append(Aim(f'upload of {upload.operations} operations to the floor of its rows', 8, wall, cpu=cpu))
-            section.aims.append(Aim(f'its calls of fsync and fdatasync ({whole:.0f} ms from the file to committed)', 16, sum(upload.syncs.values()), 'calls'))
+            section.aims.append(
+                Aim(
+                    f'its calls of fsync and fdatasync ({whole:.0f} ms from the file to committed)', 16, sum(upload.syncs.values()), 'calls'
+                )
+            )
     for name in ('upload', 'books', 'company'):
         machine.forget(name)
     return section

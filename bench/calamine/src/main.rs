@@ -1,4 +1,5 @@
-//! Reads the first sheet of a workbook by calamine's streaming reader, touches every cell, and prints what it saw, as bench/read_sheet does.
+//! Reads the first sheet of a workbook by calamine's streaming reader, touches every cell, and prints what it saw, as
+//! bench/read_sheet does.
 
 use calamine::{open_workbook, DataRef, Reader, Xlsx};
 
