@@ -24,7 +24,8 @@ static struct aon_arena_block *block_new(size_t capacity) {
   return block;
 }
 
-void *aon_arena_alloc(aon_arena *arena, size_t bytes) {
+/* As it comes from malloc: for what is written over at once. */
+static void *take(aon_arena *arena, size_t bytes) {
   if (bytes > SIZE_MAX - ALIGN - sizeof(struct aon_arena_block))
     return NULL;
   bytes = (bytes + ALIGN - 1) & ~(ALIGN - 1);
@@ -49,12 +50,18 @@ void *aon_arena_alloc(aon_arena *arena, size_t bytes) {
   void *at = block->bytes + block->used;
   block->used += bytes;
   arena->used_bytes += bytes;
-  memset(at, 0, bytes);
+  return at;
+}
+
+void *aon_arena_alloc(aon_arena *arena, size_t bytes) {
+  void *at = take(arena, bytes);
+  if (at)
+    memset(at, 0, bytes);
   return at;
 }
 
 void *aon_arena_copy(aon_arena *arena, const void *bytes, size_t length) {
-  void *copy = aon_arena_alloc(arena, length);
+  void *copy = take(arena, length);
   if (copy && length)
     memcpy(copy, bytes, length);
   return copy;
@@ -63,9 +70,11 @@ void *aon_arena_copy(aon_arena *arena, const void *bytes, size_t length) {
 char *aon_arena_text(aon_arena *arena, const char *text, size_t length) {
   if (length == SIZE_MAX)
     return NULL;
-  char *copy = aon_arena_alloc(arena, length + 1);
+  char *copy = take(arena, length + 1);
   if (copy && length)
     memcpy(copy, text, length);
+  if (copy)
+    copy[length] = 0;
   return copy;
 }
 

@@ -15,30 +15,28 @@ struct aon_together {
   pthread_mutex_t lock;
   pthread_cond_t work, done;
   pthread_t helpers[HELPERS_LIMIT];
-  size_t helper_count;
-  _Atomic pid_t process; /* that has the helpers */
+  size_t helper_count, limit; /* one more than processors, since some tasks wait for a disk */
+  pid_t process; /* that has the helpers */
   bool busy, ending;
   void (*task)(void *argument, size_t index);
   void *argument;
   size_t count, taken, ended; /* tasks of the call under way */
 };
 
-static void start(aon_together *together) {
-  *together = (aon_together){.process = getpid()};
-  pthread_mutex_init(&together->lock, NULL);
-  pthread_cond_init(&together->work, NULL);
-  pthread_cond_init(&together->done, NULL);
-}
-
 aon_together *aon_together_new(void) {
   aon_together *together = calloc(1, sizeof *together);
   if (!together)
     return NULL;
-  start(together);
+  together->process = getpid();
+  long processors = sysconf(_SC_NPROCESSORS_ONLN);
+  together->limit = processors < 1 ? 1 : processors < HELPERS_LIMIT ? (size_t)processors : HELPERS_LIMIT;
+  pthread_mutex_init(&together->lock, NULL);
+  pthread_cond_init(&together->work, NULL);
+  pthread_cond_init(&together->done, NULL);
   return together;
 }
 
-/* A fork leaves the helpers behind, and perhaps the lock in the hands of one of them. */
+/* A fork leaves the helpers behind, and perhaps the lock in the hands of one of them: its child works alone. */
 static bool left_behind(const aon_together *together) { return together->process != getpid(); }
 
 /* Takes tasks until none is left. The lock is held before and after. */
@@ -78,9 +76,7 @@ static void hire(aon_together *together, size_t wanted) {
 
 void aon_together_run(aon_together *together, void (*task)(void *argument, size_t index), void *argument, size_t count) {
   bool alone = true;
-  if (together && count > 1) {
-    if (left_behind(together))
-      start(together);
+  if (together && count > 1 && !left_behind(together)) {
     pthread_mutex_lock(&together->lock);
     alone = together->busy;
     together->busy = true;
@@ -96,7 +92,7 @@ void aon_together_run(aon_together *together, void (*task)(void *argument, size_
   together->argument = argument;
   together->taken = together->ended = 0;
   together->count = count;
-  hire(together, count - 1 < HELPERS_LIMIT ? count - 1 : HELPERS_LIMIT);
+  hire(together, count - 1 < together->limit ? count - 1 : together->limit);
   pthread_cond_broadcast(&together->work);
   work_off(together);
   while (together->ended < together->count)

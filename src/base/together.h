@@ -11,6 +11,6 @@ typedef struct aon_together aon_together;
 
 aon_together *aon_together_new(void); /* NULL: no memory */
 void aon_together_free(aon_together *together);
-/* together NULL, or another thread in such a call: in order, by the caller alone. */
+/* together NULL, another thread in such a call, or a forked child: in order, by the caller alone. */
 void aon_together_run(aon_together *together, void (*task)(void *argument, size_t index), void *argument, size_t count);
 #endif

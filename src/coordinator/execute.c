@@ -136,6 +136,13 @@ static aon_result flush_parts(aon_run *run, bool rehearsed_only, aon_error *erro
   return AON_OK;
 }
 
+static bool any_rehearsed(const aon_run *run) {
+  for (size_t i = 0; i < run->part_count; i++)
+    if (run->parts[i].rehearse && aon_part_transactional(&run->parts[i]))
+      return true;
+  return false;
+}
+
 static aon_result transactions_once(aon_run *run, sending *s, int64_t last, bool again, aon_error *error) {
   s->again = again;
   aon_result result = begin_parts(run, again, error);
@@ -575,7 +582,7 @@ static aon_result drive(aon_run *run, sending *s, aon_error *error) {
     result = hear_cancel(run, error);
   if (!result)
     result = aon_run_move(run, AON_PREPARING, NULL, error);
-  if (!result)
+  if (!result && any_rehearsed(run))
     result = transactions(run, s, last, true, error);
   if (!result)
     result = prepare_parts(run, error);

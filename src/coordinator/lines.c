@@ -400,12 +400,13 @@ static aon_result hand_over(aon_planner *planner, const input_line *line, const 
   return result;
 }
 
-static aon_result plan_line(apply *a, aon_planner *planner, input_line *line, const aon_image *read, aon_error *error) {
+static aon_result plan_line(apply *a, aon_planner *planner, input_line *line, const aon_last_query *query, const aon_image *read,
+                            aon_error *error) {
   AON_ARENA_CLEANUP aon_arena arena = {0};
   aon_image before = *read;
   bool chained = false;
   struct aon_count *count;
-  aon_result result = aon_planner_chain(planner, line->collection, line->id, &arena, &chained, &before, error);
+  aon_result result = aon_planner_chain(planner, query, &arena, &chained, &before, error);
   if (!result)
     result = aon_counts_entity(&a->run->outcome->counts, line->collection->name, &count, error);
   if (result)
@@ -475,17 +476,43 @@ static aon_result read_batch(apply *a, aon_image *images, aon_error *error) {
   return AON_OK;
 }
 
+/* Which documents of the lines from one on are in the log already. */
+static aon_result ask_chains(apply *a, aon_planner *planner, size_t from, aon_last_query *queries, aon_error *error) {
+  size_t count = 0;
+  for (size_t i = from; i < a->count; i++)
+    if (a->lines[i].collection)
+      queries[count++] = (aon_last_query){.collection = a->lines[i].collection, .document = a->lines[i].id};
+  return aon_planner_ask(planner, queries, count, error);
+}
+
+/* Whenever a part of the batch has gone to the log, the rest of it is asked for anew. */
+static aon_result plan_lines(apply *a, aon_planner *planner, const aon_image *images, aon_error *error) {
+  aon_last_query *queries = aon_arena_alloc(&a->arena, LINE_BATCH * sizeof *queries), *query = queries;
+  aon_result result = queries ? ask_chains(a, planner, 0, queries, error) : aon_fail_memory(error);
+  uint64_t log_calls = aon_planner_log_calls(planner);
+  for (size_t i = 0; !result && i < a->count; i++) {
+    if (!a->lines[i].collection)
+      continue;
+    if (aon_planner_log_calls(planner) != log_calls) {
+      result = ask_chains(a, planner, i, query = queries, error);
+      log_calls = aon_planner_log_calls(planner);
+    }
+    if (!result)
+      result = plan_line(a, planner, &a->lines[i], query++, &images[i], error);
+  }
+  return result;
+}
+
 static aon_result plan_batch(apply *a, aon_planner *planner, aon_error *error) {
   aon_timings *timings = &a->run->outcome->timings;
   lap(a, &timings->parse);
   aon_image *images = aon_arena_alloc(&a->arena, LINE_BATCH * sizeof *images);
   aon_result result = images ? read_batch(a, images, error) : aon_fail_memory(error);
   lap(a, &timings->validate);
-  for (size_t i = 0; i < a->count; i++) {
-    if (!result && a->lines[i].collection)
-      result = plan_line(a, planner, &a->lines[i], &images[i], error);
+  if (!result)
+    result = plan_lines(a, planner, images, error);
+  for (size_t i = 0; i < a->count; i++)
     forget_line(&a->lines[i]);
-  }
   a->count = a->batch_bytes = 0;
   aon_arena_reset(&a->arena);
   a->lap_ms = aon_monotonic_ms(a->env);

@@ -2,7 +2,7 @@
  * documents and makes them durable, a batch at a time.
  *
  * Invariants:
- *  - memory holds one batch, whatever the number of operations;
+ *  - memory holds what is logged at once, a few batches, whatever the number of operations;
  *  - an operation is in the journal before the next batch is begun; nothing here writes to a store;
  *  - what was read while planning was not changed by another bulk operation before the locks were held: the generations of all
  *    stores are the same before the first read and after the last lock, or it is planned again. */
@@ -15,6 +15,7 @@
 #include "model/text.h"
 
 #define COLLECTIONS_LIMIT 1024
+#define LOG_BATCHES 8          /* of the configuration's batches, which are logged as one */
 #define BATCH_BYTES (8u << 20) /* a batch ends before its number of operations when its images reach this */
 #define LOCK_TRIES 10          /* plans anew at least so often when only a generation has changed */
 
@@ -34,6 +35,9 @@ struct aon_planner {
   size_t count, capacity;
   uint32_t *slots; /* open addressing over the batch, for chains: index + 1 */
   size_t slot_count;
+  uint64_t *hashes;   /* of the batch's documents */
+  uint64_t log_calls; /* rises when what was buffered is in the log */
+  const aon_last_query *asked; /* last, by aon_planner_chain; borrowed until the operation is handed over */
   aon_claimed *claims;
   size_t claim_count, claim_capacity;
   known known[COLLECTIONS_LIMIT];
@@ -73,10 +77,11 @@ static bool is_same(const aon_operation *operation, const aon_collection *collec
           (!strcmp(operation->collection->name, collection->name) && !strcmp(operation->collection->store, collection->store)));
 }
 
-static uint32_t *slot_of(aon_planner *planner, const aon_collection *collection, aon_text id) {
-  size_t at = aon_document_hash(collection->store, collection->name, id) & (planner->slot_count - 1);
+static uint32_t *slot_of(aon_planner *planner, uint64_t hash, const aon_collection *collection, aon_text id) {
+  size_t at = hash & (planner->slot_count - 1);
   while (planner->slots[at]) {
-    if (is_same(&planner->operations[planner->slots[at] - 1], collection, id))
+    uint32_t of = planner->slots[at] - 1;
+    if (planner->hashes[of] == hash && is_same(&planner->operations[of], collection, id))
       break;
     at = (at + 1) & (planner->slot_count - 1);
   }
@@ -143,21 +148,27 @@ aon_result aon_run_operation(aon_run *run, int64_t sequence, aon_arena *arena, a
   return result;
 }
 
-aon_result aon_planner_chain(aon_planner *planner, const aon_collection *collection, aon_text id, aon_arena *arena, bool *ret_found,
-                             aon_image *ret_image, aon_error *error) {
+uint64_t aon_planner_log_calls(const aon_planner *planner) { return planner->log_calls; }
+
+aon_result aon_planner_ask(aon_planner *planner, aon_last_query *queries, size_t count, aon_error *error) {
+  for (size_t i = 0; i < count; i++)
+    queries[i].hash = aon_document_hash(queries[i].collection->store, queries[i].collection->name, queries[i].document);
+  return aon_journal_last_of_many(planner->run->journal, planner->run->id, queries, count, error);
+}
+
+aon_result aon_planner_chain(aon_planner *planner, const aon_last_query *query, aon_arena *arena, bool *ret_found, aon_image *ret_image,
+                             aon_error *error) {
   *ret_found = false;
-  uint32_t slot = *slot_of(planner, collection, id);
+  planner->asked = query;
+  uint32_t slot = *slot_of(planner, query->hash, query->collection, query->document);
   if (slot) {
     *ret_found = true;
     return copy_image(arena, &planner->operations[slot - 1].after, ret_image, error);
   }
-  int64_t sequence;
-  aon_result result = aon_journal_last_of(planner->run->journal, planner->run->id,
-                                          aon_document_hash(collection->store, collection->name, id), collection, id, &sequence, error);
-  if (result || sequence == AON_NO_OPERATION)
-    return result;
+  if (query->sequence == AON_NO_OPERATION)
+    return AON_OK;
   aon_operation operation;
-  result = aon_run_operation(planner->run, sequence, arena, &operation, error);
+  aon_result result = aon_run_operation(planner->run, query->sequence, arena, &operation, error);
   if (!result) {
     *ret_found = true;
     *ret_image = operation.after;
@@ -267,6 +278,15 @@ static aon_result make_room(aon_planner *planner, aon_error *error) {
   return aon_planner_flush(planner, error);
 }
 
+/* Whoever makes chains has asked for the document just before. */
+static uint64_t hash_of(const aon_planner *planner, const aon_operation *given) {
+  const aon_last_query *asked = planner->asked;
+  if (asked && asked->collection == given->collection && asked->document.length == given->id.length &&
+      !memcmp(asked->document.data, given->id.data, given->id.length))
+    return asked->hash;
+  return aon_document_hash(given->collection->store, given->collection->name, given->id);
+}
+
 static aon_result sink_operation(void *context, const aon_operation *given, aon_error *error) {
   aon_planner *planner = context;
   aon_run *run = planner->run;
@@ -303,8 +323,11 @@ static aon_result sink_operation(void *context, const aon_operation *given, aon_
     return result;
   if (holds_sensitive(operation))
     operation->flags |= AON_OPERATION_SENSITIVE;
-  if (planner->chains)
-    *slot_of(planner, operation->collection, operation->id) = (uint32_t)planner->count + 1;
+  if (planner->chains) {
+    uint64_t hash = hash_of(planner, given);
+    *slot_of(planner, hash, operation->collection, operation->id) = (uint32_t)planner->count + 1;
+    planner->hashes[planner->count] = hash;
+  }
   forced_failures(planner, operation);
   planner->count++;
   planner->group_count++;
@@ -388,6 +411,7 @@ aon_result aon_planner_flush(aon_planner *planner, aon_error *error) {
   if (result)
     return result;
   planner->count = planner->claim_count = 0;
+  planner->log_calls++;
   if (planner->chains)
     memset(planner->slots, 0, planner->slot_count * sizeof *planner->slots);
   aon_arena_reset(&planner->arena);
@@ -403,13 +427,14 @@ aon_result aon_planner_open(aon_run *run, bool chains, aon_planner **ret_planner
     return aon_fail_memory(error);
   planner->run = run;
   planner->chains = chains;
-  planner->capacity = run->engine->config.batch;
+  planner->capacity = LOG_BATCHES * (size_t)run->engine->config.batch;
   planner->operations = calloc(planner->capacity, sizeof *planner->operations);
   for (planner->slot_count = 64; planner->slot_count < 2 * planner->capacity;)
     planner->slot_count *= 2;
   planner->slots = calloc(planner->slot_count, sizeof *planner->slots);
+  planner->hashes = calloc(planner->capacity, sizeof *planner->hashes);
   planner->sink = (aon_plan_sink){.context = planner, .operation = sink_operation, .claim = sink_claim, .group = sink_group};
-  if (!planner->operations || !planner->slots) {
+  if (!planner->operations || !planner->slots || !planner->hashes) {
     aon_planner_close(planner);
     return aon_fail_memory(error);
   }
@@ -423,6 +448,7 @@ void aon_planner_close(aon_planner *planner) {
   aon_arena_release(&planner->arena);
   free(planner->operations);
   free(planner->slots);
+  free(planner->hashes);
   free(planner->claims);
   free(planner);
 }

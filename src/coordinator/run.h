@@ -101,9 +101,14 @@ void aon_planner_close(aon_planner *planner);
 const aon_plan_sink *aon_planner_sink(aon_planner *planner);
 /* Logs what is buffered. AON_BUSY: somebody else holds a document; give the locks back and plan again. */
 aon_result aon_planner_flush(aon_planner *planner, aon_error *error) AON_MUST_USE;
-/* The last image that this plan gives the document, for chains: *ret_found false if it does not touch it. */
-aon_result aon_planner_chain(aon_planner *planner, const aon_collection *collection, aon_text id, aon_arena *arena, bool *ret_found,
-                             aon_image *ret_image, aon_error *error) AON_MUST_USE;
+/* Chains: documents that this plan touches already. Asked for many at once, since each asking goes to the journal; hash and sequence are set
+ * by the call. What is logged afterwards is not in the answers: aon_planner_log_calls tells when that happens. */
+aon_result aon_planner_ask(aon_planner *planner, aon_last_query *queries, size_t count, aon_error *error) AON_MUST_USE;
+uint64_t aon_planner_log_calls(const aon_planner *planner);
+/* The last image that this plan gives the document of an answered query, which lives until its operation is handed over: *ret_found false
+ * if the plan does not touch it. */
+aon_result aon_planner_chain(aon_planner *planner, const aon_last_query *query, aon_arena *arena, bool *ret_found, aon_image *ret_image,
+                             aon_error *error) AON_MUST_USE;
 aon_document_source aon_engine_source(aon_engine *engine);
 
 typedef aon_result (*aon_plan_make)(void *context, aon_run *run, aon_planner *planner, aon_error *error);

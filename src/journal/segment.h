@@ -9,8 +9,9 @@
  * images: per operation before, after; an image is its length (0: absent), the BSON, length of token + 1 (0: none), the token.
  * Numbers are varints (LEB128, unsigned).
  *
- * Invariants: decoding never reads beyond what it was given and accepts only what encoding makes; sums (BLAKE2b-128) bind
- * each string to its bulk operation, its place and its role. */
+ * Invariants: decoding never reads beyond what it was given and accepts only what encoding makes; sums bind each
+ * string to its bulk operation, its place and its role whose BLAKE2b seeds 128 bits of
+ * multiplications. They have to find damage, not forgery, and are taken of every byte when it is written and when it is read. */
 #ifndef AON_JOURNAL_SEGMENT_H
 #define AON_JOURNAL_SEGMENT_H
 

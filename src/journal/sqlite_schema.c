@@ -203,7 +203,7 @@ static aon_result open_database(aon_ledger *ledger, aon_sqlite_mode mode, const 
 static aon_result open_in_wal(aon_ledger *ledger, aon_error *error) {
   int64_t version;
   bool empty;
-  aon_result result = open_database(ledger, AON_SQLITE_CREATE, ledger->location, error);
+  aon_result result = open_database(ledger, AON_SQLITE_CREATE_LARGE, ledger->location, error);
   if (!result)
     result = version_of(ledger, &version, &empty, error);
   if (!result && version > aon_ledger_version())

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define STATEMENTS_LIMIT 128
+#define LARGE_PAGE_BYTES "16384"
 #define OPEN_PAUSE_MS 10 /* between two tries to open a file that another connection is changing */
 
 struct aon_sqlite {
@@ -105,9 +106,12 @@ static aon_result pragmas_once(aon_sqlite *database, aon_sqlite_mode mode, aon_e
   int64_t number = 0;
   bool wal = false;
   aon_result result = AON_OK;
-  if (mode == AON_SQLITE_CREATE)
+  bool create = mode == AON_SQLITE_CREATE || mode == AON_SQLITE_CREATE_LARGE;
+  if (create)
     result = read_pragma(database, "pragma page_count", &number, &wal, error);
-  bool empty = mode == AON_SQLITE_CREATE && number == 0;
+  bool empty = create && number == 0;
+  if (!result && empty && mode == AON_SQLITE_CREATE_LARGE)
+    result = aon_sqlite_execute(database, "pragma page_size=" LARGE_PAGE_BYTES, error);
   if (!result)
     result = read_pragma(database, empty ? "pragma journal_mode=wal" : "pragma journal_mode", &number, &wal, error);
   if (result)
@@ -140,7 +144,7 @@ aon_result aon_sqlite_open(aon_env *env, const char *label, const char *path, ao
   snprintf(database->label, sizeof database->label, "%s", label);
   database->path = strdup(path);
   aon_result result = database->path ? AON_OK : aon_fail_memory(error);
-  if (!result && mode == AON_SQLITE_CREATE)
+  if (!result && (mode == AON_SQLITE_CREATE || mode == AON_SQLITE_CREATE_LARGE))
     result = make_private(database, error);
   if (!result) {
     int flags = mode == AON_SQLITE_READ ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;

@@ -15,7 +15,8 @@ typedef struct aon_sqlite aon_sqlite;
 typedef enum aon_sqlite_mode {
   AON_SQLITE_READ,  /* must exist; opened for reading only */
   AON_SQLITE_WRITE, /* must exist */
-  AON_SQLITE_CREATE /* made with mode 0600 and WAL if not there */
+  AON_SQLITE_CREATE,      /* made with mode 0600 and WAL if not there */
+  AON_SQLITE_CREATE_LARGE /* the same; a new file gets large pages, for values of many kilobytes */
 } aon_sqlite_mode;
 
 /* label names the database in sentences ("main", "the journal"). busy_ms: how long one call waits for another

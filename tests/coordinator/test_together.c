@@ -107,6 +107,12 @@ static void at_the_second_log(world *w) {
   }
   work(w);
 }
+/* As many operations as are logged at once with batches of one. */
+#define ONE_LOG(letter)                                                                                                                    \
+  LINE("b", letter "1", "create", "{}") LINE("b", letter "2", "create", "{}") LINE("b", letter "3", "create", "{}")                      \
+  LINE("b", letter "4", "create", "{}") LINE("b", letter "5", "create", "{}") LINE("b", letter "6", "create", "{}")                      \
+  LINE("b", letter "7", "create", "{}") LINE("b", letter "8", "create", "{}")
+
 static void the_younger_one_gives_way(void **state) {
   (void)state;
   other o;
@@ -116,12 +122,12 @@ static void the_younger_one_gives_way(void **state) {
   world_close(w);
   world_engine(w);
   o.engine = open_other(w);
-  o.lines = LINE("b", "2", "update", "{\"m\":5}") LINE("b", "1", "update", "{\"m\":5}");
+  o.lines = LINE("b", "2", "update", "{\"m\":5}") ONE_LOG("o") LINE("b", "1", "update", "{\"m\":5}");
   o.age_ms = 10;
   w->call = at_the_second_log;
   w->call_name = "journal.log";
   w->options.lock_wait_ms = 0; /* the older one would be refused if the younger one kept b/c/2 */
-  APPLY_OK(w, LINE("b", "1", "update", "{\"n\":2}") LINE("b", "2", "update", "{\"n\":2}"));
+  APPLY_OK(w, LINE("b", "1", "update", "{\"n\":2}") ONE_LOG("w") LINE("b", "2", "update", "{\"n\":2}"));
   assert_int_equal(o.outcome.state, AON_ROLLED_BACK);
   assert_string_equal(o.outcome.failure.held_by, w->outcome.bulk_id);
   assert_string_equal(world_get(w, "b", "c", "1"), "{\"n\":2}");

@@ -313,6 +313,45 @@ static void survives_damaged_bytes(void **state) {
   drop(document);
 }
 
+/* Most documents are written by a quicker way than a value within another one. */
+static void assert_same_both_ways(const bson_t *document) {
+  bson_t outer = BSON_INITIALIZER;
+  aon_buffer quick = {0}, careful = {0};
+  bson_iter_t value;
+  assert_true(BSON_APPEND_DOCUMENT(&outer, "x", document));
+  assert_true(bson_iter_init_find(&value, &outer, "x"));
+  aon_error failure = AON_ERROR_INIT, other = AON_ERROR_INIT;
+  assert_int_equal(aon_document_to_json(document, &quick, &failure), aon_value_to_json(&value, &careful, &other));
+  assert_string_equal(quick.data ? quick.data : "", careful.data ? careful.data : "");
+  aon_buffer_release(&quick);
+  aon_buffer_release(&careful);
+  bson_destroy(&outer);
+}
+
+static void writes_the_same_both_ways(void **state) {
+  (void)state;
+  static const char *const special[] = {"{}",
+                                        "{\"\":null,\"a\":[]}",
+                                        "{\"n\":[null,null,-9223372036854775808,9223372036854775807,true,false,-0.0,1e300,5e-324]}",
+                                        "{\"quote\\\"\":\"a\\\\b\\n\",\"\u00fc\":\"\u00e4\u20ac\U0001f600\",\"t\":\"\\u0000\"}",
+                                        "{\"text of eight and more\":\"plain, then \\u001f, then \u00f6 and more\"}"};
+  for (size_t i = 0; i < sizeof special / sizeof *special; i++) {
+    bson_t *document = document_of(special[i]);
+    assert_same_both_ways(document);
+    drop(document);
+  }
+  uint64_t seed = 11;
+  for (int i = 0; i < 2000; i++) {
+    bson_t *document = random_document(&seed, true);
+    assert_same_both_ways(document);
+    bson_append_int32(document, "small", -1, (int32_t)i - 1000); /* a type that the quicker way does not know */
+    assert_same_both_ways(document);
+    bson_append_utf8(document, "bad", -1, "\xff", 1);
+    assert_same_both_ways(document);
+    drop(document);
+  }
+}
+
 static void reads_back_every_double(void **state) {
   (void)state;
   uint64_t seed = 7;
@@ -423,6 +462,7 @@ int main(void) {
       cmocka_unit_test(shows_types_beyond_json),   cmocka_unit_test(leaves_the_buffer_when_it_fails),
       cmocka_unit_test(escapes_at_every_offset),   cmocka_unit_test(survives_deep_bytes),
       cmocka_unit_test(survives_damaged_bytes),    cmocka_unit_test(reads_back_every_double),
+      cmocka_unit_test(writes_the_same_both_ways),
       cmocka_unit_test(heeds_no_locale),           cmocka_unit_test(agrees_with_jansson),
       cmocka_unit_test(reads_back_what_it_writes),
   };

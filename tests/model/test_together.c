@@ -13,7 +13,7 @@
 #include "aon/env.h"
 
 #define TASKS 40
-#define ROUNDS 2000
+#define ROUNDS 500
 
 typedef struct work {
   aon_env *env;
