@@ -59,6 +59,7 @@ typedef struct aon_store_caps {
   int64_t max_exact_integer; /* integers beyond +- this are refused while planning; INT64_MAX: all 64 bits */
   bool paths;                /* documents have paths that an operation may override */
   bool one_writer;           /* an open write transaction keeps every other writer out (SQLite) */
+  bool any_thread;           /* its calls, one at a time as ever, may come from any thread; else all come from the one that opened it */
   bool can_undo;             /* false: writes can't be taken back at all, so they wait for the decision */
   char database[256];        /* identity of the database: two stores with the same one share its transaction space */
 } aon_store_caps;

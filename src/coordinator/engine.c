@@ -41,12 +41,24 @@ aon_result aon_engine_open(aon_env *env, const aon_engine_config *config, aon_en
   return AON_OK;
 }
 
+/* The journal, then the stores whose calls may come from any thread: SQLite moves its write-ahead logs into the files now. */
+static void close_one(void *argument, size_t index) {
+  aon_engine *engine = argument;
+  if (index == 0)
+    aon_journal_close(engine->journal);
+  else
+    aon_store_close(engine->open[index - 1]);
+}
+
 void aon_engine_close(aon_engine *engine) {
   if (!engine)
     return;
   for (size_t i = 0; engine->open && i < engine->config.store_count; i++)
-    aon_store_close(engine->open[i]);
-  aon_journal_close(engine->journal);
+    if (engine->open[i] && !aon_store_capabilities(engine->open[i])->any_thread) {
+      aon_store_close(engine->open[i]);
+      engine->open[i] = NULL;
+    }
+  aon_run_together(engine->env, close_one, engine, engine->open ? 1 + engine->config.store_count : 1);
   free(engine->open);
   free(engine->stores);
   free(engine);

@@ -52,7 +52,7 @@ static void end_transactions(aon_run *run, bool rehearsed_only) {
 
 void aon_parts_abort(aon_run *run) { end_transactions(run, false); }
 
-static void to_writes(const aon_operation *operations, size_t count, aon_write *writes) {
+void aon_to_writes(const aon_operation *operations, size_t count, aon_write *writes) {
   for (size_t i = 0; i < count; i++)
     writes[i] = (aon_write){.collection = operations[i].collection,
                             .id = operations[i].id,
@@ -107,7 +107,7 @@ static aon_result apply_open(void *context, aon_part *part, const aon_operation 
   aon_part *leader = aon_part_leader(s->run, part);
   if (s->again && !leader->rehearse)
     return AON_OK;
-  to_writes(operations, count, s->writes);
+  aon_to_writes(operations, count, s->writes);
   size_t failed = count;
   aon_error failure = AON_ERROR_INIT;
   aon_result result = aon_store_apply(leader->store, leader->transaction, s->writes, count, NULL, &failed, &failure);
@@ -120,20 +120,66 @@ static aon_result apply_open(void *context, aon_part *part, const aon_operation 
   return AON_OK;
 }
 
+typedef struct flushing {
+  aon_part *parts[AON_PARTS_LIMIT];
+  aon_result results[AON_PARTS_LIMIT];
+  aon_error failures[AON_PARTS_LIMIT];
+  size_t count;
+} flushing;
+
+static void flush_part(void *argument, size_t index) {
+  flushing *f = argument;
+  f->results[index] = aon_store_flush(f->parts[index]->store, f->parts[index]->transaction, &f->failures[index]);
+}
+
+/* Stores whose calls may come from any thread are flushed side by side: it is where most of what was written goes to the disk. */
+static void flush_all(aon_run *run, flushing *f) {
+  bool together = true;
+  for (size_t i = 0; i < f->count; i++) {
+    f->failures[i] = (aon_error)AON_ERROR_INIT;
+    together = together && f->parts[i]->caps->any_thread;
+  }
+  if (together)
+    aon_run_together(run->env, flush_part, f, f->count);
+  for (size_t i = 0; !together && i < f->count; i++)
+    flush_part(f, i);
+}
+
 static aon_result flush_parts(aon_run *run, bool rehearsed_only, aon_error *error) {
-  for (size_t i = 0; i < run->part_count; i++) {
-    aon_part *part = &run->parts[i];
-    if (!part->transaction || (rehearsed_only && !part->rehearse))
-      continue;
-    aon_result result = aon_store_flush(part->store, part->transaction, error);
-    if (result)
-      return result;
+  flushing f = {.count = 0};
+  for (size_t i = 0; i < run->part_count; i++)
+    if (run->parts[i].transaction && (run->parts[i].rehearse || !rehearsed_only))
+      f.parts[f.count++] = &run->parts[i];
+  flush_all(run, &f);
+  for (size_t i = 0; i < f.count; i++) {
+    aon_part *part = f.parts[i];
+    if (f.results[i]) {
+      if (error)
+        *error = f.failures[i];
+      return f.results[i];
+    }
     if (part->rehearse && !rehearsed_only) {
       aon_store_abort(part->store, part->transaction);
       part->transaction = NULL;
     }
   }
   return AON_OK;
+}
+
+static aon_result apply_side_by_side(aon_run *run, int64_t last, aon_error *error) {
+  aon_lanes *lanes;
+  const aon_operation *at_fault = NULL;
+  aon_error failure = AON_ERROR_INIT;
+  aon_result result = aon_lanes_open(run, last, &lanes, error);
+  if (result)
+    return result;
+  result = aon_lanes_apply(lanes, &at_fault, &failure);
+  if (result)
+    result = report(run, at_fault, at_fault ? 1 : 0, at_fault ? 0 : 1, result, &failure, error);
+  else if (last >= 0)
+    run->reached = last + 1;
+  aon_lanes_close(lanes);
+  return result;
 }
 
 static bool any_rehearsed(const aon_run *run) {
@@ -146,7 +192,9 @@ static bool any_rehearsed(const aon_run *run) {
 static aon_result transactions_once(aon_run *run, sending *s, int64_t last, bool again, aon_error *error) {
   s->again = again;
   aon_result result = begin_parts(run, again, error);
-  if (!result)
+  if (!result && !again && aon_lanes_possible(run))
+    result = apply_side_by_side(run, last, error);
+  else if (!result)
     result = aon_run_walk(run, 0, last, false, TRANSACTIONAL, NULL, apply_open, s, error);
   if (!result)
     result = flush_parts(run, again, error);
@@ -354,7 +402,7 @@ static aon_result still_to_send(sending *s, const aon_part *part, const aon_oper
     if (operations[i].sequence < part->doubtful_below) {
       aon_write write;
       aon_error failure = AON_ERROR_INIT;
-      to_writes(&operations[i], 1, &write);
+      aon_to_writes(&operations[i], 1, &write);
       aon_result result = look(part, &write, &state, &failure);
       if (result)
         return report(s->run, operations, count, i, result, &failure, error);
@@ -377,7 +425,7 @@ static aon_result send_batch(void *context, aon_part *part, const aon_operation 
     operations = s->kept;
     count = left;
   }
-  to_writes(operations, count, s->writes);
+  aon_to_writes(operations, count, s->writes);
   aon_result result = part->caps->store_class == AON_CLASS_BATCH ? batch_atomic(s, part, operations, count, error)
                                                                  : batch_single(s, part, operations, count, error);
   if (!result)

@@ -34,7 +34,7 @@ aon_result aon_run_part_add(aon_run *run, const char *store, aon_part **ret_part
   if (result)
     return result;
   part = &run->parts[run->part_count];
-  *part = (aon_part){.store = opened, .caps = aon_store_capabilities(opened), .shares_with = run->part_count};
+  *part = (aon_part){.store = opened, .caps = aon_store_capabilities(opened), .shares_with = run->part_count, .last = INT64_MAX};
   snprintf(part->name, sizeof part->name, "%s", store);
   /* Two names for one database share its one transaction: it has one writer, and would wait for itself. */
   for (size_t i = 0; i < run->part_count; i++)

@@ -332,7 +332,10 @@ static aon_result sink_operation(void *context, const aon_operation *given, aon_
   planner->count++;
   planner->group_count++;
   run->operations++;
-  run->parts[in->part].operations++;
+  aon_part *part = &run->parts[in->part];
+  if (part->operations++ == 0)
+    part->first = operation->sequence;
+  part->last = operation->sequence;
   return AON_OK;
 }
 

@@ -24,6 +24,7 @@ typedef struct aon_part { /* one store's share in a bulk operation */
   aon_store *store;
   const aon_store_caps *caps;
   int64_t operations;
+  int64_t first, last; /* all its operations lie between them; wider where they are not known */
   bool last_resource;
   bool rehearse; /* applied, rolled back, and applied again before its commit */
   aon_transaction *transaction;
@@ -122,6 +123,21 @@ typedef aon_result (*aon_batch_do)(void *context, aon_part *part, const aon_oper
  * store's limits; wanted: a bit for each class. backward: newest first, also inside a call. */
 aon_result aon_run_walk(aon_run *run, int64_t first, int64_t last, bool backward, unsigned wanted, const aon_part *only, aon_batch_do each,
                         void *context, aon_error *error) AON_MUST_USE;
+
+/* The same walk with the operations given, a piece at a time. With a leader: only what goes by its transaction, and the lease is the caller's
+ * to look after, so that it may run beside the walks of other leaders. */
+typedef struct aon_walk aon_walk;
+typedef struct aon_walk_what {
+  const aon_part *only, *leader; /* NULL: all */
+  unsigned wanted;               /* bits of classes */
+  bool backward;
+} aon_walk_what;
+aon_result aon_walk_open(aon_run *run, const aon_walk_what *what, aon_batch_do each, void *context, aon_walk **ret_walk,
+                         aon_error *error) AON_MUST_USE;
+aon_result aon_walk_piece(aon_walk *walk, const aon_operation *operations, size_t count, aon_error *error) AON_MUST_USE;
+void aon_walk_close(aon_walk *walk);
+aon_result aon_walk_cleared(const aon_run *run, aon_error *error); /* says that the images of a piece are no longer kept */
+
 #define AON_CLASS_BIT(store_class) (1u << (store_class))
 static inline aon_part *aon_part_leader(aon_run *run, aon_part *part) { return &run->parts[part->shares_with]; }
 /* Ends every open transaction without its effect. */
@@ -135,6 +151,15 @@ aon_result aon_run_compare_written(aon_run *run, aon_error *error) AON_MUST_USE;
 bool aon_image_same(const aon_image *a, const aon_image *b, const char *const *volatiles, const char *const *more_volatiles);
 /* Names a document whose change got lost after the decision. */
 aon_result aon_commit_conflict(aon_run *run, const aon_operation *operation, const aon_error *why, aon_error *error) AON_MUST_USE;
+
+/* Classes 1 and 2 in their open transactions, stores side by side (lanes.c). *ret_operation: the one at fault, or NULL; it lives until the
+ * lanes are closed. */
+typedef struct aon_lanes aon_lanes;
+bool aon_lanes_possible(aon_run *run);
+aon_result aon_lanes_open(aon_run *run, int64_t last, aon_lanes **ret_lanes, aon_error *error) AON_MUST_USE;
+aon_result aon_lanes_apply(aon_lanes *lanes, const aon_operation **ret_operation, aon_error *error) AON_MUST_USE;
+void aon_lanes_close(aon_lanes *lanes);
+void aon_to_writes(const aon_operation *operations, size_t count, aon_write *writes);
 
 /* From `logged` (or resumed) to the end: committed, rolled_back, rollback_failed, commit_failed or held. */
 aon_result aon_run_execute(aon_run *run, aon_error *error) AON_MUST_USE;

@@ -6,23 +6,23 @@
 #include "coordinator/internal.h"
 #include "coordinator/run.h"
 
-typedef struct walk {
+struct aon_walk {
   aon_run *run;
-  const aon_part *only;
-  unsigned wanted;
-  bool backward;
+  aon_walk_what what;
   aon_batch_do each;
   void *context;
   aon_part *part; /* of the operations gathered */
   aon_operation *operations;
   uint64_t *hashes; /* of their documents, an open-addressing set */
   size_t count, limit, bytes, slots;
-} walk;
+};
+
+typedef struct aon_walk walk;
 
 static aon_result give(walk *w, aon_error *error) {
   if (!w->count)
     return AON_OK;
-  aon_result result = aon_run_guard(w->run, w->part, error);
+  aon_result result = w->what.leader ? AON_OK : aon_run_guard(w->run, w->part, error);
   if (!result)
     result = w->each(w->context, w->part, w->operations, w->count, error);
   w->count = w->bytes = 0;
@@ -68,7 +68,8 @@ static aon_result take(walk *w, const aon_operation *operation, aon_error *error
   if (!part)
     return aon_fail(error, AON_CORRUPT, "corrupt", "Operation %lld of bulk operation %s is for store “%s”, which takes no part in it.",
                     (long long)operation->sequence, w->run->id, operation->collection->store);
-  if (!(w->wanted & AON_CLASS_BIT(part->caps->store_class)) || (w->only && w->only != part))
+  if (!(w->what.wanted & AON_CLASS_BIT(part->caps->store_class)) || (w->what.only && w->what.only != part) ||
+      (w->what.leader && w->what.leader != aon_part_leader(w->run, part)))
     return AON_OK;
   size_t bytes = (size_t)operation->before.bson_length + operation->after.bson_length;
   size_t most = part->caps->batch_operations < w->limit ? part->caps->batch_operations : w->limit;
@@ -88,9 +89,16 @@ static aon_result take(walk *w, const aon_operation *operation, aon_error *error
   return AON_OK;
 }
 
-static aon_result cleared_images(const aon_run *run, aon_error *error) {
+aon_result aon_walk_cleared(const aon_run *run, aon_error *error) {
   return aon_fail(error, AON_REJECTED, "images_cleared", "The images of bulk operation %s are no longer kept, so it can't be taken back.",
                   run->id);
+}
+
+aon_result aon_walk_piece(walk *w, const aon_operation *operations, size_t count, aon_error *error) {
+  aon_result result = AON_OK;
+  for (size_t i = 0; !result && i < count; i++)
+    result = take(w, &operations[w->what.backward ? count - 1 - i : i], error);
+  return result ? result : give(w, error); /* the operations live until the next piece */
 }
 
 static aon_result walk_pieces(walk *w, aon_entries *entries, aon_error *error) {
@@ -101,40 +109,49 @@ static aon_result walk_pieces(walk *w, aon_entries *entries, aon_error *error) {
     aon_result result = aon_entries_next(entries, &operations, &count, &cleared, error);
     if (result)
       return result == AON_END ? AON_OK : result;
-    if (cleared)
-      return cleared_images(w->run, error);
-    for (size_t i = 0; !result && i < count; i++)
-      result = take(w, &operations[w->backward ? count - 1 - i : i], error);
-    if (!result)
-      result = give(w, error); /* the operations live until the next piece */
+    result = cleared ? aon_walk_cleared(w->run, error) : aon_walk_piece(w, operations, count, error);
     if (result)
       return result;
   }
+}
+
+aon_result aon_walk_open(aon_run *run, const aon_walk_what *what, aon_batch_do each, void *context, walk **ret_walk, aon_error *error) {
+  walk *w = calloc(1, sizeof *w);
+  if (!w)
+    return aon_fail_memory(error);
+  *w = (walk){.run = run, .what = *what, .each = each, .context = context, .limit = run->engine->config.batch};
+  for (w->slots = 64; w->slots < 2 * w->limit;)
+    w->slots *= 2;
+  w->operations = calloc(w->limit, sizeof *w->operations);
+  w->hashes = calloc(w->slots, sizeof *w->hashes);
+  if (!w->operations || !w->hashes) {
+    aon_walk_close(w);
+    return aon_fail_memory(error);
+  }
+  *ret_walk = w;
+  return AON_OK;
+}
+
+void aon_walk_close(walk *w) {
+  if (!w)
+    return;
+  free(w->operations);
+  free(w->hashes);
+  free(w);
 }
 
 aon_result aon_run_walk(aon_run *run, int64_t first, int64_t last, bool backward, unsigned wanted, const aon_part *only, aon_batch_do each,
                         void *context, aon_error *error) {
   if (last < first)
     return AON_OK;
-  walk w = {.run = run,
-            .only = only,
-            .wanted = wanted,
-            .backward = backward,
-            .each = each,
-            .context = context,
-            .limit = run->engine->config.batch};
-  for (w.slots = 64; w.slots < 2 * w.limit;)
-    w.slots *= 2;
-  w.operations = calloc(w.limit, sizeof *w.operations);
-  w.hashes = calloc(w.slots, sizeof *w.hashes);
+  walk *w = NULL;
   aon_entries *entries = NULL;
-  aon_result result = w.operations && w.hashes ? AON_OK : aon_fail_memory(error);
+  aon_result result = aon_walk_open(run, &(aon_walk_what){.only = only, .wanted = wanted, .backward = backward}, each, context, &w, error);
   if (!result)
     result = aon_entries_open(run->journal, run->id, first, last, backward, &entries, error);
   if (!result)
-    result = walk_pieces(&w, entries, error);
+    result = walk_pieces(w, entries, error);
   aon_entries_close(entries);
-  free(w.operations);
-  free(w.hashes);
+  aon_walk_close(w);
   return result;
 }

@@ -138,7 +138,7 @@ aon_result aon_journal_last_of_many(aon_journal *, const char *id, aon_last_quer
 typedef struct aon_entries aon_entries; /* a cursor over the operations of one bulk operation; a piece at a time */
 aon_result aon_entries_open(aon_journal *, const char *id, int64_t first, int64_t last, bool backward, aon_entries **ret_entries, aon_error *) AON_MUST_USE;
 /* The next operations (in ascending order within a piece, also backward: the pieces come newest first), until AON_END. They
- * and their collections live until the next call or close. With cleared images before and after are absent and *ret_cleared true. */
+ * and their collections live until the next call but one, or close, so that a piece can be worked on while the next one is read. With cleared images before and after are absent and *ret_cleared true. */
 aon_result aon_entries_next(aon_entries *, const aon_operation **ret_operations, size_t *ret_count, bool *ret_cleared, aon_error *) AON_MUST_USE;
 void aon_entries_close(aon_entries *);
 

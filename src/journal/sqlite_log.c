@@ -264,8 +264,11 @@ typedef struct cursor {
   char id[40];
   int64_t bulk, first, last, at; /* at: forward the next sequence, backward the last one still to come */
   bool backward;
-  aon_dictionary *dictionary;
-  aon_arena arena;
+  struct {
+    aon_dictionary *dictionary;
+    aon_arena arena;
+  } pieces[2]; /* the one last given out, and the one before it, which its reader may still be at */
+  size_t turn; /* index of the last one */
   aon_piece *piece; /* of a single operation: the ledger's, which the next one asked for is often in too */
 } cursor;
 
@@ -273,10 +276,11 @@ typedef struct cursor {
 static aon_result share_names(cursor *from, aon_error *error) {
   aon_names *names = from->ledger->written.bulk == from->bulk ? &from->ledger->written : &from->ledger->read;
   aon_result result = aon_ledger_names(from->ledger, names, from->bulk, error);
-  if (result || from->dictionary == names->dictionary)
+  aon_dictionary **mine = &from->pieces[from->turn].dictionary;
+  if (result || *mine == names->dictionary)
     return result;
-  aon_dictionary_release(from->dictionary);
-  from->dictionary = aon_dictionary_share(names->dictionary);
+  aon_dictionary_release(*mine);
+  *mine = aon_dictionary_share(names->dictionary);
   return AON_OK;
 }
 
@@ -302,8 +306,10 @@ void aon_ledger_entries_close(void *state) {
   if (!from)
     return;
   aon_piece_release(from->piece);
-  aon_dictionary_release(from->dictionary);
-  aon_arena_release(&from->arena);
+  for (size_t i = 0; i < 2; i++) {
+    aon_dictionary_release(from->pieces[i].dictionary);
+    aon_arena_release(&from->pieces[i].arena);
+  }
   free(from);
 }
 
@@ -345,12 +351,15 @@ aon_result aon_ledger_entries_next(void *state, const aon_operation **ret_operat
   aon_ledger_segment segment;
   aon_operation *operations;
   bool cleared;
-  aon_arena_reset(&from->arena);
+  from->turn = !from->turn;
+  aon_arena *arena = &from->pieces[from->turn].arena;
+  aon_arena_reset(arena);
   aon_result result = next_segment(from, &segment, error);
   if (!result)
     result = share_names(from, error);
   if (!result)
-    result = aon_ledger_segment_read(from->ledger, from->id, from->dictionary, &segment, true, &from->arena, &operations, &cleared, error);
+    result = aon_ledger_segment_read(from->ledger, from->id, from->pieces[from->turn].dictionary, &segment, true, arena, &operations,
+                                     &cleared, error);
   if (result)
     return result;
   int64_t low = segment.first > from->first ? segment.first : from->first, high = segment.first + segment.count - 1;

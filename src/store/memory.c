@@ -618,6 +618,7 @@ static aon_result open_store(aon_env *env, const aon_store_config *config, void 
                                .max_exact_integer = db->config.max_exact_integer,
                                .paths = db->config.paths,
                                .one_writer = db->config.one_writer,
+                               .any_thread = true,
                                .can_undo = !db->config.cannot_undo};
   memcpy(ret_caps->database, db->identity, sizeof db->identity);
   *ret_state = store;

@@ -23,6 +23,7 @@
 #define MARKER_DAYS_MS ((int64_t)30 * 24 * 3600 * 1000) /* docs/protocol.md: markers stay 30 days at least */
 #define EXAMINE_FINDINGS 5
 #define WAL_KEPT_BYTES "16777216" /* what stays of the write-ahead log's file after a large transaction */
+#define LOG_PAGES 1000                /* a longer log is moved into the file; SQLite's own default */
 #define CACHE_KIBIBYTES "8192"
 
 /* ---- the connection ---- */
@@ -108,8 +109,26 @@ static bool moved(sqlite_store *store) {
   return store->handle && sqlite3_file_control(store->handle, "main", SQLITE_FCNTL_HAS_MOVED, &is) == SQLITE_OK && is;
 }
 
+static int note_log_pages(void *context, sqlite3 *handle, const char *database, int pages) {
+  (void)handle;
+  (void)database;
+  sqlite_store *store = context;
+  store->log_pages = pages;
+  return SQLITE_OK;
+}
+
+/* Moving the log into the file is nobody's who waits for a commit: it is done before the next large transaction, or by closing, which may
+ * happen beside other stores'. Whoever reads an old state keeps it from being done now; then the next one does it. */
+static void move_log(sqlite_store *store) {
+  if (store->log_pages < LOG_PAGES || store->transaction.open || store->reading)
+    return;
+  store->log_pages = 0;
+  (void)sqlite3_wal_checkpoint_v2(store->handle, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+}
+
 static aon_result connection_settings(sqlite_store *store, aon_error *error) {
   sqlite3_busy_handler(store->handle, wait_busy, store);
+  sqlite3_wal_hook(store->handle, note_log_pages, store); /* in place of the one that checkpoints within the commit */
   sqlite3_db_config(store->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
   return aon_sqlite_execute(store->database,
                             "pragma foreign_keys=on; pragma journal_size_limit=" WAL_KEPT_BYTES "; pragma cache_size=-" CACHE_KIBIBYTES ";",
@@ -226,6 +245,7 @@ static aon_result open_store(aon_env *env, const aon_store_config *config, void 
                          .batch_bytes = UINT32_MAX,
                          .max_exact_integer = INT64_MAX,
                          .one_writer = true,
+                         .any_thread = true,
                          .can_undo = true};
   aon_result result = good_path(config, error);
   if (!result)
@@ -353,6 +373,8 @@ static aon_result begin(void *state, const aon_branch *branch, aon_marker marker
     result = connect_file(store, marker == AON_MARKER_COMMIT, &there, error);
   if (!result && !there)
     result = fenced(store, branch, marker, error);
+  if (!result)
+    move_log(store);
   if (!result)
     result = run(store, "begin immediate", "opening a transaction", error);
   if (result)

@@ -91,6 +91,7 @@ typedef struct sqlite_store sqlite_store;
 struct aon_transaction {
   sqlite_store *store;
   bool open, failed, made_tables;
+  bool flushed; /* nothing was written since its pages went to the log */
   sqlite_open_key at_fault[SQLITE_FAILED_KEYS_LIMIT];
   size_t at_fault_count;
 };
@@ -109,6 +110,7 @@ struct sqlite_store {
   sqlite_table *tables, *retired;
   int64_t schema_version;
   uint64_t uses;
+  int log_pages; /* of the write-ahead log, as the last commit left it */
   sqlite3 *scratch; /* in memory: asked what SQLite makes of a value */
   aon_buffer expected_text, wanted_text, key_text;
   aon_arena scratch_arena; /* of one document */

@@ -344,6 +344,17 @@ static aon_result open_keys(sqlite_store *store, aon_error *error) {
   return AON_PERMANENT;
 }
 
+/* What was written goes to the write-ahead log now, where a full disk still refuses it before anything is decided; the commit only has to
+ * mark it. A page that is in use is left to the commit. */
+static aon_result pages_to_log(sqlite_store *store, aon_transaction *transaction, aon_error *error) {
+  int rc = transaction->flushed ? SQLITE_OK : sqlite3_db_cacheflush(store->handle);
+  transaction->flushed = true;
+  if (rc == SQLITE_OK || (rc & 0xff) == SQLITE_BUSY)
+    return AON_OK;
+  transaction->failed = true;
+  return sqlite_failed(store, rc, "writing", error);
+}
+
 aon_result sqlite_flush(void *state, aon_transaction *transaction, aon_error *error) {
   sqlite_store *store = state;
   sqlite_enter(store);
@@ -351,7 +362,7 @@ aon_result sqlite_flush(void *state, aon_transaction *transaction, aon_error *er
   if (!transaction->open || transaction->failed)
     return aon_fail(error, AON_USAGE, "transaction_failed", "A transaction of %s that has failed can only be rolled back.", store->name);
   if (sqlite3_db_status(store->handle, SQLITE_DBSTATUS_DEFERRED_FKS, &open, &highest, 0) != SQLITE_OK || !open)
-    return AON_OK;
+    return pages_to_log(store, transaction, error);
   aon_result result = open_keys(store, error);
   transaction->failed = true;
   return result;
@@ -420,6 +431,7 @@ aon_result sqlite_apply(void *state, aon_transaction *transaction, const aon_wri
   if (!transaction || !transaction->open || transaction->failed)
     return aon_fail(error, AON_USAGE, "transaction_failed", "Writes to %s need an open transaction that has not failed.", store->name);
   sqlite_table *table = NULL;
+  transaction->flushed = false;
   for (size_t i = 0; i < count; i++) {
     aon_result result = sqlite_cancelled(store) ? sqlite_stopped(store, error) : apply_one(store, &writes[i], &table, error);
     if (result) {

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define STATEMENTS_LIMIT 128
-#define LARGE_PAGE_BYTES "16384"
+#define LARGE_PAGE_BYTES "8192"
 #define OPEN_PAUSE_MS 10 /* between two tries to open a file that another connection is changing */
 
 struct aon_sqlite {
