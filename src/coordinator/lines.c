@@ -1,8 +1,10 @@
 /* `aon apply`: operations by line (docs/reference.md). Lines are read, checked and turned into operations in batches; all errors are
  * collected and reject the file as a whole.
  *
- * Invariants: memory holds one batch of lines; a document's before image is read once, and from the plan where the plan touches it already;
- * a create is not read: the store refuses one that is there. */
+ * Two batches of lines are at work: while one is planned, the next one is read and parsed, which touches nothing but the file and that batch.
+ *
+ * Invariants: memory holds two batches of lines; errors are told in the order of the lines; a document's before image is read once, and from
+ * the plan where the plan touches it already; a create is not read: the store refuses one that is there. */
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -17,15 +19,30 @@
 #include "model/text.h"
 
 #define LINE_BYTES_LIMIT (16u << 20)
-#define LINE_BATCH 500
+#define LINE_BATCH 1000
 #define ID_BYTES_LIMIT 1500
 #define LINE_BATCH_BYTES (8u << 20) /* a batch ends before its number of lines when their texts reach this */
 #define LINE_COLLECTIONS 512
 
 typedef enum verb { VERB_CREATE, VERB_UPDATE, VERB_UPSERT, VERB_REPLACE, VERB_DELETE } verb;
 
+typedef struct members { /* of a line, as they stand */
+  const char *store, *collection, *id, *operation, *path;
+  bool data_object, has_data, has_expect, expect_null, expect_object, has_types;
+  bson_iter_t data, expect, types;
+} members;
+
+/* What is wrong with a line, as code and sentence; sentence empty: nothing. */
+typedef struct fault {
+  char code[40], sentence[400];
+} fault;
+
 typedef struct input_line {
   uint64_t number;
+  bool has_object;
+  bson_t object; /* the whole line, initialised where has_object; id, path, data and expected point into it */
+  members members;
+  const fault *wrong; /* NULL: nothing so far */
   const aon_collection *collection;
   aon_text id;
   verb verb;
@@ -33,6 +50,14 @@ typedef struct input_line {
   bson_t data, expected; /* initialised where has_data, expects && !expects_absent */
   const char *path;
 } input_line;
+
+typedef struct line_batch {
+  aon_arena arena;
+  input_line *lines; /* LINE_BATCH */
+  size_t count;
+  aon_result read; /* AON_OK: there may be more; AON_END; or why reading stopped */
+  aon_error failure;
+} line_batch;
 
 typedef struct apply {
   aon_run *run;
@@ -46,14 +71,17 @@ typedef struct apply {
   size_t taken; /* bytes of buffer already given out */
   bool at_end;
   uint64_t number;
-  aon_arena arena; /* of a batch */
-  input_line lines[LINE_BATCH];
-  size_t count, batch_bytes;
+  line_batch batches[2];
+  line_batch *planned, *filled; /* of them, in this round */
+  aon_planner *planner;
+  aon_result plan_result;
+  aon_error plan_failure;
   aon_collection collections[LINE_COLLECTIONS]; /* of stores without a pack */
   size_t collection_count;
   aon_arena names;
   uint64_t errors;
-  int64_t lap_ms; /* when the last piece of work ended, for the timings */
+  int64_t lap_ms;  /* when the last piece of planning ended, for the timings */
+  int64_t plan_ms; /* of planning, in this round */
 } apply;
 
 static void lap(apply *a, double *phase) {
@@ -130,7 +158,9 @@ static aon_result problem(apply *a, uint64_t number, const char *store, const ch
   return aon_problems_add(&a->run->outcome->problems, &found, error);
 }
 
-static const char *line_id(apply *a, const input_line *line) { return aon_arena_text(&a->arena, line->id.data, line->id.length); }
+static const char *line_id(apply *a, const input_line *line) {
+  return aon_arena_text(&a->planned->arena, line->id.data, line->id.length);
+}
 
 static aon_result line_problem(apply *a, const input_line *line, const char *code, const char *format, const char *detail,
                                aon_error *error) {
@@ -171,12 +201,6 @@ static bool verb_parse(const char *name, verb *ret_verb) {
   return false;
 }
 
-typedef struct members { /* of a line, as they stand */
-  const char *store, *collection, *id, *operation, *path;
-  bool data_object, has_data, has_expect, expect_null, expect_object, has_types;
-  bson_iter_t data, expect, types;
-} members;
-
 /* NULL: fine; else what is wrong, for a sentence. */
 static const char *take_member(members *m, bson_iter_t *at) {
   const char *key = bson_iter_key(at);
@@ -213,21 +237,19 @@ static const char *take_member(members *m, bson_iter_t *at) {
   return "is not known; known are store, collection, id, operation, data, expect, path and types";
 }
 
-static bool copy_object(const bson_iter_t *at, bson_t *ret_copy) {
+/* own: a copy, to be changed; else a view. */
+static bool take_object(const bson_iter_t *at, bool own, bson_t *ret_object) {
   uint32_t length;
   const uint8_t *bytes;
   bson_t view;
   bson_iter_document(at, &length, &bytes);
+  if (!own)
+    return bson_init_static(ret_object, bytes, length);
   if (!bson_init_static(&view, bytes, length))
     return false;
-  bson_copy_to(&view, ret_copy);
+  bson_copy_to(&view, ret_object);
   return true;
 }
-
-/* What is wrong with a line, as code and sentence; sentence empty: nothing. */
-typedef struct fault {
-  char code[40], sentence[400];
-} fault;
 
 static void find_members(const bson_t *object, members *m, fault *f) {
   bson_iter_t at;
@@ -279,66 +301,82 @@ static aon_result check_store(apply *a, const members *m, fault *f, const aon_st
   return AON_OK;
 }
 
-/* The line as it is kept until its batch is planned. */
-static aon_result keep_line(apply *a, input_line *line, const members *m, const aon_store_caps *caps, aon_error *error) {
-  line->collection = find_collection(a, m->store, m->collection);
-  line->path = m->path ? aon_arena_text(&a->arena, m->path, strlen(m->path)) : NULL;
-  line->has_data = m->has_data && copy_object(&m->data, &line->data);
-  line->expects = m->has_expect && (m->expect_null || copy_object(&m->expect, &line->expected));
+/* The line as it is planned. */
+static aon_result keep_line(apply *a, input_line *line, const aon_store_caps *caps, aon_error *error) {
+  const members *m = &line->members;
+  line->path = m->path;
+  line->has_data = m->has_data && take_object(&m->data, m->has_types, &line->data);
+  line->expects = m->has_expect && (m->expect_null || take_object(&m->expect, false, &line->expected));
   line->expects_absent = m->expect_null;
+  line->collection = find_collection(a, m->store, m->collection);
   if (!line->collection && a->collection_count == LINE_COLLECTIONS)
     return aon_fail(error, AON_REJECTED, "too_many_collections", "More than %d collections in one file.", LINE_COLLECTIONS);
-  if (!line->collection || line->has_data != m->has_data || line->expects != m->has_expect || (m->path && !line->path))
+  if (!line->collection || line->has_data != m->has_data || line->expects != m->has_expect)
     return aon_fail_memory(error);
   aon_error failure = AON_ERROR_INIT;
   if (!m->has_types || !aon_types_apply(&line->data, &m->types, caps->types, &failure))
     return AON_OK;
-  aon_result result = line_problem(a, line, failure.code, "%s", failure.sentence, error);
-  return result ? result : AON_END;
+  return line_problem(a, line, failure.code, "%s", failure.sentence, error);
 }
 
-static aon_result read_object(apply *a, input_line *line, const bson_t *object, aon_error *error) {
-  members m = {0};
+static aon_result wrong_line(apply *a, const input_line *line, const fault *f, aon_error *error) {
+  char sentence[500];
+  snprintf(sentence, sizeof sentence, "Line %llu: %s", (unsigned long long)line->number, f->sentence);
+  const members *m = &line->members;
+  return problem(a, line->number, m->store, m->collection, m->id, f->code, sentence, error);
+}
+
+static void forget_line(input_line *line);
+
+/* What a line asks for is held against the stores, when it is its turn to be planned. A line that is wrong is reported, and left out. */
+static aon_result settle_line(apply *a, input_line *line, aon_error *error) {
+  members *m = &line->members;
   fault f = {.code = "bad_line"};
   const aon_store_caps *caps = NULL;
   char made[AON_UUID_LENGTH + 1];
-  find_members(object, &m, &f);
-  check_members(&m, line, &f);
-  aon_result result = check_store(a, &m, &f, &caps, error);
+  if (line->wrong)
+    f = *line->wrong;
+  aon_result result = check_store(a, m, &f, &caps, error);
   if (result)
     return result;
-  if (!*f.sentence && !m.id) {
+  if (!*f.sentence && !m->id) {
     aon_uuid_make(a->env, made);
-    m.id = made;
-  }
-  if (m.id) {
-    line->id = (aon_text){aon_arena_text(&a->arena, m.id, strlen(m.id)), strlen(m.id)};
-    if (!line->id.data)
+    m->id = aon_arena_text(&a->planned->arena, made, AON_UUID_LENGTH);
+    if (!m->id)
       return aon_fail_memory(error);
   }
-  if (!*f.sentence)
-    return keep_line(a, line, &m, caps, error);
-  char sentence[500];
-  snprintf(sentence, sizeof sentence, "Line %llu: %s", (unsigned long long)line->number, f.sentence);
-  result = problem(a, line->number, m.store, m.collection, m.id, f.code, sentence, error);
-  return result ? result : AON_END;
+  if (m->id)
+    line->id = (aon_text){m->id, strlen(m->id)};
+  uint64_t errors = a->errors;
+  result = *f.sentence ? wrong_line(a, line, &f, error) : keep_line(a, line, caps, error);
+  if (!result && a->errors > errors)
+    forget_line(line);
+  return result;
 }
 
-/* Fills the line, or reports a problem and returns AON_END: the line is left out. */
-static aon_result read_line(apply *a, input_line *line, const char *text, size_t length, aon_error *error) {
-  bson_t object;
+static aon_result note_fault(line_batch *batch, input_line *line, const char *code, const char *sentence, aon_error *error) {
+  fault *f = aon_arena_alloc(&batch->arena, sizeof *f);
+  if (!f)
+    return aon_fail_memory(error);
+  snprintf(f->code, sizeof f->code, "%s", code);
+  snprintf(f->sentence, sizeof f->sentence, "%.390s", sentence);
+  line->wrong = f;
+  return AON_OK;
+}
+
+/* Fills the line; what is wrong with it is said when it is its turn. */
+static aon_result read_line(line_batch *batch, input_line *line, const char *text, size_t length, aon_error *error) {
   aon_error failure = AON_ERROR_INIT;
-  *line = (input_line){.number = a->number};
-  aon_result result = aon_document_from_json(text, length, &object, &failure);
+  aon_result result = aon_document_from_json(text, length, &line->object, &failure);
   if (result == AON_NO_MEMORY)
     return aon_fail_memory(error);
-  if (result) {
-    result = line_problem(a, line, failure.code, "%s", failure.sentence, error);
-    return result ? result : AON_END;
-  }
-  result = read_object(a, line, &object, error);
-  bson_destroy(&object);
-  return result;
+  if (result)
+    return note_fault(batch, line, failure.code, failure.sentence, error);
+  line->has_object = true;
+  fault f = {.code = "bad_line"};
+  find_members(&line->object, &line->members, &f);
+  check_members(&line->members, line, &f);
+  return *f.sentence ? note_fault(batch, line, f.code, f.sentence, error) : AON_OK;
 }
 
 static void forget_line(input_line *line) {
@@ -346,7 +384,17 @@ static void forget_line(input_line *line) {
     bson_destroy(&line->data);
   if (line->expects && !line->expects_absent)
     bson_destroy(&line->expected);
-  *line = (input_line){0};
+  if (line->has_object)
+    bson_destroy(&line->object);
+  line->has_data = line->expects = line->has_object = false;
+  line->collection = NULL;
+}
+
+static void forget_lines(line_batch *batch) {
+  for (size_t i = 0; i < batch->count; i++)
+    forget_line(&batch->lines[i]);
+  batch->count = 0;
+  aon_arena_reset(&batch->arena);
 }
 
 /* ---- planning a batch ---- */
@@ -435,33 +483,33 @@ static bool needs_reading(const input_line *line) { return line->verb != VERB_CR
 
 /* Reads the batch's documents set by set: lines of one collection in one read. */
 static aon_result read_batch(apply *a, aon_image *images, aon_error *error) {
-  aon_text *ids = aon_arena_alloc(&a->arena, LINE_BATCH * sizeof *ids);
-  aon_image *some = aon_arena_alloc(&a->arena, LINE_BATCH * sizeof *some);
-  uint32_t *of = aon_arena_alloc(&a->arena, LINE_BATCH * sizeof *of);
-  bool *done = aon_arena_alloc(&a->arena, LINE_BATCH * sizeof *done);
+  aon_text *ids = aon_arena_alloc(&a->planned->arena, LINE_BATCH * sizeof *ids);
+  aon_image *some = aon_arena_alloc(&a->planned->arena, LINE_BATCH * sizeof *some);
+  uint32_t *of = aon_arena_alloc(&a->planned->arena, LINE_BATCH * sizeof *of);
+  bool *done = aon_arena_alloc(&a->planned->arena, LINE_BATCH * sizeof *done);
   if (!ids || !some || !of || !done)
     return aon_fail_memory(error);
-  for (size_t i = 0; i < a->count; i++) {
-    if (done[i] || !needs_reading(&a->lines[i]))
+  for (size_t i = 0; i < a->planned->count; i++) {
+    if (done[i] || !a->planned->lines[i].collection || !needs_reading(&a->planned->lines[i]))
       continue;
     size_t n = 0;
-    for (size_t j = i; j < a->count; j++)
-      if (a->lines[j].collection == a->lines[i].collection && needs_reading(&a->lines[j])) {
-        ids[n] = a->lines[j].id;
+    for (size_t j = i; j < a->planned->count; j++)
+      if (a->planned->lines[j].collection == a->planned->lines[i].collection && needs_reading(&a->planned->lines[j])) {
+        ids[n] = a->planned->lines[j].id;
         of[n++] = (uint32_t)j;
         done[j] = true;
       }
     aon_store *store;
     aon_error failure = AON_ERROR_INIT;
-    aon_result result = aon_engine_store_open(a->run->engine, a->lines[i].collection->store, &store, error);
+    aon_result result = aon_engine_store_open(a->run->engine, a->planned->lines[i].collection->store, &store, error);
     if (!result)
-      result = aon_store_read(store, a->lines[i].collection, ids, n, &a->arena, some, &failure);
+      result = aon_store_read(store, a->planned->lines[i].collection, ids, n, &a->planned->arena, some, &failure);
     if (result == AON_REJECTED) { /* the collection itself is wrong: said once for each of its lines */
       for (size_t k = 0; k < n; k++) {
-        result = line_problem(a, &a->lines[of[k]], failure.code, "%s", failure.sentence, error);
+        result = line_problem(a, &a->planned->lines[of[k]], failure.code, "%s", failure.sentence, error);
         if (result)
           return result;
-        forget_line(&a->lines[of[k]]);
+        forget_line(&a->planned->lines[of[k]]);
       }
       continue;
     }
@@ -479,75 +527,101 @@ static aon_result read_batch(apply *a, aon_image *images, aon_error *error) {
 /* Which documents of the lines from one on are in the log already. */
 static aon_result ask_chains(apply *a, aon_planner *planner, size_t from, aon_last_query *queries, aon_error *error) {
   size_t count = 0;
-  for (size_t i = from; i < a->count; i++)
-    if (a->lines[i].collection)
-      queries[count++] = (aon_last_query){.collection = a->lines[i].collection, .document = a->lines[i].id};
+  for (size_t i = from; i < a->planned->count; i++)
+    if (a->planned->lines[i].collection)
+      queries[count++] = (aon_last_query){.collection = a->planned->lines[i].collection, .document = a->planned->lines[i].id};
   return aon_planner_ask(planner, queries, count, error);
 }
 
 /* Whenever a part of the batch has gone to the log, the rest of it is asked for anew. */
 static aon_result plan_lines(apply *a, aon_planner *planner, const aon_image *images, aon_error *error) {
-  aon_last_query *queries = aon_arena_alloc(&a->arena, LINE_BATCH * sizeof *queries), *query = queries;
+  aon_last_query *queries = aon_arena_alloc(&a->planned->arena, LINE_BATCH * sizeof *queries), *query = queries;
   aon_result result = queries ? ask_chains(a, planner, 0, queries, error) : aon_fail_memory(error);
   uint64_t log_calls = aon_planner_log_calls(planner);
-  for (size_t i = 0; !result && i < a->count; i++) {
-    if (!a->lines[i].collection)
+  for (size_t i = 0; !result && i < a->planned->count; i++) {
+    if (!a->planned->lines[i].collection)
       continue;
     if (aon_planner_log_calls(planner) != log_calls) {
       result = ask_chains(a, planner, i, query = queries, error);
       log_calls = aon_planner_log_calls(planner);
     }
     if (!result)
-      result = plan_line(a, planner, &a->lines[i], query++, &images[i], error);
+      result = plan_line(a, planner, &a->planned->lines[i], query++, &images[i], error);
   }
   return result;
 }
 
-static aon_result plan_batch(apply *a, aon_planner *planner, aon_error *error) {
-  aon_timings *timings = &a->run->outcome->timings;
-  lap(a, &timings->parse);
-  aon_image *images = aon_arena_alloc(&a->arena, LINE_BATCH * sizeof *images);
-  aon_result result = images ? read_batch(a, images, error) : aon_fail_memory(error);
-  lap(a, &timings->validate);
+static aon_result plan_batch(apply *a, aon_error *error) {
+  aon_result result = AON_OK;
+  for (size_t i = 0; !result && i < a->planned->count; i++)
+    result = settle_line(a, &a->planned->lines[i], error);
+  aon_image *images = aon_arena_alloc(&a->planned->arena, LINE_BATCH * sizeof *images);
   if (!result)
-    result = plan_lines(a, planner, images, error);
-  for (size_t i = 0; i < a->count; i++)
-    forget_line(&a->lines[i]);
-  a->count = a->batch_bytes = 0;
-  aon_arena_reset(&a->arena);
-  a->lap_ms = aon_monotonic_ms(a->env);
+    result = images ? read_batch(a, images, error) : aon_fail_memory(error);
+  lap(a, &a->run->outcome->timings.validate);
+  if (!result)
+    result = plan_lines(a, a->planner, images, error);
   return result;
 }
 
-static aon_result each_line(apply *a, aon_planner *planner, aon_error *error) {
-  for (;;) {
+/* ---- two batches at a time ---- */
+
+static void fill_batch(apply *a, line_batch *batch) {
+  for (size_t bytes = 0; !batch->read && batch->count < LINE_BATCH && bytes < LINE_BATCH_BYTES;) {
     const char *text = NULL;
     size_t length = 0;
-    aon_result result = next_line(a, &text, &length, error);
-    if (result == AON_END)
-      break;
+    batch->read = next_line(a, &text, &length, &batch->failure);
+    while (!batch->read && length && (text[length - 1] == '\r' || text[length - 1] == ' ' || text[length - 1] == '\t'))
+      length--;
+    if (batch->read || !length)
+      continue;
+    input_line *line = &batch->lines[batch->count++];
+    *line = (input_line){.number = a->number};
+    batch->read = read_line(batch, line, text, length, &batch->failure);
+    bytes += length;
+    if (batch->read) {
+      forget_line(line);
+      batch->count--;
+    }
+  }
+}
+
+static void half_round(void *argument, size_t index) {
+  apply *a = argument;
+  if (index == 1) {
+    fill_batch(a, a->filled);
+    return;
+  }
+  int64_t started = a->lap_ms = aon_monotonic_ms(a->env);
+  a->plan_result = a->planned->count ? plan_batch(a, &a->plan_failure) : AON_OK;
+  a->plan_ms = aon_monotonic_ms(a->env) - started;
+}
+
+static aon_result each_line(apply *a, aon_error *error) {
+  for (size_t turn = 0;; turn = !turn) {
+    a->planned = &a->batches[turn];
+    a->filled = &a->batches[!turn];
+    a->filled->read = a->planned->read; /* nothing comes after the end, or after a failure */
+    int64_t started = aon_monotonic_ms(a->env);
+    aon_run_together(a->env, half_round, a, 2);
+    a->run->outcome->timings.parse += (double)(aon_monotonic_ms(a->env) - started - a->plan_ms); /* that planning waited for it */
+    forget_lines(a->planned);
+    if (a->plan_result) {
+      if (error)
+        *error = a->plan_failure;
+      return a->plan_result;
+    }
+    if (a->planned->read == AON_END)
+      return AON_OK;
+    if (a->planned->read) {
+      if (error)
+        *error = a->planned->failure;
+      return a->planned->read;
+    }
+    aon_result result = aon_run_tick(a->run, error);
     if (result)
       return result;
-    while (length && (text[length - 1] == '\r' || text[length - 1] == ' ' || text[length - 1] == '\t'))
-      length--;
-    if (!length)
-      continue;
-    result = read_line(a, &a->lines[a->count], text, length, error);
-    if (result == AON_END)
-      forget_line(&a->lines[a->count]);
-    else if (result)
-      forget_line(&a->lines[a->count]);
-    else
-      a->count++;
-    a->batch_bytes += length;
-    if (a->count == LINE_BATCH || (a->count && a->batch_bytes >= LINE_BATCH_BYTES))
-      result = result && result != AON_END ? result : plan_batch(a, planner, error);
-    if (result && result != AON_END)
-      return result;
-    if (a->number % LINE_BATCH == 0 && (result = aon_run_tick(a->run, error)))
-      return result;
   }
-  return plan_batch(a, planner, error);
 }
 
 static aon_result make_plan(void *context, aon_run *run, aon_planner *planner, aon_error *error) {
@@ -555,19 +629,24 @@ static aon_result make_plan(void *context, aon_run *run, aon_planner *planner, a
   const aon_plan_sink *sink = aon_planner_sink(planner);
   aon_problems_clear(&run->outcome->problems);
   a->offset = a->number = a->errors = 0;
-  a->taken = a->count = a->batch_bytes = 0;
+  a->taken = 0;
   a->at_end = false;
+  a->planner = planner;
+  a->plan_failure = (aon_error)AON_ERROR_INIT;
+  for (size_t i = 0; i < 2; i++) {
+    a->batches[i].read = AON_OK;
+    a->batches[i].failure = (aon_error)AON_ERROR_INIT;
+  }
   aon_buffer_clear(&a->buffer);
   aon_result result = run->state == AON_PLANNING ? aon_run_move(run, AON_VALIDATING, NULL, error) : AON_OK;
   if (!result)
     result = aon_run_move(run, AON_PLANNING, NULL, error);
   if (!result)
     result = sink->group(sink->context, "", error);
-  a->lap_ms = aon_monotonic_ms(a->env);
   if (!result)
-    result = each_line(a, planner, error);
-  for (size_t i = 0; i < a->count; i++)
-    forget_line(&a->lines[i]);
+    result = each_line(a, error);
+  for (size_t i = 0; i < 2; i++)
+    forget_lines(&a->batches[i]);
   if (!result)
     result = sink->group(sink->context, NULL, error);
   if (!result && a->errors)
@@ -622,6 +701,25 @@ static aon_result run_lines(apply *a, aon_error *error) {
   return run->outcome->dry_run ? aon_run_conclude(run, AON_PLANNED, error) : aon_run_execute(run, error);
 }
 
+static aon_result make_room(apply *a, aon_error *error) {
+  for (size_t i = 0; i < 2; i++) { /* libbson's types want more than malloc's alignment */
+    a->batches[i].lines = aligned_alloc(_Alignof(input_line), LINE_BATCH * sizeof *a->batches[i].lines);
+    if (!a->batches[i].lines)
+      return aon_fail_memory(error);
+  }
+  return AON_OK;
+}
+
+static void give_back(apply *a) {
+  for (size_t i = 0; i < 2; i++) {
+    aon_arena_release(&a->batches[i].arena);
+    free(a->batches[i].lines);
+  }
+  aon_buffer_release(&a->buffer);
+  aon_arena_release(&a->names);
+  free(a);
+}
+
 static aon_result apply_file(aon_engine *engine, aon_journal *journal, aon_pack *pack, const char *path, const char *source,
                              const aon_run_options *options, aon_outcome *outcome, aon_error *error) {
   char digest[65];
@@ -645,7 +743,9 @@ static aon_result apply_file(aon_engine *engine, aon_journal *journal, aon_pack 
   a->env = engine->env;
   aon_submit_what what = {.kind = "apply", .source = source, .pack = pack ? aon_pack_name(pack) : NULL, .state = AON_PARSING};
   aon_error failure = AON_ERROR_INIT;
-  result = engine->env->ops->file_open(engine->env->context, path, AON_FILE_READ, &a->file, &failure);
+  result = make_room(a, &failure);
+  if (!result)
+    result = engine->env->ops->file_open(engine->env->context, path, AON_FILE_READ, &a->file, &failure);
   if (!result)
     result = aon_run_submit(&run, &what, digest, &failure);
   bool repeated = result == AON_END;
@@ -655,10 +755,7 @@ static aon_result apply_file(aon_engine *engine, aon_journal *journal, aon_pack 
     aon_run_end(&run);
   result = repeated ? AON_OK : aon_run_close(&run, result, &failure, error);
   engine->env->ops->file_close(a->file);
-  aon_buffer_release(&a->buffer);
-  aon_arena_release(&a->arena);
-  aon_arena_release(&a->names);
-  free(a);
+  give_back(a);
   return result;
 }
 
