@@ -181,7 +181,9 @@ static const byte *back_reference(match *m, const byte *s, byte digit) {
   int index = digit - '1';
   if (index < 0 || index >= m->captures || m->capture[index].length == CAPTURE_OPEN)
     luaL_error(m->state, "invalid capture index %%%d", index + 1);
-  size_t length = m->capture[index].length > 0 ? (size_t)m->capture[index].length : 0;
+  if (m->capture[index].length == CAPTURE_POSITION)
+    return NULL; /* as Lua's own has it: a position is no text */
+  size_t length = (size_t)m->capture[index].length;
   m->steps += (unsigned)(length / 16);
   step(m);
   if ((size_t)(m->end - s) < length || memcmp(m->capture[index].at, s, length))

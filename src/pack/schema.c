@@ -49,6 +49,12 @@ static const char *keep(reader *r, const char *text, size_t length) {
   return copy;
 }
 
+static const char *keep_text(reader *r, const char *what, const char *text, size_t length) {
+  if (!bson_utf8_validate(text, length, false))
+    refuse(r, "%s must be UTF-8, without the character NUL", what);
+  return keep(r, text, length);
+}
+
 /* ---- Fields of the table on top of the stack ---- */
 
 static int push_field(reader *r, const char *name) {
@@ -65,7 +71,7 @@ static const char *text_field(reader *r, const char *name, bool required) {
     const char *text = lua_tolstring(r->state, -1, &length);
     if (!length || strlen(text) != length)
       refuse(r, "%s must be a text that is not empty", name);
-    result = keep(r, text, length);
+    result = keep_text(r, name, text, length);
   } else if (type != LUA_TNIL || required) {
     refuse(r, "%s must be a text", name);
   }
@@ -135,7 +141,7 @@ static const char *entry_text(reader *r, size_t index, const char *what) {
   entry(r, index, LUA_TSTRING, what);
   size_t length;
   const char *text = lua_tolstring(r->state, -1, &length);
-  const char *result = keep(r, text, length);
+  const char *result = keep_text(r, what, text, length);
   lua_pop(r->state, 1);
   return result;
 }
