@@ -1,0 +1,81 @@
+"""The mutations of tools/mutate: one broken rule each, as text to find (exactly once in its file) and text to put, and the suites that
+must notice, quickest first. Invariants are those of docs/protocol.md, workforce rules those of packs/workforce.lua."""
+
+MUTATIONS = []
+
+
+def mutation(name, rule, file, find, put, *suites):
+    MUTATIONS.append({'name': name, 'rule': rule, 'file': file, 'find': find, 'put': put, 'suites': suites})
+
+
+INVARIANTS, LOST, CRASH = 'coordinator invariants', 'coordinator lost', 'coordinator crash'
+RUN, EXECUTE, FINISH, BACK = ('src/coordinator/%s.c' % name for name in ('run', 'execute', 'finish', 'rollback'))
+RECOVER, RESTORE = 'src/coordinator/recover.c', 'src/coordinator/restore.c'
+LEDGER = 'src/journal/sqlite_bulk.c'
+LEASE = 'src/journal/sqlite_lease.c'
+MERGE = 'src/model/merge.c'
+PACK = 'packs/workforce.lua'
+
+# ---- the invariants of the protocol ----
+mutation('give_up_never', 'invariant 2', RECOVER, 'if (result || !bulk.hold_until_ms || aon_now_ms(run->env) < bulk.hold_until_ms)',
+         'if (true)', INVARIANTS)
+mutation('first_store_stops_all', 'invariant 2', BACK, 'return result == AON_TRANSIENT || result == AON_UNKNOWN ||',
+         'return result == AON_END || result == AON_UNKNOWN ||', INVARIANTS)
+mutation('gave_up_unnamed', 'invariant 2', RECOVER, 'result = name_documents(run, why->sentence, error);', 'result = AON_OK;', INVARIANTS)
+mutation('changed_create_is_deleted', 'invariant 3', RESTORE,
+         'restore->verdict = aon_document_equal(&now, &after, &how) ? AON_RESTORE_WRITE : AON_RESTORE_CONFLICT;',
+         'restore->verdict = AON_RESTORE_WRITE;', INVARIANTS, 'coordinator table')
+mutation('remade_is_overwritten', 'invariant 3', RESTORE, '} else if (!aon_document_equal(&now, &before, &how)) {\n      restore->verdict = AON_RESTORE_CONFLICT;',
+         '} else if (!aon_document_equal(&now, &before, &how)) {\n      restore->verdict = AON_RESTORE_DONE;', 'coordinator table', INVARIANTS)
+mutation('their_delete_is_undone', 'invariant 3', RESTORE, 'return AON_OK; /* their delete stands */',
+         'return restore->verdict = AON_RESTORE_WRITE, restore->target = operation->before, AON_OK;', 'coordinator table', INVARIANTS)
+mutation('merge_none_merges', 'invariant 3', RESTORE, 'if (operation->collection->merge_none) {', 'if (false) {', 'coordinator table')
+mutation('conflict_dropped_early', 'invariant 3', BACK, 'return marked ? AON_OK :', 'return false ? AON_OK :', LOST)
+mutation('conflict_of_other_batch_dropped', 'invariant 3', BACK, '  if (found->sequence < g->first || found->sequence > g->last)\n',
+         '  if (false)\n', INVARIANTS)
+mutation('void_only_what_arrived', 'late writes', BACK, 'if (voids && restore.verdict == AON_RESTORE_DONE &&',
+         'if (false && restore.verdict == AON_RESTORE_DONE &&', LOST)
+mutation('never_void', 'late writes', BACK, 'if (voids && restore.target.bson)', 'if (false)', LOST)
+mutation('no_horizon', 'late writes', BACK, 'aon_result result = wait_for_horizon(run, g->part, batch, error);', 'aon_result result = AON_OK;\n  (void)wait_for_horizon;',
+         LOST, CRASH, 'simulate 3000')
+mutation('no_watch', 'late writes', BACK, 'if (!result && g->doubtful && aon_store_configuration(g->part->store)->watch_ms > 0)', 'if (false)', LOST)
+mutation('refused_second_sending', 'invariant 4', EXECUTE, 'if (result == AON_PERMANENT && doubtful) {', 'if (false) {', INVARIANTS)
+mutation('refusal_taken_for_success', 'invariant 9', EXECUTE, '*state = AON_WRITE_REFUSED; /* it is as before, and the refusal stands */',
+         'return AON_OK;', INVARIANTS, LOST)
+mutation('lost_commit_taken_for_commit', 'invariant 9', EXECUTE,
+         '    if (!result && state != AON_BRANCH_COMMITTED)\n      result = aon_fail(&failure, AON_PERMANENT, "commit_lost"',
+         '    if (false)\n      result = aon_fail(&failure, AON_PERMANENT, "commit_lost"', INVARIANTS, LOST)
+mutation('last_resource_unasked', 'the decision', RECOVER, 'if (!run->parts[i].last_resource)', 'if (true)', CRASH, 'coordinator drive')
+mutation('backwards_after_decision', 'the decision', RECOVER, '    return recover_committing(run, bulk->stores, error);',
+         '    return roll_back_lost(run, bulk->stores, error);', CRASH)
+mutation('not_there_is_success', 'the decision', FINISH, 'if (state != AON_BRANCH_PREPARED)\n        return commit_again(run, part, error);',
+         'if (state != AON_BRANCH_PREPARED)\n        return AON_OK;\n      (void)commit_again;', LOST)
+mutation('transition_unchecked', 'states', RUN, 'if (!aon_transition_find(run->state, to))', 'if (false)', 'coordinator table', 'coordinator drive', 'coordinator commands')
+mutation('zombie_may_write_journal', 'invariant 7', LEDGER, 'if (head.epoch != epoch) {', 'if (false) {', 'journal bulk', INVARIANTS)
+mutation('living_lease_is_taken', 'invariant 7', LEASE, 'if (bulk.worker.boot_id[0] && bulk.lease_until_ms > now &&', 'if (false && bulk.lease_until_ms > now &&',
+         'journal bulk', 'journal two')
+mutation('claim_keeps_epoch', 'invariant 7', LEASE, 'set epoch = epoch + 1, lease_until_ms', 'set epoch = epoch, lease_until_ms', 'journal bulk')
+mutation('arrow_from_anywhere', 'states', LEASE, 'if (call->arrow && head.state != call->from)', 'if (false)', 'journal bulk')
+mutation('stamps_count', 'model', MERGE, 'if (aon_place_is_stamp(place, m->how) || aon_value_equal_at(current, before,', 'if (aon_value_equal_at(current, before,',
+         'model merge')
+mutation('ours_stays', 'model', MERGE, '  if (aon_value_equal_at(current, after, place, m->how, depth))\n    return put(out, place->key, before, m->error);',
+         '  if (aon_value_equal_at(current, after, place, m->how, depth))\n    return put(out, place->key, current, m->error);', 'model merge')
+
+# ---- the rules of the workforce pack ----
+def rule(name, find, put):
+    mutation('workforce_' + name, 'workforce rule', PACK, find, put, 'workforce pack')
+
+
+rule('days_missing', 'if #(schedule.days or {}) == 0 then', 'if false then')
+rule('days_not_allowed', 'if #bad > 0 then', 'if false then')
+rule('end_date_missing', 'if schedule.type and schedule.type ~= "once" and not schedule.endDate then', 'if false then')
+rule('dates_in_order', 'if first and last and last < first then', 'if false then')
+rule('times_in_order', 'if first and last and last <= first then', 'if false then')
+rule('times_equal', 'if first and last and last <= first then', 'if first and last and last < first then')
+rule('longitude_missing', 'if location.latitude and not location.longitude then', 'if false then')
+rule('latitude_missing', 'if location.longitude and not location.latitude then', 'if false then')
+rule('reference_of_organization', 'if day.scope == "organization" and (row.filled.reference or row.cleared.reference) then', 'if false then')
+rule('reference_missing', 'if (day.scope == "site" or day.scope == "user") and not day.reference then', 'if false then')
+rule('skus_cleared', 'elseif row.cleared.skuIDs then', 'elseif false then')
+rule('user_disabled', 'disabled = user.status == "inactive"', 'disabled = false')
+rule('questions_counted', 'local count = #(it.questions or {})', 'local count = 0')
