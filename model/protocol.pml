@@ -414,9 +414,7 @@ inline batch_single(s) {
   :: reply == UNKNOWN ->
     send(s, LEASE_AGAIN);
     if
-#ifndef NO_LOOK
     :: reply == REFUSAL -> look(s)
-#endif
     :: else
     fi
   :: else

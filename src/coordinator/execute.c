@@ -326,7 +326,9 @@ static aon_result round_of(aon_part *part, sending *s, size_t count, const bool 
   for (size_t i = 0; i < count; i++) {
     if (s->states[i] == AON_WRITE_APPLIED)
       continue;
-    aon_result result = send_again(part, &s->writes[i], doubtful[i], &s->states[i], error);
+    aon_result result = aon_run_guard(s->run, part, error); /* each may take as long as a request may */
+    if (!result)
+      result = send_again(part, &s->writes[i], doubtful[i], &s->states[i], error);
     if (result) {
       *ret_failed = i;
       return result;
