@@ -376,12 +376,22 @@ inline batch_atomic(s) {
 #define LEASE_AGAIN LEASE_OUTLIVES
 #endif
 
+/* What arrives after the end makes its state a lie, but where the horizon is outlived and the document is watched (or void). */
+#ifndef LATE
+#define MAY_STRAY(s) false
+#elif defined(VOID)
+#define MAY_STRAY(s) (KIND(s) != 0)
+#else
+#define MAY_STRAY(s) watched[s]
+#endif
+#define ENDED_BACK (state == ROLLED_BACK || state == ROLLBACK_FAILED)
+
 /* A request is sent only if the lease outlives its time limit. One that was not answered may still be on its way, at most one. */
 inline send(s, lease) {
   atomic {
     if
     :: !(lease) -> stop = 1
-    :: (lease) && MATCHES(s) -> put(s, AFTER(s), 0, STAMP, 1); reply = OK
+    :: (lease) && MATCHES(s) -> put(s, AFTER(s), 0, STAMP, 1); assert(!ENDED_BACK || MAY_STRAY(s)); reply = OK
     :: (lease) && !MATCHES(s) -> reply = REFUSAL
     :: (lease) && MATCHES(s) -> put(s, AFTER(s), 0, STAMP, 1); reply = UNKNOWN; doubt = 1; muddled = 1
     :: (lease) && !MATCHES(s) -> reply = UNKNOWN; doubt = 1; muddled = 1
@@ -979,19 +989,13 @@ proctype crash() {
 }
 
 /* What the network and the servers still have. Late requests are conditional in class 4, not in class 5. */
-#ifdef VOID
-#define MAY_STRAY(s) (KIND(s) != 0)
-#else
-#define MAY_STRAY(s) watched[s]
-#endif
-
 inline arrive(s) {
   d_step {
     flying[s] = 0;
     if
     :: CLASS(s) == 5 || MATCHES(s) ->
       put(s, AFTER(s), 0, STAMP, 1);
-      assert(state != ROLLED_BACK && state != ROLLBACK_FAILED || MAY_STRAY(s)) /* else the state would lie, and nobody would mend it */
+      assert(!ENDED_BACK || MAY_STRAY(s))
     :: else -> skip
     fi
   }

@@ -20,7 +20,7 @@ PACK = 'packs/workforce.lua'
 mutation('give_up_never', 'invariant 2', RECOVER, 'if (result || !bulk.hold_until_ms || aon_now_ms(run->env) < bulk.hold_until_ms)',
          'if (true)', INVARIANTS)
 mutation('first_store_stops_all', 'invariant 2', BACK, 'return result == AON_TRANSIENT || result == AON_UNKNOWN ||',
-         'return result == AON_END || result == AON_UNKNOWN ||', INVARIANTS)
+         'return result == AON_END || result == AON_UNKNOWN ||', INVARIANTS, LOST, 'coordinator commands', CRASH)
 mutation('gave_up_unnamed', 'invariant 2', RECOVER, 'result = name_documents(run, why->sentence, error);', 'result = AON_OK;', INVARIANTS)
 mutation('changed_create_is_deleted', 'invariant 3', RESTORE,
          'restore->verdict = aon_document_equal(&now, &after, &how) ? AON_RESTORE_WRITE : AON_RESTORE_CONFLICT;',
