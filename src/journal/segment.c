@@ -1,9 +1,9 @@
 /* Encoding and decoding of segments. Form and invariants stand in segment.h. */
 #include "journal/segment.h"
 
-#include <endian.h>
 #include <sodium.h>
 #include <string.h>
+#include <xxhash.h>
 
 #define VERSION 1
 #define VARINT_BYTES 10
@@ -164,54 +164,34 @@ aon_result aon_segment_add(aon_segment_writer *writer, aon_dictionary *dictionar
   return AON_OK;
 }
 
-/* Both halves of the product depend on every bit of both factors. */
-static uint64_t fold(uint64_t a, uint64_t b) {
-  unsigned __int128 product = (unsigned __int128)a * b;
-  return (uint64_t)product ^ (uint64_t)(product >> 64);
-}
-
-static uint64_t word_at(const unsigned char *bytes) {
-  uint64_t word;
-  memcpy(&word, bytes, sizeof word);
-  return le64toh(word);
-}
-
-/* Two chains of multiplications, each over every other 16 bytes, from secrets that the place gives: whatever is damaged changes a factor. */
-static void sum_bytes(const uint64_t secrets[4], const unsigned char *bytes, size_t length, uint64_t ret_sum[2]) {
-  uint64_t first = secrets[0], second = secrets[1];
-  size_t at = 0;
-  for (; length - at >= 32; at += 32) {
-    first = fold(first ^ word_at(bytes + at), word_at(bytes + at + 8) ^ secrets[2]);
-    second = fold(second ^ word_at(bytes + at + 16), word_at(bytes + at + 24) ^ secrets[3]);
-  }
-  unsigned char rest[32] = {0};
-  if (length > at)
-    memcpy(rest, bytes + at, length - at);
-  first = fold(first ^ word_at(rest), word_at(rest + 8) ^ secrets[2]);
-  second = fold(second ^ word_at(rest + 16), word_at(rest + 24) ^ secrets[3]);
-  ret_sum[0] = fold(first ^ length, second ^ secrets[3]) ^ first;
-  ret_sum[1] = fold(second ^ length, first ^ secrets[2]) ^ second;
+static void place_of(int64_t first, aon_segment_role role, unsigned char ret_place[9]) {
+  for (int i = 0; i < 8; i++)
+    ret_place[i] = (unsigned char)((uint64_t)first >> (8 * i));
+  ret_place[8] = (unsigned char)role;
 }
 
 void aon_segment_sum(const char *bulk_id, int64_t first, aon_segment_role role, const void *bytes, size_t length,
                      unsigned char ret_sum[AON_SEGMENT_SUM_BYTES]) {
-  unsigned char place_bytes[9], key[32];
-  for (int i = 0; i < 8; i++)
-    place_bytes[i] = (unsigned char)((uint64_t)first >> (8 * i));
-  place_bytes[8] = (unsigned char)role;
+  unsigned char place[9];
+  place_of(first, role, place);
+  uint64_t seed = XXH3_64bits_withSeed(place, sizeof place, XXH3_64bits(bulk_id, strlen(bulk_id)));
+  XXH128_canonical_t canonical;
+  XXH128_canonicalFromHash(&canonical, XXH3_128bits_withSeed(length ? bytes : "", length, seed));
+  _Static_assert(sizeof canonical.digest == AON_SEGMENT_SUM_BYTES, "a sum is 128 bits");
+  memcpy(ret_sum, canonical.digest, sizeof canonical.digest);
+}
+
+void aon_segment_sum_1(const char *bulk_id, int64_t first, aon_segment_role role, const void *bytes, size_t length,
+                       unsigned char ret_sum[AON_SEGMENT_SUM_BYTES]) {
+  unsigned char place[9];
+  place_of(first, role, place);
   crypto_generichash_state state;
-  crypto_generichash_init(&state, NULL, 0, sizeof key);
+  crypto_generichash_init(&state, NULL, 0, AON_SEGMENT_SUM_BYTES);
   crypto_generichash_update(&state, (const unsigned char *)bulk_id, strlen(bulk_id) + 1);
-  crypto_generichash_update(&state, place_bytes, sizeof place_bytes);
-  crypto_generichash_final(&state, key, sizeof key);
-  uint64_t secrets[4], sum[2];
-  for (size_t i = 0; i < 4; i++)
-    secrets[i] = word_at(key + 8 * i);
-  sum_bytes(secrets, bytes, length, sum);
-  sum[0] = htole64(sum[0]);
-  sum[1] = htole64(sum[1]);
-  _Static_assert(sizeof sum == AON_SEGMENT_SUM_BYTES, "a sum is two words");
-  memcpy(ret_sum, sum, sizeof sum);
+  crypto_generichash_update(&state, place, sizeof place);
+  if (length)
+    crypto_generichash_update(&state, bytes, length);
+  crypto_generichash_final(&state, ret_sum, AON_SEGMENT_SUM_BYTES);
 }
 
 /* ---- decoding ---- */

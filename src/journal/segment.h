@@ -9,9 +9,9 @@
  * images: per operation before, after; an image is its length (0: absent), the BSON, length of token + 1 (0: none), the token.
  * Numbers are varints (LEB128, unsigned).
  *
- * Invariants: decoding never reads beyond what it was given and accepts only what encoding makes; sums bind each
- * string to its bulk operation, its place and its role whose BLAKE2b seeds 128 bits of
- * multiplications. They have to find damage, not forgery, and are taken of every byte when it is written and when it is read. */
+ * Invariants: decoding never reads beyond what it was given and accepts only what encoding makes; sums (XXH3-128, seeded by the
+ * place) bind each string to its bulk operation, its place and its role. They have to find damage, not forgery, and are taken
+ * of every byte when it is written and when it is read. */
 #ifndef AON_JOURNAL_SEGMENT_H
 #define AON_JOURNAL_SEGMENT_H
 
@@ -49,6 +49,9 @@ void aon_segment_release(aon_segment_writer *writer);
 typedef enum aon_segment_role { AON_SEGMENT_OPERATIONS_ROLE, AON_SEGMENT_IMAGES_ROLE } aon_segment_role;
 void aon_segment_sum(const char *bulk_id, int64_t first, aon_segment_role role, const void *bytes, size_t length,
                      unsigned char ret_sum[AON_SEGMENT_SUM_BYTES]);
+/* The sum of journals of schema version 1 (BLAKE2b-128), for bringing them up to date. */
+void aon_segment_sum_1(const char *bulk_id, int64_t first, aon_segment_role role, const void *bytes, size_t length,
+                       unsigned char ret_sum[AON_SEGMENT_SUM_BYTES]);
 
 /* ret_operations is in the arena; ids, paths and images point into operations and images, which must outlive it. images NULL:
  * cleared, all images absent. AON_CORRUPT where the bytes are not what encoding makes. */

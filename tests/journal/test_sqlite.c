@@ -337,20 +337,69 @@ static void migrates_step_by_step(void **state) {
   aon_ledger *ledger = aon_journal_state(journal);
   aon_error found;
   int64_t number = 0;
-  aon_ledger_step broken[] = {
-      {1, "create table never (a)"}, {2, "create table two (a)"}, {3, "insert into two values ('x'); create table two (a)"}, {0}};
-  aon_ledger_step right[] = {{1, "create table never (a)"}, {2, "create table two (a)"}, {3, "insert into two values (2)"}, {0}};
+  int now = aon_ledger_version();
+  aon_ledger_step broken[] = {{now, "create table never (a)"},
+                              {now + 1, "create table two (a)"},
+                              {now + 2, "insert into two values ('x'); create table two (a)"},
+                              {0}};
+  aon_ledger_step right[] = {
+      {now, "create table never (a)"}, {now + 1, "create table two (a)"}, {now + 2, "insert into two values (2)"}, {0}};
   FAILS(aon_ledger_write(ledger, true, migrate_work, broken, error), AON_PERMANENT, "sql_error", found);
   OK(aon_ledger_number(ledger, "pragma user_version", &number, error, ""));
   assert_int_equal(number, aon_ledger_version()); /* all steps or none */
   OK(aon_ledger_write(ledger, true, migrate_work, right, error));
   OK(aon_ledger_write(ledger, true, migrate_work, right, error)); /* and once only */
   OK(aon_ledger_number(ledger, "pragma user_version", &number, error, ""));
-  assert_int_equal(number, 3);
+  assert_int_equal(number, now + 2);
   OK(aon_ledger_number(ledger, "select sum(a) from two", &number, error, ""));
   assert_int_equal(number, 2);
   aon_journal_close(journal);
-  refuse_open(w, false, AON_ENVIRONMENT, "newer_journal", "version 3");
+  refuse_open(w, false, AON_ENVIRONMENT, "newer_journal", "has schema version");
+}
+
+static void sum_of_version_1(sqlite3_context *context, int count, sqlite3_value **values) {
+  unsigned char sum[AON_SEGMENT_SUM_BYTES];
+  (void)count;
+  aon_segment_sum_1((const char *)sqlite3_value_text(values[0]), sqlite3_value_int64(values[1]), (aon_segment_role)sqlite3_value_int(values[2]),
+                    sqlite3_value_blob(values[3]), (size_t)sqlite3_value_bytes(values[3]), sum);
+  sqlite3_result_blob(context, sum, sizeof sum, SQLITE_TRANSIENT);
+}
+
+/* Makes the journal one of schema version 1, whose sums were others. */
+static void make_it_version_1(world *w) {
+  sqlite3 *database;
+  assert_int_equal(sqlite3_open(w->path, &database), SQLITE_OK);
+  sqlite3_create_function(database, "sum_1", 4, SQLITE_UTF8, NULL, sum_of_version_1, NULL, NULL);
+  assert_int_equal(
+      sqlite3_exec(database,
+                   "update segments set operations_sum = sum_1((select id from bulk where number = segments.bulk), first, 0, operations),"
+                   " images_sum = sum_1((select id from bulk where number = segments.bulk), first, 1, images);"
+                   "pragma user_version=1",
+                   NULL, NULL, NULL),
+      SQLITE_OK);
+  sqlite3_close(database);
+}
+
+static void an_older_journal_is_brought_up_to_date(void **state) {
+  world *w = *state;
+  aon_journal *journal = world_open(w);
+  char id[37];
+  size_t count = 0;
+  aon_error found;
+  log_creates(w, journal, uuid(w, 1, id), false);
+  aon_journal_close(journal);
+  make_it_version_1(w);
+  copy(w, "journal.db", "older.db");
+  refuse_open(w, true, AON_ENVIRONMENT, "older_journal", "aon recover");
+  journal = world_open(w);
+  OK(read_log(journal, id, &count, error));
+  assert_int_equal(count, 20);
+  aon_journal_close(journal);
+  copy(w, "older.db", "journal.db"); /* what was damaged before stays so */
+  sql(w, "update segments set images = zeroblob(length(images))");
+  journal = world_open(w);
+  FAILS(read_log(journal, id, &count, error), AON_CORRUPT, "corrupt", found);
+  aon_journal_close(journal);
 }
 
 /* ---- damage ---- */
@@ -452,7 +501,7 @@ static void examines_a_healthy_one(void **state) {
   log_creates(w, journal, uuid(w, 1, id), true);
   OK(aon_journal_examine(journal, &report, &healthy, error));
   assert_true(healthy);
-  assert_non_null(strstr(report.data, "schema version 1"));
+  assert_non_null(strstr(report.data, "schema version 2"));
   assert_non_null(strstr(report.data, "planning: 1"));
   assert_non_null(strstr(report.data, "all 1 pieces"));
   assert_non_null(strstr(report.data, "1 key,"));
@@ -661,6 +710,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(keys_rotate, setup, teardown),
       cmocka_unit_test_setup_teardown(refuses_what_it_does_not_know, setup, teardown),
       cmocka_unit_test_setup_teardown(migrates_step_by_step, setup, teardown),
+      cmocka_unit_test_setup_teardown(an_older_journal_is_brought_up_to_date, setup, teardown),
       cmocka_unit_test_setup_teardown(damage_is_found, setup, teardown),
       cmocka_unit_test_setup_teardown(a_damaged_file_is_told, setup, teardown),
       cmocka_unit_test_setup_teardown(examines_a_healthy_one, setup, teardown),
