@@ -100,6 +100,82 @@ static void says_what_is_wrong(void **state) {
   world_free(w);
 }
 
+/* ---- types that JSON lacks ---- */
+
+#define TYPED(id, operation, data, types)                                                                                                  \
+  "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"" id "\",\"operation\":\"" operation "\",\"data\":" data ",\"types\":" types "}\n"
+
+static world *typed_store(uint32_t types) {
+  world *w = world_new();
+  world_memory(w, "t", AON_CLASS_TRANSACTION, &(aon_memory_config){.types = types});
+  world_put(w, "t", "c", "1", "{\"a\":1}");
+  world_engine(w);
+  return w;
+}
+
+/* The kind of value that the store keeps at a dotted path. */
+static bson_type_t kept_type(world *w, const char *id, const char *path) {
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  aon_image image;
+  bson_t document;
+  bson_iter_t at, found;
+  OK(aon_memory_look(world_database(w, "t"), "c", id, &arena, &image, error));
+  assert_true(aon_image_view(&image, &document));
+  assert_true(bson_iter_init(&at, &document));
+  return bson_iter_find_descendant(&at, path, &found) ? bson_iter_type(&found) : BSON_TYPE_EOD;
+}
+
+static void types_are_kept_as_such(void **state) {
+  (void)state;
+  world *w = typed_store(AON_TYPE_TIMESTAMP | AON_TYPE_OBJECT_ID | AON_TYPE_BYTES | AON_TYPE_DECIMAL | AON_TYPE_GEOPOINT |
+                         AON_TYPE_REFERENCE);
+  APPLY_OK(w, TYPED("2", "create",
+                    "{\"at\":\"2024-02-29T23:59:59.5Z\",\"text\":\"2024-02-29T23:59:59.5Z\",\"in\":{\"key\":\"0123456789abcdef01234567\"},"
+                    "\"list\":[1,\"YWJj\"],\"a/b~c\":\"12345678901234567890.10\",\"place\":{\"longitude\":-180,\"latitude\":90},"
+                    "\"to\":\"users/1\"}",
+                    "{\"/at\":\"timestamp\",\"/in/key\":\"objectId\",\"/list/1\":\"bytes\",\"/a~1b~0c\":\"decimal\","
+                    "\"/place\":\"geopoint\",\"/to\":\"reference\"}"));
+  assert_int_equal(kept_type(w, "2", "at"), BSON_TYPE_DATE_TIME);
+  assert_int_equal(kept_type(w, "2", "text"), BSON_TYPE_UTF8);
+  assert_int_equal(kept_type(w, "2", "in.key"), BSON_TYPE_OID);
+  assert_int_equal(kept_type(w, "2", "list.0"), BSON_TYPE_INT64);
+  assert_int_equal(kept_type(w, "2", "list.1"), BSON_TYPE_BINARY);
+  assert_int_equal(kept_type(w, "2", "a/b~c"), BSON_TYPE_DECIMAL128);
+  assert_string_equal(world_get(w, "t", "c", "2"),
+                      "{\"at\":\"2024-02-29T23:59:59.500Z\",\"text\":\"2024-02-29T23:59:59.5Z\",\"in\":{\"key\":"
+                      "\"0123456789abcdef01234567\"},\"list\":[1,\"YWJj\"],\"a/b~c\":\"12345678901234567890.10\","
+                      "\"place\":{\"$geopoint\":[90.0,-180.0]},\"to\":{\"$reference\":\"users/1\"}}");
+  world_free(w);
+}
+
+static void types_that_do_not_read(void **state) {
+  (void)state;
+  world *w = typed_store(AON_TYPE_TIMESTAMP | AON_TYPE_OBJECT_ID | AON_TYPE_BYTES | AON_TYPE_DECIMAL | AON_TYPE_GEOPOINT);
+  static const char *const wrong[][2] = {
+      {"\"yesterday\"", "timestamp"},
+      {"\"0123456789abcdef0123456\"", "objectId"},
+      {"\"a*b\"", "bytes"},
+      {"\"1.2.3\"", "decimal"},
+      {"12", "decimal"},
+      {"\"1,2\"", "geopoint"},
+      {"{\"latitude\":1}", "geopoint"},
+      {"{\"longitude\":1}", "geopoint"},
+      {"{\"latitude\":90.5,\"longitude\":1}", "geopoint"},
+      {"{\"latitude\":1,\"longitude\":-181}", "geopoint"},
+  };
+  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+    char line[400];
+    snprintf(line, sizeof line, TYPED("1", "update", "{\"d\":%s}", "{\"/d\":\"%s\"}"), wrong[i][0], wrong[i][1]);
+    rejects(w, line, "bad_type", 1, "“/d” does not read as");
+  }
+  rejects(w, TYPED("1", "update", "{\"d\":\"u/1\"}", "{\"/d\":\"reference\"}"), "bad_type", 1, "can't be kept");
+  rejects(w, TYPED("1", "update", "{\"d\":\"1\"}", "{\"/d\":\"money\"}"), "bad_type", 1, "“money” is no type");
+  rejects(w, TYPED("1", "update", "{\"d\":[{\"e\":\"1\"}]}", "{\"/d/0/e\":\"bytes\"}"), "bad_type", 1, "/d/0/e");
+  rejects(w, TYPED("1", "update", "{\"d\":\"YWJj\"}", "{\"/d\":\"bytes\",\"/e\":\"bytes\"}"), "bad_type", 1, "not in “data”");
+  assert_string_equal(world_get(w, "t", "c", "1"), "{\"a\":1}");
+  world_free(w);
+}
+
 static void expects(void **state) {
   (void)state;
   world *w = one_store();
@@ -308,6 +384,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {TEST(patches_as_rfc_7396_says),
                                      TEST(collects_all_errors),
                                      TEST(says_what_is_wrong),
+                                     TEST(types_are_kept_as_such),
+                                     TEST(types_that_do_not_read),
                                      TEST(expects),
                                      TEST(numbers_stay_exact),
                                      TEST(chains_within_and_across_batches),

@@ -1,5 +1,5 @@
-/* The one suite that every store passes: SQLite document tables and column tables, memory in classes 1 to 5, callbacks; with the argument
- * postgresql, PostgreSQL's (tests/servers/postgresql starts one, with prepared transactions and without).
+/* The one suite that every store passes: SQLite document tables and column tables, memory in classes 1 to 5, callbacks; one with the tracing
+ * and the fault-injecting decorator around it, which change nothing while no fault is due; with the argument postgresql, PostgreSQL's (tests/servers/postgresql starts one, with prepared transactions and without).
  * Everything runs under the asserting decorator, so the contract is watched from both sides meanwhile. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,13 +8,16 @@
 #include "aon/callback.h"
 #include "model/document.h"
 #include "postgresql_world.h"
+#include "store/fault.h"
 #include "store/memory.h"
+#include "store/trace.h"
 #include "world.h"
 
 typedef struct fixture {
   const char *name;
   enum { DOCUMENTS, COLUMNS, MEMORY, CALLBACK, PG_DOCUMENTS, PG_PLAIN_DOCUMENTS, PG_COLUMNS } kind;
   aon_memory_config memory;
+  bool decorated;
 } fixture;
 
 typedef struct subject {
@@ -23,6 +26,8 @@ typedef struct subject {
   aon_store *store, *other; /* two workers on the same database */
   aon_memory_database *memory;
   aon_callbacks callbacks;
+  aon_trace trace;
+  aon_fault fault;
   aon_collection items;
   aon_store_class class;
   pg_world pg;
@@ -89,6 +94,12 @@ static void open_both(subject *s) {
   } else if (of_postgresql(s)) {
     adapter = &aon_postgresql_adapter;
     location = s->pg.location;
+  }
+  if (s->fixture->decorated) {
+    s->fault = (aon_fault){.inner = adapter, .inner_options = options};
+    s->trace = (aon_trace){.inner = &aon_fault_adapter, .inner_options = &s->fault};
+    adapter = &aon_trace_adapter;
+    options = &s->trace;
   }
   s->store = world_store(&s->w, adapter, options, "main", location, !of_columns(s));
   s->other = world_store(&s->w, adapter, options, "main", location, !of_columns(s));
@@ -654,6 +665,8 @@ int main(int count, char **arguments) {
       {"memory, class 4", MEMORY, {.store_class = AON_CLASS_CONDITIONAL, .tokens = true, .drop_empty = true}},
       {"memory, class 5", MEMORY, {.store_class = AON_CLASS_PLAIN}},
       {"callback", CALLBACK, {0}},
+      {"sqlite, decorated", DOCUMENTS, {0}, .decorated = true},
+      {"memory, class 1, decorated", MEMORY, {.store_class = AON_CLASS_PREPARED}, .decorated = true},
   };
   if (count > 1 && !strcmp(arguments[1], "postgresql"))
     return pg_there("store conformance postgresql") ? run(postgresql, sizeof postgresql / sizeof *postgresql) : 77;
