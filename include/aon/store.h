@@ -219,9 +219,6 @@ aon_result aon_store_open(aon_env *env, const aon_store_adapter *adapter, const 
 void aon_store_close(aon_store *store);
 const aon_store_caps *aon_store_capabilities(const aon_store *store);
 const aon_store_config *aon_store_configuration(const aon_store *store);
-const char *aon_store_name(const aon_store *store);
-const char *aon_store_kind(const aon_store *store);
-void *aon_store_state(aon_store *store); /* the adapter's, for decorators and tests */
 
 aon_result aon_store_describe(aon_store *, const aon_collection *, const aon_shape **, aon_error *) AON_MUST_USE;
 aon_result aon_store_normalise(aon_store *, const aon_collection *, aon_text id, const bson_t *, struct aon_arena *, aon_image *,

@@ -1,4 +1,4 @@
-/* The table of arrows. Each row is one that docs/protocol.md names; tests/coordinator/transitions_test.c holds it against that page. */
+/* The table of arrows. Each row is one that docs/protocol.md names; tests/coordinator/test_table.c holds it against that page. */
 #include "coordinator/transitions.h"
 
 #include <stddef.h>
@@ -54,8 +54,6 @@ static const aon_transition table[] = {
     {AON_UNDO_FAILED, AON_COMMITTED, "a person has resolved the documents, and the undo was rolled back"},
     {AON_STATE_COUNT, AON_STATE_COUNT, NULL},
 };
-
-const aon_transition *aon_transition_table(void) { return table; }
 
 const aon_transition *aon_transition_find(aon_state from, aon_state to) {
   for (const aon_transition *row = table; row->when; row++)

@@ -11,6 +11,4 @@ typedef struct aon_transition {
 
 /* NULL: there is no such arrow. */
 const aon_transition *aon_transition_find(aon_state from, aon_state to);
-/* The whole table, for tests and documentation; ends with when NULL. */
-const aon_transition *aon_transition_table(void);
 #endif

@@ -132,9 +132,6 @@ void aon_store_close(aon_store *store) {
 
 const aon_store_caps *aon_store_capabilities(const aon_store *store) { return &store->caps; }
 const aon_store_config *aon_store_configuration(const aon_store *store) { return &store->config; }
-const char *aon_store_name(const aon_store *store) { return store->config.name; }
-const char *aon_store_kind(const aon_store *store) { return store->adapter->kind; }
-void *aon_store_state(aon_store *store) { return store->state; }
 
 static aon_result lacks(const aon_store *store, const char *what, aon_error *error) {
   return aon_fail(error, AON_USAGE, "not_supported", "The store %s (%s, class %d) can't %s.", store->config.name, store->adapter->kind,

@@ -369,6 +369,39 @@ static void a_failing_begin_leaves_nothing_open(void **state) {
   close_both(s);
 }
 
+/* What a signal handler asks of a store reaches it through every decorator; a call that was cancelled says so and changed nothing. */
+static void cancel_reaches_the_store(void **state) {
+  subject *s = *state;
+  aon_fault fault = {.inner = &aon_memory_adapter};
+  char lines[4000] = "";
+  aon_trace trace = {.inner = &aon_fault_adapter, .inner_options = &fault, .line = keep_line, .context = lines};
+  OK(&s->w, aon_memory_new(&(aon_memory_config){.store_class = AON_CLASS_CONDITIONAL}, &s->memory, &s->w.error));
+  fault.inner_options = s->memory;
+  s->store = world_store(&s->w, &aon_trace_adapter, &trace, "main", "", true);
+  s->other = world_store(&s->w, &aon_memory_adapter, s->memory, "main", "", true);
+  aon_store_cancel(s->store);
+  aon_write_state became;
+  FAILS(&s->w, apply_one(s, write_of(&items, "a", absent, image(&s->w, "{}"), 0), &became), AON_CANCELLED, "cancelled");
+  assert_null(look(&s->w, s->other, &items, "a").bson); /* the other worker was not asked to stop */
+  close_both(s); /* lines is on this stack */
+}
+
+/* Before the call: it was never made, and each write says what its owner may believe. */
+static void a_fault_before_a_write(void **state) {
+  subject *s = *state;
+  for (int unknown = 0; unknown < 2; unknown++) {
+    aon_fault fault = {.call = "apply", .nth = 1, .when = AON_FAULT_BEFORE, .kind = unknown ? AON_UNKNOWN : AON_TRANSIENT, .code = "gone"};
+    faulty_store(s, &fault, AON_CLASS_CONDITIONAL);
+    aon_write_state became = AON_WRITE_APPLIED;
+    FAILS(&s->w, apply_one(s, write_of(&items, "a", absent, image(&s->w, "{}"), 0), &became), fault.kind, "gone");
+    assert_int_equal(became, unknown ? AON_WRITE_UNKNOWN : AON_WRITE_NOT_SENT);
+    assert_null(look(&s->w, s->other, &items, "a").bson);
+    close_both(s);
+    aon_memory_free(s->memory);
+    s->memory = NULL;
+  }
+}
+
 static void faults_until_none_is_left(void **state) { /* how other rooms use it */
   subject *s = *state;
   uint64_t nth = 0, faults;
@@ -581,6 +614,8 @@ int main(void) {
                                      TEST(traces_every_call),
                                      TEST(a_fault_says_the_truth),
                                      TEST(a_failing_begin_leaves_nothing_open),
+                                     TEST(cancel_reaches_the_store),
+                                     TEST(a_fault_before_a_write),
                                      TEST(faults_until_none_is_left),
                                      TEST(breaches_end_the_process),
                                      TEST(announces_every_call),
