@@ -307,6 +307,19 @@ static aon_result list_all(aon_ledger *ledger, sqlite3_stmt *statement, const ao
   return AON_OK;
 }
 
+/* Sweeps and servers ask the same few things again and again: such a text is kept, and with it its statement. *ret_text: NULL if there is
+ * no place for another one. */
+static aon_result keep_listing(aon_ledger *ledger, const char *sql, const char **ret_text, aon_error *error) {
+  *ret_text = NULL;
+  for (size_t i = 0; !*ret_text && i < AON_LEDGER_LISTINGS; i++) {
+    if (!ledger->listings[i] && !(ledger->listings[i] = strdup(sql)))
+      return aon_fail_memory(error);
+    if (!strcmp(ledger->listings[i], sql))
+      *ret_text = ledger->listings[i];
+  }
+  return AON_OK;
+}
+
 aon_result aon_ledger_list(void *state, const aon_bulk_filter *filter, aon_bulk_each each, void *context, aon_error *error) {
   static const aon_bulk_filter everything;
   aon_ledger *ledger = state;
@@ -321,13 +334,19 @@ aon_result aon_ledger_list(void *state, const aon_bulk_filter *filter, aon_bulk_
     before = head.number;
   }
   AON_BUFFER_CLEANUP aon_buffer sql = {0};
-  sqlite3_stmt *statement;
+  sqlite3_stmt *statement = NULL;
+  const char *kept = NULL;
   aon_result result = list_sql(filter, &sql, error);
   if (!result)
-    result = aon_sqlite_prepare(ledger->database, sql.data, &statement, error);
-  if (result)
-    return result;
-  result = list_all(ledger, statement, filter, before, each, context, error);
-  sqlite3_finalize(statement);
+    result = keep_listing(ledger, sql.data, &kept, error);
+  if (!result)
+    result = kept ? aon_sqlite_statement(ledger->database, kept, &statement, error)
+                  : aon_sqlite_prepare(ledger->database, sql.data, &statement, error);
+  if (!result)
+    result = list_all(ledger, statement, filter, before, each, context, error);
+  if (kept)
+    aon_sqlite_done(&statement);
+  else
+    sqlite3_finalize(statement);
   return result;
 }

@@ -29,6 +29,7 @@
 #define AON_LEDGER_SCRATCH_BYTES ((size_t)1 << 20) /* buffers that have grown beyond are given back after the call */
 #define AON_LEDGER_LEASE_MS 30000                  /* default of aon_journal_config.lease_ms */
 #define AON_LEDGER_LOCK_LEASE_MS 300000            /* of named locks whose holder names none */
+#define AON_LEDGER_LISTINGS 8                      /* kinds of listings whose statements are kept */
 #define AON_LEDGER_WAIT_MS 2000                    /* how long a writer that found a named lock taken goes before later readers */
 
 typedef struct aon_piece { /* one segment, decoded; kept for the next call that wants the same one */
@@ -67,6 +68,7 @@ typedef struct aon_ledger {
   char chain_id[40];        /* … its id … */
   int64_t chain_end;        /* … up to this sequence, where the table was full; INT64_MAX: all of them */
   bool chain_noted;         /* by the transaction that is open */
+  char *listings[AON_LEDGER_LISTINGS]; /* texts of listings met so far, which are the keys of their statements; NULL: none yet */
 } aon_ledger;
 
 /* ---- statements ---- */

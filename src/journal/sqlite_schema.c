@@ -351,6 +351,8 @@ void aon_ledger_close(void *state) {
   aon_reserve_close(&ledger->reserve);
   aon_keys_close(ledger->keys);
   aon_sqlite_close(ledger->database);
+  for (size_t i = 0; i < AON_LEDGER_LISTINGS; i++)
+    free(ledger->listings[i]);
   free(ledger->location);
   free(ledger->key_file);
   free(ledger);

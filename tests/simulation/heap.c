@@ -1,7 +1,9 @@
 /* Who owns what is allocated. The linker sends malloc and its kin of the code under test here (--wrap), and SQLite is given the same, so
  * that a crash can take away all that a process had, and the n-th allocation can fail. Libraries keep their own.
  *
- * A table beside the real heap, not heads in the blocks: what a library allocated may be freed here and the other way round. */
+ * A table beside the real heap, not heads in the blocks: what a library allocated may be freed here and the other way round. Only SQLite's
+ * blocks, which nobody else frees and which are most of all, have heads and come from pools of their own (not with a sanitizer, which would
+ * see nothing of them then). */
 #include <malloc.h>
 #include <stddef.h>
 
@@ -86,7 +88,122 @@ static bool fails(void) {
 
 void heap_fail_in(uint32_t n) { heap.fail_in = n; }
 
+/* ---- SQLite's blocks ---- */
+
+#define STEP 16u
+#define SMALL_LIMIT 1024u
+#define SMALL_CLASSES (SMALL_LIMIT / STEP)
+#define LARGE_CLASSES 16u /* powers of two above */
+#define CARVED_BYTES 65536u
+#define LISTS 64u
+
+typedef struct head {
+  struct head *next, **back; /* in the list of its owner; back NULL: made between worlds, it stays */
+  uint32_t bytes, class;
+  int owner;
+} __attribute__((aligned(16))) head;
+
+static struct {
+  head *free[SMALL_CLASSES + LARGE_CLASSES];
+  head *of[LISTS]; /* by owner */
+} pool;
+
+static uint32_t class_of(uint32_t bytes, uint32_t *ret_bytes) {
+  if (bytes <= SMALL_LIMIT) {
+    uint32_t class = bytes ? (bytes - 1) / STEP : 0;
+    *ret_bytes = (class + 1) * STEP;
+    return class;
+  }
+  uint32_t class = 0;
+  while (SMALL_LIMIT << (class + 1) < bytes)
+    class++;
+  *ret_bytes = SMALL_LIMIT << (class + 1);
+  return SMALL_CLASSES + class;
+}
+
+static void refill(uint32_t class, uint32_t bytes) {
+  size_t each = sizeof(head) + bytes, count = each < CARVED_BYTES ? CARVED_BYTES / each : 1;
+  char *raw = __real_malloc(count * each);
+  for (size_t i = 0; raw && i < count; i++) {
+    head *h = (head *)(void *)(raw + i * each);
+    *h = (head){.next = pool.free[class], .bytes = bytes, .class = class};
+    pool.free[class] = h;
+  }
+}
+
+static void unlink_head(head *h) {
+  if (!h->back)
+    return;
+  *h->back = h->next;
+  if (h->next)
+    h->next->back = h->back;
+}
+
+static void pool_free(head *h) {
+  h->next = pool.free[h->class];
+  pool.free[h->class] = h;
+}
+
+static void pool_drop(uint32_t list, int owner, bool all) {
+  for (head *h = pool.of[list], *next; h; h = next) {
+    next = h->next;
+    if (!all && h->owner != owner)
+      continue;
+    unlink_head(h);
+    pool_free(h);
+  }
+}
+
+static void *pooled_malloc(int bytes) {
+  uint32_t rounded, class = class_of((uint32_t)bytes, &rounded);
+  if (fails())
+    return NULL;
+  if (!pool.free[class])
+    refill(class, rounded);
+  head *h = pool.free[class];
+  if (!h)
+    return NULL;
+  pool.free[class] = h->next;
+  h->back = NULL;
+  if (W) {
+    h->owner = heap_owner_now();
+    head **list = &pool.of[(uint32_t)h->owner % LISTS];
+    h->next = *list;
+    h->back = list;
+    if (h->next)
+      h->next->back = &h->next;
+    *list = h;
+  }
+  return h + 1;
+}
+
+static void pooled_free(void *block) {
+  if (!block)
+    return;
+  head *h = (head *)block - 1;
+  unlink_head(h);
+  pool_free(h);
+}
+
+static int pooled_size(void *block) { return block ? (int)((head *)block - 1)->bytes : 0; }
+
+static void *pooled_realloc(void *block, int bytes) {
+  if (!block)
+    return pooled_malloc(bytes);
+  if (bytes <= pooled_size(block))
+    return fails() ? NULL : block;
+  void *grown = pooled_malloc(bytes);
+  if (!grown)
+    return NULL;
+  memcpy(grown, block, (size_t)pooled_size(block));
+  pooled_free(block);
+  return grown;
+}
+
+/* ---- what goes with its owner ---- */
+
 void heap_drop(int owner) {
+  pool_drop((uint32_t)owner % LISTS, owner, false);
   for (size_t i = 0; i < heap.capacity;) {
     void *block = (void *)heap.slots[i].at;
     if (!block || heap.slots[i].owner != owner) {
@@ -99,6 +216,8 @@ void heap_drop(int owner) {
 }
 
 void heap_drop_all(void) {
+  for (uint32_t i = 0; i < LISTS; i++)
+    pool_drop(i, 0, true);
   for (size_t i = 0; i < heap.capacity; i++)
     if (heap.slots[i].at)
       __real_free((void *)heap.slots[i].at);
@@ -144,12 +263,17 @@ static int sqlite_start(void *unused) {
 static void sqlite_stop(void *unused) { (void)unused; }
 
 int heap_sqlite_config(void) {
-  static const sqlite3_mem_methods methods = {.xMalloc = sqlite_malloc,
-                                              .xFree = __wrap_free,
-                                              .xRealloc = sqlite_realloc,
-                                              .xSize = sqlite_size,
-                                              .xRoundup = sqlite_round,
-                                              .xInit = sqlite_start,
-                                              .xShutdown = sqlite_stop};
+#ifdef __SANITIZE_ADDRESS__
+  static const bool pools = false;
+#else
+  static const bool pools = true;
+#endif
+  const sqlite3_mem_methods methods = {.xMalloc = pools ? pooled_malloc : sqlite_malloc,
+                                       .xFree = pools ? pooled_free : __wrap_free,
+                                       .xRealloc = pools ? pooled_realloc : sqlite_realloc,
+                                       .xSize = pools ? pooled_size : sqlite_size,
+                                       .xRoundup = sqlite_round,
+                                       .xInit = sqlite_start,
+                                       .xShutdown = sqlite_stop};
   return sqlite3_config(SQLITE_CONFIG_MALLOC, &methods);
 }
