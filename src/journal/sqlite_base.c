@@ -113,8 +113,15 @@ static void after(aon_ledger *ledger, aon_result result) {
   scratch_shrink(&ledger->run);
 }
 
+/* A rollback can fail too, for lack of memory; it is made up for before the next transaction, or none would ever begin again. */
+static aon_result close_left_open(aon_ledger *ledger, aon_error *error) {
+  return sqlite3_get_autocommit(aon_sqlite_handle(ledger->database)) ? AON_OK : aon_ledger_run(ledger, "rollback", error, "");
+}
+
 static aon_result attempt(aon_ledger *ledger, bool durable, aon_ledger_work work, void *arguments, aon_error *error) {
-  aon_result result = sync_as(ledger, durable, error);
+  aon_result result = close_left_open(ledger, error);
+  if (!result)
+    result = sync_as(ledger, durable, error);
   if (!result)
     result = aon_ledger_run(ledger, "begin immediate", error, "");
   if (result)
@@ -144,7 +151,9 @@ aon_result aon_ledger_write(aon_ledger *ledger, bool durable, aon_ledger_work wo
 }
 
 aon_result aon_ledger_read(aon_ledger *ledger, aon_ledger_work work, void *arguments, aon_error *error) {
-  aon_result result = aon_ledger_run(ledger, "begin", error, "");
+  aon_result result = close_left_open(ledger, error);
+  if (!result)
+    result = aon_ledger_run(ledger, "begin", error, "");
   if (result)
     return result;
   result = work(ledger, arguments, error);
