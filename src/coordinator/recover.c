@@ -134,6 +134,7 @@ aon_result aon_run_claim(aon_run *run, const char *id, aon_bulk *ret_bulk, aon_e
   if (result)
     return result;
   aon_run_adopt(run, ret_bulk);
+  run->taken_up_ms = ret_bulk->state == AON_ROLLING_BACK ? aon_monotonic_ms(run->env) : 0;
   run->partial_undo = ret_bulk->kind && !strcmp(ret_bulk->kind, "undo_part");
   return AON_OK;
 }

@@ -32,6 +32,11 @@ typedef struct going_back {
   int64_t first, last; /* what is taken back now */
   uint32_t refusals;   /* of this branch, because somebody was faster */
   bool doubtful;       /* a request of this batch may still be on its way (classes 4 and 5) */
+  aon_batch *batch;    /* the one that is taken back now (classes 4 and 5) */
+  aon_hashes open;     /* its documents whose last request was not answered: compared again when the horizon has passed */
+  aon_hashes were_open; /* the same of the pass before; only they are looked at in this one … */
+  bool again;          /* … if it is not the first */
+  int64_t asked_ms;    /* monotonic, when the last unanswered request was given up */
 } going_back;
 
 static uint64_t hash_of(const aon_operation *operation) {
@@ -332,9 +337,22 @@ static aon_result batch_is(aon_run *run, const aon_batch *batch, aon_batch_statu
   return aon_journal_batch(run->journal, run->id, run->epoch, &changed, error);
 }
 
-/* A request that was never answered may still arrive: nothing is compared before the horizon has passed since. */
+static aon_result wait_until(aon_run *run, int64_t monotonic_ms, aon_error *error) {
+  aon_result result = AON_OK;
+  for (int64_t left; !result && (left = monotonic_ms - aon_monotonic_ms(run->env)) > 0;)
+    result = aon_run_pause(run, 4, left, error);
+  return result;
+}
+
+/* A request that was never answered may still arrive: nothing is compared before the horizon has passed since. When the last one of another
+ * worker that took it back was sent is not known, only that it was before we took over. */
 static aon_result wait_for_horizon(aon_run *run, const aon_part *part, const aon_batch *batch, aon_error *error) {
   int64_t horizon = aon_store_configuration(part->store)->horizon_ms;
+  if (run->taken_up_ms && batch->unanswered) {
+    aon_result result = wait_until(run, run->taken_up_ms + horizon, error);
+    if (result)
+      return result;
+  }
   while (batch->unanswered || (run->recovering && batch->status == AON_BATCH_ANNOUNCED)) {
     int64_t left = batch->at_ms + horizon - aon_now_ms(run->env);
     if (left <= 0 || left > horizon)
@@ -361,7 +379,19 @@ static aon_result stamp_void(going_back *g, aon_image *target, aon_error *error)
   return result;
 }
 
-/* One document of class 4 or 5: read, judge, write under the version just read. */
+/* Before the first write that takes back is sent: whoever takes over must know that one may be on its way. */
+static aon_result announce_back(going_back *g, aon_error *error) {
+  if (g->batch->unanswered)
+    return AON_OK;
+  aon_batch changed = *g->batch;
+  changed.unanswered = true;
+  aon_result result = aon_journal_batch(g->run->journal, g->run->id, g->run->epoch, &changed, error);
+  if (!result)
+    g->batch->unanswered = true;
+  return result;
+}
+
+/* One document of class 4 or 5: read, judge, write under the version just read. Where the write is not answered the document stays open. */
 static aon_result back_one(going_back *g, const aon_operation *operation, aon_error *error) {
   aon_error failure = AON_ERROR_INIT;
   for (uint32_t i = 0; i < AON_RESTORE_TRIES; i++) {
@@ -390,6 +420,8 @@ static aon_result back_one(going_back *g, const aon_operation *operation, aon_er
       return foreign_change(g, operation, restore.paths, error);
     if (voids && restore.target.bson)
       result = stamp_void(g, &restore.target, error);
+    if (!result)
+      result = announce_back(g, error);
     if (result)
       return result;
     aon_write write = {.collection = operation->collection,
@@ -404,9 +436,13 @@ static aon_result back_one(going_back *g, const aon_operation *operation, aon_er
     result = aon_store_apply(g->part->store, NULL, &write, 1, &state, &failed, &failure);
     if (!result)
       return AON_OK;
+    if (result == AON_UNKNOWN) {
+      g->asked_ms = aon_monotonic_ms(g->run->env);
+      return aon_hashes_add(&g->open, hash_of(operation), error);
+    }
     if (refused_for_good(result) && !is_foreign(&failure))
       return refused(g, operation, &failure, error);
-    if (!refused_for_good(result) && result != AON_UNKNOWN && !aon_result_retryable(result)) {
+    if (!refused_for_good(result) && !aon_result_retryable(result)) {
       if (error)
         *error = failure;
       return result;
@@ -424,7 +460,8 @@ static aon_result back_call(void *context, aon_part *part, const aon_operation *
   (void)part;
   going_back *g = context;
   for (size_t i = 0; i < count; i++) {
-    if (aon_hashes_has(&g->left, hash_of(&operations[i])))
+    uint64_t hash = hash_of(&operations[i]);
+    if (aon_hashes_has(&g->left, hash) || (g->again && !aon_hashes_has(&g->were_open, hash)))
       continue;
     aon_result result = back_one(g, &operations[i], error);
     if (result)
@@ -456,17 +493,40 @@ static aon_result watch_call(void *context, aon_part *part, const aon_operation 
   return result;
 }
 
+/* A write that was not answered is neither repeated nor compared before the horizon has passed: it could still arrive when the batch counts
+ * as undone, and make anew what another bulk operation has deleted by then. */
+static aon_result back_passes(going_back *g, unsigned class, aon_error *error) {
+  aon_result result = AON_OK;
+  g->again = false;
+  for (uint32_t i = 0; !result && i < AON_RESTORE_TRIES; i++) {
+    result = aon_run_walk(g->run, g->batch->first, g->batch->last, true, class, g->part, back_call, g, error);
+    if (result || !g->open.count)
+      return result;
+    g->doubtful = g->again = true;
+    aon_hashes_release(&g->were_open);
+    g->were_open = g->open;
+    g->open = (aon_hashes){0};
+    result = wait_until(g->run, g->asked_ms + aon_store_configuration(g->part->store)->horizon_ms, error);
+  }
+  return result ? result : aon_fail(error, AON_TRANSIENT, "no_reply", "The store %s does not answer.", g->part->name);
+}
+
 static aon_result back_single(going_back *g, const aon_batch *batch, aon_error *error) {
   aon_run *run = g->run;
   unsigned class = AON_CLASS_BIT(g->part->caps->store_class);
+  aon_batch own = *batch;
+  g->batch = &own;
   g->doubtful = batch->unanswered || (run->recovering && batch->status == AON_BATCH_ANNOUNCED);
   aon_result result = wait_for_horizon(run, g->part, batch, error);
   if (!result)
     result = take_up(g, batch->first, batch->last, error);
   if (!result)
-    result = aon_run_walk(run, batch->first, batch->last, true, class, g->part, back_call, g, error);
+    result = back_passes(g, class, error);
   if (!result && g->doubtful && aon_store_configuration(g->part->store)->watch_ms > 0)
     result = aon_run_walk(run, batch->first, batch->last, true, class, g->part, watch_call, g, error);
+  aon_hashes_release(&g->open);
+  aon_hashes_release(&g->were_open);
+  g->open = g->were_open = (aon_hashes){0};
   return result;
 }
 

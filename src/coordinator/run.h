@@ -49,6 +49,7 @@ typedef struct aon_run {
   uint32_t attempt;
   bool has_lease;
   int64_t adopting_ms;                    /* monotonic, before the submit or claim was asked; 0: not known */
+  int64_t taken_up_ms;                    /* monotonic, when a rollback that another worker had begun was claimed; 0: it is our own */
   int64_t lease_deadline_ms, renew_at_ms; /* monotonic */
   bool recovering;                        /* another worker began it: every branch is resolved, nothing is taken as known */
   bool deaf;                              /* past the point where a cancellation is heard: a rollback or a decision is being finished */

@@ -600,8 +600,7 @@ static aon_result single(witness *w, const aon_write *write, aon_write_state *st
   process *p = task_process();
   author who = {.hand = write->compensates ? BY_BACK : BY_FORWARD, .bulk = p ? p->bulk : -1, .process = p ? p->number : -1};
   who.sent_ms = W->now_ms;
-  /* A write that takes back is never late here: what becomes of one that is stands under “not mended” in README.md. */
-  aon_memory_trouble what = trouble(w, !write->compensates);
+  aon_memory_trouble what = trouble(w, true);
   size_t changes = d->changes;
   bool before = world_enter();
   aon_memory_between(store->database, p ? between : NULL, NULL);
