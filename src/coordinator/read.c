@@ -36,6 +36,37 @@ static void give_image(const holding *held, aon_image *ret_image, aon_image *ret
     *ret_pending = held->operation.after;
 }
 
+/* A create is planned without a look into the store, which refuses it if the document is there. Until it is sent, the store knows better than
+ * the before image whether there is one. */
+static bool is_unread(const holding *held) {
+  return shows_image(held) && !is_decided(held->bulk.state) && !held->operation.before.bson;
+}
+
+typedef struct sending {
+  const aon_operation *operation;
+  bool begun;
+} sending;
+
+static aon_result hear_batch(void *context, const aon_batch *batch, aon_error *error) {
+  (void)error;
+  sending *s = context;
+  s->begun = s->begun || (batch->first <= s->operation->sequence && !strcmp(batch->store, s->operation->collection->store));
+  return AON_OK;
+}
+
+/* May the store show something of it by now? Open transactions are seen by nobody, and batches are announced first. */
+static aon_result is_sent(aon_journal *journal, aon_store *store, const holding *held, bool *ret_sent, aon_error *error) {
+  aon_state state = held->bulk.state;
+  bool waits = state == AON_PARSING || state == AON_VALIDATING || state == AON_PLANNING || state == AON_LOGGED;
+  *ret_sent = !waits && state != AON_EXECUTING;
+  if (state != AON_EXECUTING || aon_store_capabilities(store)->store_class <= AON_CLASS_TRANSACTION)
+    return AON_OK;
+  sending s = {.operation = &held->operation};
+  aon_result result = aon_journal_batches(journal, held->bulk.id, hear_batch, &s, error);
+  *ret_sent = s.begun;
+  return result;
+}
+
 /* A stray: stamped by a bulk operation that rolled back. The sweep takes it back; a read shows what was there before (an image, if the
  * journal still has it). */
 static aon_result mend_stray(aon_engine *engine, aon_journal *journal, const aon_collection *collection, aon_text id, aon_arena *arena,
@@ -72,7 +103,7 @@ static aon_result read_committed(aon_engine *engine, aon_journal *journal, aon_s
   int64_t first, second;
   *ret_settled = true;
   aon_result result = look(journal, collection, id, arena, &before, &first, error);
-  if (!result && shows_image(&before)) {
+  if (!result && shows_image(&before) && !is_unread(&before)) {
     give_image(&before, ret_image, ret_pending);
     return AON_OK;
   }
@@ -82,6 +113,15 @@ static aon_result read_committed(aon_engine *engine, aon_journal *journal, aon_s
     result = aon_engine_journal(engine, false, &journal, error);
   if (!result)
     result = look(journal, collection, id, arena, &after, &second, error);
+  bool sent = true;
+  if (!result && is_unread(&after))
+    result = is_sent(journal, store, &after, &sent, error);
+  if (!result && !sent) {
+    *ret_settled = first == second;
+    if (ret_pending)
+      *ret_pending = after.operation.after;
+    return AON_OK;
+  }
   if (!result && shows_image(&after)) {
     give_image(&after, ret_image, ret_pending);
     return AON_OK;

@@ -105,6 +105,37 @@ static void late_after_a_rollback_is_watched(void **state) {
   world_free(w);
 }
 
+/* A write that takes back and is not answered is not sent again before it can no longer arrive: else it would make anew what somebody deletes
+ * when all is over. The same for who takes the rollback over, wherever the first worker died. */
+static void back_without_answer(world *w, uint64_t n, aon_store_class class) {
+  world_memory(w, "k", class, NULL);
+  world_memory(w, "t", AON_CLASS_TRANSACTION, NULL);
+  world_put(w, "k", "c", "gone", "{\"n\":1}");
+  w->config.test_rollback_at = 1;
+  world_engine(w);
+  aon_memory_trouble_at(world_database(w, "k"), AON_MEMORY_DELAY, 2, 1);
+  w->steps = 0;
+  w->crash_at = n;
+  if (!setjmp(w->crashed)) {
+    aon_result result = world_apply(w, DELETE("k", "gone") LINE("t", "1", "create", "{}"));
+    CHECK(!result && w->outcome.state == AON_ROLLED_BACK);
+    CHECK(aon_memory_under_way(world_database(w, "k")) == 1 && w->slept_ms >= 3000);
+    world_nothing_left();
+  }
+  world_die(w);
+  CHECK(world_recover(w) == 0);
+  CHECK(!aon_memory_under_way(world_database(w, "k")) || w->slept_ms >= 3000);
+  CHECK(!strcmp(world_get(w, "k", "c", "gone"), "{\"n\":1}"));
+}
+static void back_in_class_4(world *w, uint64_t n) { back_without_answer(w, n, AON_CLASS_CONDITIONAL); }
+static void back_in_class_5(world *w, uint64_t n) { back_without_answer(w, n, AON_CLASS_PLAIN); }
+
+static void a_write_back_is_waited_for(void **state) {
+  (void)state;
+  assert_true(world_every_step(back_in_class_4, 400) > 20);
+  assert_true(world_every_step(back_in_class_5, 400) > 20);
+}
+
 static void void_stamp_keeps_it_out(void **state) {
   (void)state;
   world *w = world_new();
@@ -393,6 +424,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {TEST(lost_on_the_way_back),
                                      TEST(late_in_classes_1_to_3),
                                      TEST(late_after_a_rollback_is_watched),
+                                     TEST(a_write_back_is_waited_for),
                                      TEST(void_stamp_keeps_it_out),
                                      TEST(void_stamp_of_what_was_not_written),
                                      TEST(conflict_of_a_frozen_rollback_stays_named),

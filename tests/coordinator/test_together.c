@@ -224,6 +224,38 @@ static void what_a_reader_sees(void **state) {
   }
 }
 
+/* A create of what is there already is found out only by the store. */
+static void a_create_hides_nothing_before_it_is_sent(void **state) {
+  (void)state;
+  static const struct {
+    const char *step, *store;
+    bool there;
+    int64_t n;
+  } cases[] = {{"store.t.apply", "t", true, 1},   /* in a transaction that nobody sees */
+               {"store.t.begin", "b", true, 1},   /* not sent yet */
+               {"store.t.commit", "b", false, -1}, /* in, and not decided */
+               {"store.t.commit", "t", false, -1}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    world *w = world_new();
+    world_memory(w, "t", AON_CLASS_TRANSACTION, NULL);
+    world_memory(w, "b", AON_CLASS_BATCH, NULL);
+    if (cases[i].there)
+      world_put(w, cases[i].store, "c", "1", "{\"n\":1}");
+    world_engine(w);
+    reading r = {.engine = open_other(w), .mode = AON_READ_COMMITTED, .store = cases[i].store};
+    w->call = read_now;
+    w->call_context = &r;
+    w->call_name = cases[i].step;
+    OK(world_apply(w, LINE("t", "1", "create", "{\"n\":2}") LINE("b", "1", "create", "{\"n\":2}")));
+    if (w->call || r.result || r.n != cases[i].n)
+      fail_msg("case %zu: %s, n %d", i, w->call ? "never came to that step" : r.error.sentence, (int)r.n);
+    read_now((w->call_context = &r, w));
+    assert_int_equal(r.n, cases[i].there ? 1 : 2);
+    aon_engine_close(r.engine);
+    world_free(w);
+  }
+}
+
 /* A reader that was there before the journal: it must not go on with the empty one that stood for it. */
 static void a_reader_older_than_the_journal(void **state) {
   (void)state;
@@ -295,7 +327,8 @@ static void lost_before_its_first_write(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {TEST(waits_up_to_its_limit),      TEST(plans_anew_when_another_one_was_faster),
                                      TEST(the_younger_one_gives_way),  TEST(same_key_while_the_first_one_runs),
-                                     TEST(what_a_reader_sees),         TEST(a_reader_older_than_the_journal), TEST(a_locked_read_waits_and_names_the_holder),
+                                     TEST(what_a_reader_sees),         TEST(a_create_hides_nothing_before_it_is_sent),
+                                     TEST(a_reader_older_than_the_journal), TEST(a_locked_read_waits_and_names_the_holder),
                                      TEST(lost_before_its_first_write)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
