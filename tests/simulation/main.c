@@ -285,12 +285,12 @@ static void show_failure(uint64_t seed, bool quick) {
 /* ---- many seeds ---- */
 
 static void summary(const counts *c, double took) {
-  printf("%llu seeds, %.0f a second: %llu crashes, %llu machine crashes, %llu freezes, %llu lost replies, %llu late deliveries, "
+  printf("%llu seeds, %.0f a second: %llu crashes, %llu machine crashes, %llu freezes, %llu lost replies, %llu lost requests, %llu late deliveries, "
          "%llu refusals, %llu restarts of stores, %llu foreign writes, %llu clock jumps, %llu failed allocations, %llu disk errors, "
          "%llu full disks; %llu takeovers, %llu commits, %llu rollbacks, %llu undone, %llu held, %llu resumed, %llu conflicts named, %llu committed reads, "
          "%llu changes of stores, %llu documents not judged, %llu switches\n",
          (unsigned long long)c->seeds, (double)c->seeds / took, (unsigned long long)c->crashes, (unsigned long long)c->machine_crashes,
-         (unsigned long long)c->freezes, (unsigned long long)c->lost_replies, (unsigned long long)c->late_deliveries,
+         (unsigned long long)c->freezes, (unsigned long long)c->lost_replies, (unsigned long long)c->lost_requests, (unsigned long long)c->late_deliveries,
          (unsigned long long)c->refusals, (unsigned long long)c->store_restarts, (unsigned long long)c->foreign_writes,
          (unsigned long long)c->clock_jumps, (unsigned long long)c->failed_allocations, (unsigned long long)c->disk_errors,
          (unsigned long long)c->full_disks, (unsigned long long)c->takeovers, (unsigned long long)c->commits,

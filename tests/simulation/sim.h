@@ -105,6 +105,7 @@ typedef struct simstore {
     hand hand;
     int bulk, process;
     int64_t sent_ms, due_ms;
+    bool lost;   /* it never arrives */
     doc *single; /* of a single write: its document, and how many changes that had seen when the request left */
     size_t changes;
   } *flights;
@@ -175,7 +176,7 @@ typedef enum fault {
 } fault;
 
 typedef struct counts {
-  uint64_t seeds, crashes, machine_crashes, freezes, lost_replies, late_deliveries, refusals, store_restarts, foreign_writes, takeovers,
+  uint64_t seeds, crashes, machine_crashes, freezes, lost_replies, lost_requests, late_deliveries, refusals, store_restarts, foreign_writes, takeovers,
       rollbacks, commits, conflicts, committed_reads, failed_allocations, disk_errors, full_disks, clock_jumps, undone, held, resumed, excused,
       switches, changes, failed;
 } counts;

@@ -341,8 +341,8 @@ static aon_memory_trouble trouble(const witness *w, bool may_delay) {
 /* Requests arrive in the order in which they were sent, at most the horizon later, unless this world is one where they may. */
 static void note_flight(simstore *store, const author *who, doc *single) {
   struct flight *f = calloc(1, sizeof *f), **last = &store->flights;
-  uint32_t longest = (uint32_t)store->config.horizon_ms * (W->beyond_horizon ? 4 : 1);
-  int64_t due = W->now_ms + 1 + pick(longest - 1);
+  uint32_t longest = (uint32_t)store->config.horizon_ms * (W->beyond_horizon ? 4 : 1), how_long = pick(longest - 1);
+  int64_t due = W->now_ms + 1 + how_long;
   while (*last)
     last = &(*last)->next;
   if (due < store->deliver_at_ms)
@@ -353,6 +353,7 @@ static void note_flight(simstore *store, const author *who, doc *single) {
                        .process = who->process,
                        .sent_ms = W->now_ms,
                        .due_ms = due,
+                       .lost = how_long % 5 == 4, /* no choice of its own: what was found stays what it is */
                        .single = single,
                        .changes = single ? single->changes : 0};
   *last = f;
@@ -389,7 +390,19 @@ static void judge_single(simstore *store, doc *d, const author *who, size_t chan
 
 /* ---- deliveries and broken connections ---- */
 
+/* A connection breaks, and with it goes all that is under way on it. */
+static void lose(simstore *store) {
+  trace("%s: what was under way is lost for good", store->name);
+  for (; store->flights; store->flights = store->flights->next)
+    W->counts.lost_requests++;
+  aon_memory_drop(store->database);
+}
+
 static void deliver(simstore *store) {
+  if (store->flights->lost) {
+    lose(store);
+    return;
+  }
   struct flight *f = store->flights;
   author who = {.hand = f->hand, .bulk = f->bulk, .process = f->process, .late = true, .sent_ms = f->sent_ms};
   who.expired = is_expired(f->bulk, f->process);
