@@ -363,15 +363,15 @@ static aon_result batch_single(sending *s, aon_part *part, const aon_operation *
   size_t failed = count;
   aon_error failure = AON_ERROR_INIT;
   aon_result result = announce(run, part, batch, operations, count, AON_BATCH_ANNOUNCED, false, error);
-  if (!result)
-    result = aon_run_guard(run, part, error);
   if (result) {
     free(doubtful);
     return result;
   }
   memset(s->states, 0, count * sizeof *s->states);
   bool unanswered = false; /* also where a later sending was answered: the first one may still be on its way */
-  result = aon_store_apply(part->store, NULL, s->writes, count, s->states, &failed, &failure);
+  result = aon_run_guard(run, part, &failure); /* where it fails nothing was sent, and the journal is told so below */
+  if (!result)
+    result = aon_store_apply(part->store, NULL, s->writes, count, s->states, &failed, &failure);
   for (uint32_t i = 0;; i++) {
     for (size_t j = 0; j < count; j++) {
       doubtful[j] = doubtful[j] || s->states[j] == AON_WRITE_UNKNOWN;
