@@ -8,7 +8,7 @@ def mutation(name, rule, file, find, put, *suites):
     MUTATIONS.append({'name': name, 'rule': rule, 'file': file, 'find': find, 'put': put, 'suites': suites})
 
 
-INVARIANTS, LOST, CRASH = 'coordinator invariants', 'coordinator lost', 'coordinator crash'
+INVARIANTS, LOST, CRASH, GUARDS = 'coordinator invariants', 'coordinator lost', 'coordinator crash', 'coordinator guards'
 RUN, EXECUTE, FINISH, BACK = ('src/coordinator/%s.c' % name for name in ('run', 'execute', 'finish', 'rollback'))
 RECOVER, RESTORE = 'src/coordinator/recover.c', 'src/coordinator/restore.c'
 LEDGER = 'src/journal/sqlite_bulk.c'
@@ -20,7 +20,7 @@ PACK = 'packs/workforce.lua'
 mutation('give_up_never', 'invariant 2', RECOVER, 'if (result || !bulk.hold_until_ms || aon_now_ms(run->env) < bulk.hold_until_ms)',
          'if (true)', INVARIANTS)
 mutation('first_store_stops_all', 'invariant 2', BACK, 'return result == AON_TRANSIENT || result == AON_UNKNOWN ||',
-         'return result == AON_END || result == AON_UNKNOWN ||', INVARIANTS, LOST, 'coordinator commands', CRASH)
+         'return result == AON_END || result == AON_UNKNOWN ||', GUARDS)
 mutation('gave_up_unnamed', 'invariant 2', RECOVER, 'result = name_documents(run, why->sentence, error);', 'result = AON_OK;', INVARIANTS)
 mutation('changed_create_is_deleted', 'invariant 3', RESTORE,
          'restore->verdict = aon_document_equal(&now, &after, &how) ? AON_RESTORE_WRITE : AON_RESTORE_CONFLICT;',
@@ -32,25 +32,30 @@ mutation('their_delete_is_undone', 'invariant 3', RESTORE, 'return AON_OK; /* th
 mutation('merge_none_merges', 'invariant 3', RESTORE, 'if (operation->collection->merge_none) {', 'if (false) {', 'coordinator table')
 mutation('conflict_dropped_early', 'invariant 3', BACK, 'return marked ? AON_OK :', 'return false ? AON_OK :', LOST)
 mutation('conflict_of_other_batch_dropped', 'invariant 3', BACK, '  if (found->sequence < g->first || found->sequence > g->last)\n',
-         '  if (false)\n', INVARIANTS)
+         '  if (false)\n', GUARDS)
 mutation('void_only_what_arrived', 'late writes', BACK, 'if (voids && restore.verdict == AON_RESTORE_DONE &&',
          'if (false && restore.verdict == AON_RESTORE_DONE &&', LOST)
 mutation('never_void', 'late writes', BACK, 'if (voids && restore.target.bson)', 'if (false)', LOST)
 mutation('no_horizon', 'late writes', BACK, 'aon_result result = wait_for_horizon(run, g->part, batch, error);', 'aon_result result = AON_OK;\n  (void)wait_for_horizon;',
          LOST, CRASH, 'simulate 3000')
 mutation('no_watch', 'late writes', BACK, 'if (!result && g->doubtful && aon_store_configuration(g->part->store)->watch_ms > 0)', 'if (false)', LOST)
+mutation('sent_again_without_lease', 'invariant 7', EXECUTE,
+         'aon_result result = aon_run_guard(s->run, part, error); /* each may take', 'aon_result result = AON_OK; /* each may take', GUARDS)
+mutation('unsent_batch_stays_announced', 'invariant 3', EXECUTE,
+         'if (note_failed(s, part, batch, operations, count, unanswered, &ignored))', 'if (unanswered && note_failed(s, part, batch, operations, count, unanswered, &ignored))',
+         GUARDS)
 mutation('refused_second_sending', 'invariant 4', EXECUTE, 'if (result == AON_PERMANENT && doubtful) {', 'if (false) {', INVARIANTS)
 mutation('refusal_taken_for_success', 'invariant 9', EXECUTE, '*state = AON_WRITE_REFUSED; /* it is as before, and the refusal stands */',
-         'return AON_OK;', INVARIANTS, LOST)
+         'return AON_OK;', GUARDS)
 mutation('lost_commit_taken_for_commit', 'invariant 9', EXECUTE,
          '    if (!result && state != AON_BRANCH_COMMITTED)\n      result = aon_fail(&failure, AON_PERMANENT, "commit_lost"',
-         '    if (false)\n      result = aon_fail(&failure, AON_PERMANENT, "commit_lost"', INVARIANTS, LOST)
-mutation('last_resource_unasked', 'the decision', RECOVER, 'if (!run->parts[i].last_resource)', 'if (true)', CRASH, 'coordinator drive')
+         '    if (false)\n      result = aon_fail(&failure, AON_PERMANENT, "commit_lost"', GUARDS)
+mutation('last_resource_unasked', 'the decision', RECOVER, 'if (!run->parts[i].last_resource)', 'if (true)', GUARDS)
 mutation('backwards_after_decision', 'the decision', RECOVER, '    return recover_committing(run, bulk->stores, error);',
          '    return roll_back_lost(run, bulk->stores, error);', CRASH)
 mutation('not_there_is_success', 'the decision', FINISH, 'if (state != AON_BRANCH_PREPARED)\n        return commit_again(run, part, error);',
          'if (state != AON_BRANCH_PREPARED)\n        return AON_OK;\n      (void)commit_again;', LOST)
-mutation('transition_unchecked', 'states', RUN, 'if (!aon_transition_find(run->state, to))', 'if (false)', 'coordinator table', 'coordinator drive', 'coordinator commands')
+mutation('transition_unchecked', 'states', RUN, 'if (!aon_transition_find(run->state, to))', 'if (false)', GUARDS)
 mutation('zombie_may_write_journal', 'invariant 7', LEDGER, 'if (head.epoch != epoch) {', 'if (false) {', 'journal bulk', INVARIANTS)
 mutation('living_lease_is_taken', 'invariant 7', LEASE, 'if (bulk.worker.boot_id[0] && bulk.lease_until_ms > now &&', 'if (false && bulk.lease_until_ms > now &&',
          'journal bulk', 'journal two')
