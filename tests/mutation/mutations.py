@@ -66,6 +66,44 @@ mutation('stamps_count', 'model', MERGE, 'if (aon_place_is_stamp(place, m->how) 
 mutation('ours_stays', 'model', MERGE, '  if (aon_value_equal_at(current, after, place, m->how, depth))\n    return put(out, place->key, before, m->error);',
          '  if (aon_value_equal_at(current, after, place, m->how, depth))\n    return put(out, place->key, current, m->error);', 'model merge')
 
+# ---- the journal ----
+LOCKS, CHAIN, LOG = 'src/journal/sqlite_locks.c', 'src/journal/sqlite_chain.c', 'src/journal/sqlite_log.c'
+mutation('locked_by_nobody', 'invariant 6', LOCKS, '  if (result || !others)\n    return result;\n  AON_BUFFER_CLEANUP', '  if (true)\n    return result;\n  AON_BUFFER_CLEANUP',
+         'journal log', INVARIANTS)
+mutation('hash_alone_locks', 'journal locks', LOCKS, '      return AON_OK; /* only the hashes are the same */', '      (void)0;', 'journal log')
+mutation('shared_is_exclusive', 'journal locks', LOCKS, 'if ((shared && ours->shared) || !better(search, ours->at))', 'if (!better(search, ours->at))',
+         'journal log', 'journal named')
+mutation('locks_given_back_never', 'journal locks', LEASE, 'update bulk set holds = 0, cancel_asked = 0', 'update bulk set cancel_asked = 0', 'journal log', INVARIANTS)
+mutation('chain_from_the_first', 'journal chain', CHAIN, '      one->query->sequence = operation->sequence;\n      return AON_OK;',
+         '      one->query->sequence = operation->sequence;', 'journal log', 'coordinator lines')
+mutation('cleared_before_the_end', 'journal clearing', LOG, 'if (!aon_state_terminal(head.state))\n    return aon_fail(error, AON_USAGE, "wrong_state"',
+         'if (false)\n    return aon_fail(error, AON_USAGE, "wrong_state"', 'journal log', 'journal bulk')
+mutation('images_stay', 'journal clearing', LOG, 'set images = null, images_sum = null where', 'set images_sum = null where', 'journal log')
+mutation('submitted_again_with_other_content', 'invariant 8', LEDGER,
+         '  if (!strcmp(aon_ledger_text(statement, 1), call->submission->digest))\n    return AON_OK;', '  if (true)\n    return AON_OK;', 'journal bulk', INVARIANTS)
+
+# ---- the invariants about planning and showing ----
+mutation('batch_not_announced', 'invariant 1', EXECUTE,
+         '    aon_result result = announce(run, part, batch, operations, count, AON_BATCH_ANNOUNCED, false, error);\n    if (!result)\n      result = aon_run_guard',
+         '    aon_result result = AON_OK;\n    if (!result)\n      result = aon_run_guard', INVARIANTS)
+mutation('line_without_before_image', 'invariant 5', 'src/coordinator/lines.c',
+         'if ((line->verb == VERB_UPDATE || line->verb == VERB_REPLACE || line->verb == VERB_DELETE) && !before.bson)', 'if (false)', INVARIANTS)
+mutation('sensitive_printed', 'invariant 10', 'src/coordinator/print.c', 'bool hidden = is_sensitive(c->collection, path);', 'bool hidden = false;\n  (void)is_sensitive;',
+         INVARIANTS)
+mutation('sensitive_in_clear', 'invariant 10', 'src/coordinator/plan.c', '  if (holds_sensitive(operation))\n', '  if (holds_sensitive(operation) && false)\n',
+         INVARIANTS)
+
+# ---- documents and stores ----
+DIFFERENCE, MEMORY, WRITE = 'src/model/difference.c', 'src/store/memory.c', 'src/store/sqlite_write.c'
+mutation('difference_without_new_members', 'model', DIFFERENCE, '    if (!aon_members_find(before, member.key, &other))', '    if (false)', 'model compare')
+mutation('difference_of_empty_object', 'model', DIFFERENCE, 'bson_iter_recurse(value, &at) && bson_iter_next(&at);', 'bson_iter_recurse(value, &at);',
+         'model compare')
+mutation('difference_not_stopped', 'model', DIFFERENCE, 'd->stopped = result == AON_END;', 'd->stopped = false;', 'model compare')
+mutation('memory_without_condition', 'store', MEMORY, '  return holds ? AON_OK : refuse(r, false, error);', '  return AON_OK;', 'store conformance')
+mutation('memory_create_over_existing', 'store', MEMORY, 'return seen->bytes ? refuse(r, true, error) : AON_OK;', 'return AON_OK;', 'store conformance')
+mutation('sqlite_without_condition', 'store', WRITE, '  return changed_meanwhile(store, write, error);\n}', '  (void)changed_meanwhile;\n  return AON_OK;\n}',
+         'store conformance', 'store sqlite_columns')
+
 # ---- the rules of the workforce pack ----
 def rule(name, find, put):
     mutation('workforce_' + name, 'workforce rule', PACK, find, put, 'workforce pack')
@@ -84,3 +122,8 @@ rule('reference_missing', 'if (day.scope == "site" or day.scope == "user") and n
 rule('skus_cleared', 'elseif row.cleared.skuIDs then', 'elseif false then')
 rule('user_disabled', 'disabled = user.status == "inactive"', 'disabled = false')
 rule('questions_counted', 'local count = #(it.questions or {})', 'local count = 0')
+rule('product_name_twice', 'type = "text", required = true, unique = true, example = "Milk"}', 'type = "text", required = true, example = "Milk"}')
+rule('site_name_twice', 'required = true, unique = true, example = "Lisbon 1"}', 'required = true, example = "Lisbon 1"}')
+rule('sku_code_missing', 'type = "text", required = true, unique = true, example = "MILK-6"}', 'type = "text", unique = true, example = "MILK-6"}')
+rule('role_missing', '"supervisor", "staff"}, required = true,', '"supervisor", "staff"},')
+rule('sku_of_a_product', 'required = true, references = {collection = "products", by = "name"},', 'required = true,')
