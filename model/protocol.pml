@@ -15,7 +15,8 @@
  *   -DNO_…             takes one guard away: each such run must find a counterexample (model/check)
  *
  * Invariants of the model: every step that another process can fall into is a statement of its own; what a store or the journal does
- * atomically is one d_step or atomic. No loop is without a bound, so that a run that never ends would be a cycle, and is looked for. */
+ * atomically is one d_step or atomic. Searched for are states: a broken assertion, or nobody who can go on before the end. That a run goes
+ * on for ever (a cycle) is not searched for. */
 
 #ifndef C0
 #define C0 2

@@ -569,6 +569,7 @@ static void chains_outgrow_memory(void **state) {
     if (!reopened) { /* in the table first, then beyond it */
       planned plan = {0};
       plan_add(&plan, 9000, 'u', &users, "u17");
+      plan_add(&plan, 9001, 'u', &users, "u17"); /* twice in one piece: the later one counts */
       OK(aon_journal_log(journal, id, 1, plan.operations, plan.count, NULL, 0, NULL, error));
       plan_clear(&plan);
     }
@@ -579,7 +580,7 @@ static void chains_outgrow_memory(void **state) {
       assert_int_equal(last, n < 9000 ? n : AON_NO_OPERATION);
     }
     OK(aon_journal_last_of(journal, id, aon_document_hash("main", "users", AON_TEXT("u17")), &users, AON_TEXT("u17"), &last, error));
-    assert_int_equal(last, 9000);
+    assert_int_equal(last, 9001);
     assert_true(ledger->chain_end < 9000);
     /* Another document that looks alike has taken its place in the table. */
     ledger->chain.limit_bytes = 0;

@@ -42,8 +42,8 @@ mutation('no_watch', 'late writes', BACK, 'if (!result && g->doubtful && aon_sto
 mutation('sent_again_without_lease', 'invariant 7', EXECUTE,
          'aon_result result = aon_run_guard(s->run, part, error); /* each may take', 'aon_result result = AON_OK; /* each may take', GUARDS)
 mutation('unsent_batch_stays_announced', 'invariant 3', EXECUTE,
-         'if (note_failed(s, part, batch, operations, count, unanswered, &ignored))', 'if (unanswered && note_failed(s, part, batch, operations, count, unanswered, &ignored))',
-         GUARDS)
+         'if (note_failed(s, part, batch, operations, count, unanswered, &ignored))',
+         'if (unanswered && note_failed(s, part, batch, operations, count, unanswered, &ignored))', GUARDS)
 mutation('refused_second_sending', 'invariant 4', EXECUTE, 'if (result == AON_PERMANENT && doubtful) {', 'if (false) {', INVARIANTS)
 mutation('refusal_taken_for_success', 'invariant 9', EXECUTE, '*state = AON_WRITE_REFUSED; /* it is as before, and the refusal stands */',
          'return AON_OK;', GUARDS)
@@ -70,12 +70,12 @@ mutation('ours_stays', 'model', MERGE, '  if (aon_value_equal_at(current, after,
 LOCKS, CHAIN, LOG = 'src/journal/sqlite_locks.c', 'src/journal/sqlite_chain.c', 'src/journal/sqlite_log.c'
 mutation('locked_by_nobody', 'invariant 6', LOCKS, '  if (result || !others)\n    return result;\n  AON_BUFFER_CLEANUP', '  if (true)\n    return result;\n  AON_BUFFER_CLEANUP',
          'journal log', INVARIANTS)
-mutation('hash_alone_locks', 'journal locks', LOCKS, '      return AON_OK; /* only the hashes are the same */', '      (void)0;', 'journal log')
+mutation('hash_alone_locks', 'journal locks', LOCKS, '      return AON_OK; /* only the hashes are the same */', '      (void)0;', 'journal sqlite')
 mutation('shared_is_exclusive', 'journal locks', LOCKS, 'if ((shared && ours->shared) || !better(search, ours->at))', 'if (!better(search, ours->at))',
          'journal log', 'journal named')
 mutation('locks_given_back_never', 'journal locks', LEASE, 'update bulk set holds = 0, cancel_asked = 0', 'update bulk set cancel_asked = 0', 'journal log', INVARIANTS)
 mutation('chain_from_the_first', 'journal chain', CHAIN, '      one->query->sequence = operation->sequence;\n      return AON_OK;',
-         '      one->query->sequence = operation->sequence;', 'journal log', 'coordinator lines')
+         '      one->query->sequence = operation->sequence;', 'journal sqlite')
 mutation('cleared_before_the_end', 'journal clearing', LOG, 'if (!aon_state_terminal(head.state))\n    return aon_fail(error, AON_USAGE, "wrong_state"',
          'if (false)\n    return aon_fail(error, AON_USAGE, "wrong_state"', 'journal log', 'journal bulk')
 mutation('images_stay', 'journal clearing', LOG, 'set images = null, images_sum = null where', 'set images_sum = null where', 'journal log')
@@ -127,3 +127,27 @@ rule('site_name_twice', 'required = true, unique = true, example = "Lisbon 1"}',
 rule('sku_code_missing', 'type = "text", required = true, unique = true, example = "MILK-6"}', 'type = "text", unique = true, example = "MILK-6"}')
 rule('role_missing', '"supervisor", "staff"}, required = true,', '"supervisor", "staff"},')
 rule('sku_of_a_product', 'required = true, references = {collection = "products", by = "name"},', 'required = true,')
+
+# ---- what only the simulator notices: the seed that finds it is printed ----
+def planted(name, rule, file, find, put):
+    mutation('planted_' + name, rule, file, find, put, 'simulate 5000')
+
+
+planted('announce_not_durable', 'invariant 1', 'src/journal/sqlite_progress.c',
+        'batch->status == AON_BATCH_ANNOUNCED || batch->unanswered || batch->durable', 'batch->durable')
+planted('locks_before_decision', 'invariant 6', LEASE, '  if (!result && ends)\n    result = aon_ledger_run(ledger, "update bulk set holds = 0',
+        '  if (!result && (ends || call->to == AON_PREPARING))\n    result = aon_ledger_run(ledger, "update bulk set holds = 0')
+planted('unsynced_journal', 'invariant 1', 'src/journal/sqlite_base.c', 'durable ? "pragma synchronous=full" :', 'durable ? "pragma synchronous=normal" :')
+planted('before_image', 'invariant 3', RESTORE,
+        'restore->verdict = aon_document_equal(&now, &after, &how) ? AON_RESTORE_WRITE : AON_RESTORE_CONFLICT;\n    return AON_OK;\n  case AON_UPDATE:',
+        'restore->verdict = AON_RESTORE_WRITE;\n    return AON_OK;\n  case AON_UPDATE:')
+planted('forget_abort_marker', 'invariant 7', MEMORY, '    m->state = MARKER_ABORTED;\n    m->at_ms = held->now_ms;\n    *ret_state = AON_BRANCH_ABORTED;',
+        '    m->at_ms = held->now_ms;\n    *ret_state = AON_BRANCH_ABORTED;')
+planted('merge_ignored', 'invariant 3', RESTORE, '  return merge(before, after, current, loose, arena, restore, error);',
+        '  (void)merge;\n  (void)arena;\n  (void)error;\n  restore->verdict = AON_RESTORE_WRITE;\n  restore->target = operation->before;\n  return AON_OK;')
+planted('lost_batch_is_success', 'invariant 9', EXECUTE, 'if (!result && state != AON_BRANCH_COMMITTED)\n        result = aon_fail(&failure, AON_TRANSIENT, "lost_reply"',
+        'if (!result && state == AON_BRANCH_OPEN)\n        result = aon_fail(&failure, AON_TRANSIENT, "lost_reply"')
+planted('late_prepare', 'invariant 2', BACK, '    if (result || *ret_state != AON_BRANCH_PREPARED)\n      return result;', '    return result;')
+planted('undone_not_durable', 'invariant 3', BACK, '  changed.durable = true;\n', '')
+planted('their_delete_undone', 'invariant 3', RESTORE, 'return AON_OK; /* their delete stands */',
+        'return restore->verdict = AON_RESTORE_WRITE, restore->target = operation->before, AON_OK;')

@@ -649,6 +649,41 @@ def unique_in_the_sheet(world):
 
 
 @case
+def unique_in_each_sheet_that_says_so(world):
+    world.upload(
+        {
+            'Sites': [site('s1', 'Here'), site('s2', 'Here')],
+            'Products': [{'Product ID': 'p1', 'Name': 'Milk'}, {'Product ID': 'p2', 'Name': 'Bread'}, {'Product ID': 'p3', 'Name': 'Bread'}],
+            'SKUs': [{'SKU ID': ident, 'Name': 'Box', 'Code': 'A', 'Product': 'Milk'} for ident in ('k1', 'k2')],
+            'Questionnaires': [{'Questionnaire ID': ident, 'Title': 'Round', 'Questions': 'Open?'} for ident in ('q1', 'q2')],
+        },
+        ['Sites!B3 duplicate', 'Products!B4 duplicate', 'SKUs!C3 duplicate', 'Questionnaires!B3 duplicate'],
+    )
+
+
+@case
+def required_in_each_sheet(world):
+    world.upload(
+        {
+            'Users': [{'User ID': 'u1', 'Name': None, 'Email': None, 'Role': None}],
+            'Departments': [{'Department ID': 'd1', 'Name': None}],
+            'Sites': [{'Site ID': 's1', 'Name': None}],
+            'Products': [{'Product ID': 'p1', 'Name': None}],
+            'SKUs': [{'SKU ID': 'k1', 'Name': None, 'Code': None, 'Product': None}],
+            'Questionnaires': [{'Questionnaire ID': 'q1', 'Title': None, 'Questions': None}],
+            'Issues': [{'Issue ID': 'i1', 'Title': None, 'Site': None}],
+        },
+        [
+            *(f'Users!{column}2 required' for column in 'BCD'),
+            *(f'{sheet}!B2 required' for sheet in ('Departments', 'Sites', 'Products')),
+            *(f'SKUs!{column}2 required' for column in 'BCD'),
+            *(f'Questionnaires!{column}2 required' for column in 'BC'),
+            *(f'Issues!{column}2 required' for column in 'BC'),
+        ],
+    )
+
+
+@case
 def unique_against_the_store(world):
     world.upload({'Departments': [department('d1', 'Kitchen')], 'Users': [user('u1')]})
     world.upload(

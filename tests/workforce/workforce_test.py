@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Runs all cases of the workforce pack.
 
-    workforce_test.py [NAME …]      names: only cases whose name holds one of them
+    workforce_test.py [--first] [NAME …]      names: only cases whose name holds one of them; --first: stops at the first that fails
 
 AON_BIN names the program; without it the cases test the oracle alone. AON_SHARED names the folder with the workbooks that come with the
 specification (default: `shared/data` beside the source tree). Exit 0: all held; 1: some didn't; 77: skipped, with the reason.
@@ -43,8 +43,9 @@ def main():
     root = pathlib.Path(__file__).resolve().parents[2]
     shared = pathlib.Path(os.environ.get('AON_SHARED') or root.parent / 'shared' / 'data')
     failed = skipped = passed = 0
+    words = [word for word in sys.argv[1:] if word != '--first']
     for name, function in cases.CASES.items():
-        if sys.argv[1:] and not any(word in name for word in sys.argv[1:]):
+        if words and not any(word in name for word in words) or failed and '--first' in sys.argv:
             continue
         if getattr(function, 'shared', False) and not (shared / 'workforce').is_dir():
             print(f'skipped: {name}: the folder with the specification\'s workbooks is not there')
