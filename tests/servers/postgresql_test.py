@@ -294,13 +294,18 @@ STARTED = []  # by us, so that a killed one is reaped: PostgreSQL takes a zombie
 
 def kill_server():
     pid = server_pid()
-    for victim in [pid] + children(pid):
+    victims = [pid] + children(pid)
+    for victim in victims:
         try:
             os.kill(victim, signal.SIGKILL)
         except ProcessLookupError:
             pass
     for process in STARTED:
         process.wait()
+    for _ in range(600):  # the first one is for the script that started it to reap
+        if not any(pathlib.Path('/proc', str(victim)).exists() for victim in victims):
+            return
+        time.sleep(0.1)
 
 
 def start_server():
