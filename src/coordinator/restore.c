@@ -121,7 +121,8 @@ aon_result aon_restore_judge(const aon_operation *operation, const aon_image *cu
   case AON_CREATE:
     if (!current->bson)
       return AON_OK;
-    restore->verdict = aon_document_equal(&now, &after, &how) ? AON_RESTORE_WRITE : AON_RESTORE_CONFLICT;
+    /* No after image: created and deleted again by one bulk operation; what stands there now is nobody's of ours. */
+    restore->verdict = operation->after.bson && aon_document_equal(&now, &after, &how) ? AON_RESTORE_WRITE : AON_RESTORE_CONFLICT;
     return AON_OK;
   case AON_UPDATE:
     if (!current->bson)

@@ -93,6 +93,8 @@ static const row rows[] = {
     {NULL, "{\"n\":1}", "{\"n\":1.0,\"touched\":7}", WRITE, NULL}, /* only a stamp differs */
     {NULL, "{\"n\":1}", "{\"n\":2}", CONFLICT},
     {NULL, "{\"n\":1}", "{\"n\":1,\"x\":1}", CONFLICT},
+    {NULL, NULL, NULL, DONE}, /* created and deleted again by one bulk operation */
+    {NULL, NULL, "{\"n\":1}", CONFLICT},
     {"{\"n\":1}", "{\"n\":2}", NULL, DONE}, /* their delete stands */
     {"{\"n\":1}", NULL, NULL, WRITE, "{\"n\":1}"},
     {"{\"n\":1}", NULL, "{\"n\":1}", DONE},
