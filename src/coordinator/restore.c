@@ -62,6 +62,11 @@ static aon_result merge(const bson_t *before, const bson_t *after, const bson_t 
   size_t conflicts = 0;
   path_list list = {0};
   aon_result result = aon_document_merge(before, after, current, how, &merged, &conflicts, hear_path, &list, error);
+  if (result == AON_REJECTED) { /* nothing that can be written is both theirs and ours: a person looks at the whole document */
+    aon_buffer_release(&list.json);
+    restore->verdict = AON_RESTORE_CONFLICT;
+    return AON_OK;
+  }
   if (result) {
     aon_buffer_release(&list.json);
     return result;

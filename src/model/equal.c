@@ -159,13 +159,13 @@ static bool binaries_equal(const bson_iter_t *a, const bson_iter_t *b) {
   return a_kind == b_kind && bytes_equal(left, a_length, right, b_length);
 }
 
-/* Kinds that only MongoDB has are compared by their bytes: a document of one member each. */
+/* Kinds that only MongoDB has are compared by their bytes. */
 static bool foreign_equal(const bson_iter_t *a, const bson_iter_t *b) {
-  bson_t left = BSON_INITIALIZER, right = BSON_INITIALIZER;
-  bool equal = bson_append_iter(&left, "", 0, a) && bson_append_iter(&right, "", 0, b) && bson_equal(&left, &right);
-  bson_destroy(&left);
-  bson_destroy(&right);
-  return equal;
+  const uint8_t *left, *right;
+  size_t left_length, right_length;
+  aon_iter_bytes(a, &left, &left_length);
+  aon_iter_bytes(b, &right, &right_length);
+  return left_length == right_length && memcmp(left, right, left_length) == 0;
 }
 
 bool aon_value_equal_at(const bson_iter_t *a, const bson_iter_t *b, const aon_place *place, const aon_comparison *how, int depth) {

@@ -30,6 +30,24 @@ aon_result aon_document_too_large(aon_error *error) {
                   AON_DOCUMENT_BYTES_LIMIT >> 20);
 }
 
+void aon_iter_bytes(const bson_iter_t *value, const uint8_t **ret_bytes, size_t *ret_length) {
+  uint32_t start = value->key + bson_iter_key_len(value) + 1;
+  *ret_bytes = value->raw + start;
+  *ret_length = value->next_off - start;
+}
+
+aon_result aon_iter_append(bson_t *out, const char *key, int length, const bson_iter_t *value, aon_error *error) {
+  const uint8_t *bytes;
+  size_t value_length, key_length = length < 0 ? strlen(key) : (size_t)length;
+  uint32_t before = out->len;
+  if (!bson_append_iter(out, key, (int)key_length, value))
+    return aon_document_too_large(error);
+  aon_iter_bytes(value, &bytes, &value_length);
+  if (out->len - before == 1 + key_length + 1 + value_length)
+    return AON_OK;
+  return aon_fail(error, AON_REJECTED, "bad_type", "The property “%s” holds code with the character NUL in it, which can't be copied whole.", key);
+}
+
 static void members_of(aon_members *members, const uint8_t *data, uint32_t length) {
   *members = (aon_members){.data = data, .length = length};
   members->in_step = data && bson_iter_init_from_data(&members->next, data, length) && bson_iter_next(&members->next);

@@ -55,6 +55,11 @@ bool aon_segment_is(const char *segment, size_t length, const char *key);
 
 bool aon_iter_is_object(const bson_iter_t *value); /* NULL: no */
 bool aon_iter_is_array(const bson_iter_t *value);
+/* A value as it stands in its document. */
+void aon_iter_bytes(const bson_iter_t *value, const uint8_t **ret_bytes, size_t *ret_length);
+/* Appends it under a key (of length bytes, -1: up to its NUL), whole or not at all: AON_REJECTED too_long, or bad_type for what
+ * libbson would cut (code with a NUL in it). After a failure out is to be thrown away. */
+aon_result aon_iter_append(bson_t *out, const char *key, int length, const bson_iter_t *value, aon_error *error) AON_MUST_USE;
 aon_result aon_document_damaged(aon_error *error) AON_MUST_USE;
 aon_result aon_document_too_large(aon_error *error) AON_MUST_USE;
 #endif

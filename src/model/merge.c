@@ -23,9 +23,7 @@ typedef struct versions { /* of one value; NULL: missing */
 static aon_result merge_value(merger *m, const aon_place *place, const versions *v, bson_t *out, int depth);
 
 static aon_result put(bson_t *out, const char *key, const bson_iter_t *value, aon_error *error) {
-  if (value && !bson_append_iter(out, key, -1, value))
-    return aon_document_too_large(error);
-  return AON_OK;
+  return value ? aon_iter_append(out, key, -1, value, error) : AON_OK;
 }
 
 static aon_result report_conflict(merger *m, const aon_place *place) {
@@ -111,23 +109,23 @@ static bool comes_back(const bags *sets, const bson_iter_t *element) {
   return !aon_bag_holds(&sets->after, element) && !aon_bag_holds(&sets->current, element);
 }
 
-static bool append_where(const bson_iter_t *array, bool (*where)(const bags *, const bson_iter_t *), const bags *sets, bson_t *out,
-                         uint32_t *index) {
+static aon_result append_where(const bson_iter_t *array, bool (*where)(const bags *, const bson_iter_t *), const bags *sets, bson_t *out,
+                               uint32_t *index, aon_error *error) {
   bson_iter_t at;
   if (!array)
-    return true;
+    return AON_OK;
   if (!bson_iter_recurse(array, &at))
-    return false;
-  while (bson_iter_next(&at)) {
+    return aon_document_damaged(error);
+  aon_result result = AON_OK;
+  while (!result && bson_iter_next(&at)) {
     if (!where(sets, &at))
       continue;
     char buffer[16];
     const char *key;
     size_t length = bson_uint32_to_string((*index)++, &key, buffer, sizeof buffer);
-    if (!bson_append_iter(out, key, (int)length, &at))
-      return false;
+    result = aon_iter_append(out, key, (int)length, &at, error);
   }
-  return at.err_off == 0;
+  return result ? result : at.err_off ? aon_document_damaged(error) : AON_OK;
 }
 
 /* Theirs without what we put in, then what we took out. */
@@ -138,14 +136,16 @@ static aon_result merge_set(merger *m, const aon_place *place, const versions *v
   aon_bag_open(&sets.current, v->current);
   bson_t merged = BSON_INITIALIZER;
   uint32_t index = 0;
-  bool done = append_where(v->current, not_ours, &sets, &merged, &index) && append_where(v->before, comes_back, &sets, &merged, &index);
-  if (done && (index > 0 || empty_stays(v)))
-    done = bson_append_array(out, place->key, -1, &merged);
+  aon_result result = append_where(v->current, not_ours, &sets, &merged, &index, m->error);
+  if (!result)
+    result = append_where(v->before, comes_back, &sets, &merged, &index, m->error);
+  if (!result && (index > 0 || empty_stays(v)) && !bson_append_array(out, place->key, -1, &merged))
+    result = aon_document_too_large(m->error);
   bson_destroy(&merged);
   aon_bag_close(&sets.before);
   aon_bag_close(&sets.after);
   aon_bag_close(&sets.current);
-  return done ? AON_OK : aon_document_too_large(m->error);
+  return result;
 }
 
 static bool all_present(const versions *v, bool (*is)(const bson_iter_t *)) {

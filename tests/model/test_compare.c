@@ -45,6 +45,16 @@ static void compares_numbers_exactly(void **state) {
   bson_destroy(&b);
 }
 
+/* libbson's own copy of code ends at the first NUL in it. */
+static void compares_code_whole(void **state) {
+  (void)state;
+  static const uint8_t left[] = "\x10\0\0\0\x0d" "a\0\4\0\0\0x\0y\0", right[] = "\x10\0\0\0\x0d" "a\0\4\0\0\0x\0z\0";
+  bson_t a, b;
+  assert_true(bson_init_static(&a, left, sizeof left) && bson_init_static(&b, right, sizeof right));
+  assert_true(aon_document_equal(&a, &a, NULL));
+  assert_false(aon_document_equal(&a, &b, NULL));
+}
+
 static void compares_types_beyond_json(void **state) {
   (void)state;
   bson_t documents[8];
@@ -372,6 +382,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(compares_by_value),
       cmocka_unit_test(compares_numbers_exactly),
+      cmocka_unit_test(compares_code_whole),
       cmocka_unit_test(compares_types_beyond_json),
       cmocka_unit_test(leaves_out_stamps_and_volatiles),
       cmocka_unit_test(compares_sets_without_order),

@@ -124,6 +124,24 @@ static void gives_stamps_back_without_conflict(void **state) {
          "/o/updatedAt");
 }
 
+/* Theirs is kept as it stands or not at all: what can't be copied whole is refused, never cut. */
+static void cuts_nothing(void **state) {
+  (void)state;
+  static const uint8_t bytes[] = "\x17\0\0\0\x0d" "a\0\4\0\0\0x\0y\0\x10n\0\1\0\0\0";
+  bson_t current, merged, *before = document_of("{\"n\":0}"), *after = document_of("{\"n\":1}");
+  aon_error found = AON_ERROR_INIT;
+  size_t conflicts;
+  assert_true(bson_init_static(&current, bytes, sizeof bytes));
+  assert_int_equal(aon_document_merge(before, after, &current, NULL, &merged, &conflicts, NULL, NULL, &found), AON_REJECTED);
+  assert_string_equal(found.code, "bad_type");
+  assert_non_null(strstr(found.sentence, "“a”"));
+  bson_destroy(&merged);
+  assert_int_equal(aon_document_patch(&current, after, &merged, &found), AON_REJECTED);
+  bson_destroy(&merged);
+  drop(before);
+  drop(after);
+}
+
 static void leaves_volatiles_alone(void **state) {
   (void)state;
   merges("{\"x\":1,\"lastLogin\":1}", "{\"x\":2,\"lastLogin\":2}", "{\"x\":2,\"lastLogin\":2}", "{\"x\":1,\"lastLogin\":2}", "");
@@ -298,6 +316,7 @@ int main(void) {
       cmocka_unit_test(merges_objects_by_leaf),
       cmocka_unit_test(merges_sets_by_element),
       cmocka_unit_test(gives_stamps_back_without_conflict),
+      cmocka_unit_test(cuts_nothing),
       cmocka_unit_test(leaves_volatiles_alone),
       cmocka_unit_test(listeners_may_stop_or_fail),
       cmocka_unit_test(restore_undoes_apply),
