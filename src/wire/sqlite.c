@@ -116,8 +116,9 @@ static aon_result pragmas_once(aon_sqlite *database, aon_sqlite_mode mode, aon_e
     result = read_pragma(database, empty ? "pragma journal_mode=wal" : "pragma journal_mode", &number, &wal, error);
   if (result)
     return result;
-  return aon_sqlite_execute(database, wal ? "pragma synchronous=full; pragma trusted_schema=off;"
-                                          : "pragma synchronous=extra; pragma trusted_schema=off;", error);
+  /* Not by its pragma, which makes SQLite prepare all statements anew. */
+  sqlite3_db_config(database->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+  return aon_sqlite_execute(database, wal ? "pragma synchronous=full" : "pragma synchronous=extra", error);
 }
 
 /* SQLite asks no busy handler while it changes a file to WAL or recovers one: two that open a new file at once would fail. */
