@@ -65,7 +65,7 @@ static void reserve(bytes *b, size_t size) {
   if (size <= b->capacity)
     return;
   bool before = world_enter();
-  size_t capacity = b->capacity ? 2 * b->capacity : 4096;
+  size_t capacity = b->capacity ? 2 * b->capacity : 16384;
   while (capacity < size)
     capacity *= 2;
   b->data = realloc(b->data, capacity);
@@ -267,6 +267,8 @@ static bool fails_now(const char *what) {
   trace("the disk fails: %s", what);
   return true;
 }
+
+bool disk_fails_next(void) { return task_process() && W->disk_faults.fail_in == 1; }
 
 static bool has_room(const inode *file, uint64_t end) {
   if (!task_process() || W->disk_faults.free_bytes < 0 || end <= file->now.size)
@@ -495,6 +497,16 @@ static int sim_open(sqlite3_vfs *vfs, const char *path, sqlite3_file *file, int 
     *ret_flags = flags;
   return SQLITE_OK;
 }
+
+void disk_adopt(sqlite3_file *file, const char *path) {
+  handle *mine = (handle *)file;
+  mine->owner = heap_owner_now();
+  mine->file = find_file(W->disk, path);
+  mine->next = mine->file->handles;
+  mine->file->handles = mine;
+}
+
+void disk_unlog(disk *d, const char *path) { memset(find_file(d, path)->now.data + 18, 1, 2); /* SQLite's read and write version */ }
 
 static int sim_delete(sqlite3_vfs *vfs, const char *path, int sync) {
   (void)vfs;

@@ -6,6 +6,7 @@
  * see nothing of them then). */
 #include <malloc.h>
 #include <stddef.h>
+#include <sys/mman.h>
 
 #include "sim.h"
 
@@ -20,6 +21,8 @@ void __wrap_free(void *block);
 char *__wrap_strdup(const char *text);
 void *__wrap_sodium_malloc(size_t bytes);
 void __wrap_sodium_free(void *block);
+
+#define SOON 60u /* allocations; about as many as a statement needs */
 
 static struct {
   struct slot {
@@ -86,6 +89,8 @@ static bool fails(void) {
   return true;
 }
 
+bool heap_fails_soon(void) { return heap.fail_in && heap.fail_in <= SOON && heap_owner_now() != HEAP_WORLD; }
+
 void heap_fail_in(uint32_t n) { heap.fail_in = n; }
 
 /* ---- SQLite's blocks ---- */
@@ -139,6 +144,73 @@ static void unlink_head(head *h) {
     h->next->back = h->back;
 }
 
+/* ---- stills: what was made once and is put back as it was, at the same addresses (warm.c) ---- */
+
+#define STILL_BYTES ((size_t)4 << 20)
+#define STILL_STEP 16u
+#define STILL_CLASSES 4096u /* up to 64 kB; what is larger is not used again */
+
+static struct {
+  char *base, *copies; /* HEAP_STILLS of STILL_BYTES each */
+  size_t used[HEAP_STILLS];
+  int making; /* -1: none */
+  head *free[STILL_CLASSES];
+} stills = {.making = -1};
+
+int heap_still_of(const void *block) {
+  size_t away = (size_t)((const char *)block - stills.base);
+  return stills.base && away < HEAP_STILLS * STILL_BYTES ? (int)(away / STILL_BYTES) : -1;
+}
+
+void heap_still_begin(int which) {
+  size_t all = 2 * HEAP_STILLS * STILL_BYTES;
+  if (!stills.base) {
+    stills.base = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    stills.copies = stills.base + all / 2;
+  }
+  stills.making = which;
+  stills.used[which] = 0;
+  memset(stills.free, 0, sizeof stills.free);
+}
+
+void heap_still_end(void) {
+  size_t at = (size_t)stills.making * STILL_BYTES;
+  memcpy(stills.copies + at, stills.base + at, stills.used[stills.making]);
+  stills.making = -1;
+}
+
+void heap_still_restore(int which) {
+  size_t at = (size_t)which * STILL_BYTES;
+  memcpy(stills.base + at, stills.copies + at, stills.used[which]);
+}
+
+static void *still_malloc(int bytes) {
+  uint32_t class = ((uint32_t)bytes + STILL_STEP - 1) / STILL_STEP, rounded = class * STILL_STEP;
+  head *h = class < STILL_CLASSES ? stills.free[class] : NULL;
+  if (h) {
+    stills.free[class] = h->next;
+    return h + 1;
+  }
+  size_t *used = &stills.used[stills.making];
+  if (*used + sizeof *h + rounded > STILL_BYTES)
+    return NULL;
+  h = (head *)(void *)(stills.base + (size_t)stills.making * STILL_BYTES + *used);
+  *used += sizeof *h + rounded;
+  *h = (head){.bytes = rounded, .class = class};
+  return h + 1;
+}
+
+/* In a world what belongs to a still is only forgotten: it goes, and comes back, with all of it. */
+static void still_free(void *block) {
+  head *h = (head *)block - 1;
+  if (stills.making < 0 || h->class >= STILL_CLASSES)
+    return;
+  h->next = stills.free[h->class];
+  stills.free[h->class] = h;
+}
+
+/* ---- SQLite's allocator ---- */
+
 static void pool_free(head *h) {
   h->next = pool.free[h->class];
   pool.free[h->class] = h;
@@ -155,6 +227,8 @@ static void pool_drop(uint32_t list, int owner, bool all) {
 }
 
 static void *pooled_malloc(int bytes) {
+  if (stills.making >= 0)
+    return still_malloc(bytes);
   uint32_t rounded, class = class_of((uint32_t)bytes, &rounded);
   if (fails())
     return NULL;
@@ -180,6 +254,10 @@ static void *pooled_malloc(int bytes) {
 static void pooled_free(void *block) {
   if (!block)
     return;
+  if (heap_still_of(block) >= 0) {
+    still_free(block);
+    return;
+  }
   head *h = (head *)block - 1;
   unlink_head(h);
   pool_free(h);
@@ -203,6 +281,7 @@ static void *pooled_realloc(void *block, int bytes) {
 /* ---- what goes with its owner ---- */
 
 void heap_drop(int owner) {
+  warm_drop(owner);
   pool_drop((uint32_t)owner % LISTS, owner, false);
   for (size_t i = 0; i < heap.capacity;) {
     void *block = (void *)heap.slots[i].at;
@@ -216,6 +295,7 @@ void heap_drop(int owner) {
 }
 
 void heap_drop_all(void) {
+  warm_drop(-1);
   for (uint32_t i = 0; i < LISTS; i++)
     pool_drop(i, 0, true);
   for (size_t i = 0; i < heap.capacity; i++)
@@ -252,9 +332,29 @@ char *__wrap_strdup(const char *text) {
 void *__wrap_sodium_malloc(size_t bytes) { return __wrap_malloc(bytes); }
 void __wrap_sodium_free(void *block) { __wrap_free(block); }
 
-static void *sqlite_malloc(int bytes) { return __wrap_malloc((size_t)bytes); }
-static void *sqlite_realloc(void *block, int bytes) { return __wrap_realloc(block, (size_t)bytes); }
-static int sqlite_size(void *block) { return block ? (int)malloc_usable_size(block) : 0; }
+/* With a sanitizer: */
+static void *plain_malloc(int bytes) { return stills.making >= 0 ? still_malloc(bytes) : __wrap_malloc((size_t)bytes); }
+static void plain_free(void *block) {
+  if (heap_still_of(block) >= 0)
+    still_free(block);
+  else
+    __wrap_free(block);
+}
+static int plain_size(void *block) {
+  if (heap_still_of(block) >= 0)
+    return pooled_size(block);
+  return block ? (int)malloc_usable_size(block) : 0;
+}
+static void *plain_realloc(void *block, int bytes) {
+  if (heap_still_of(block) < 0 && stills.making < 0)
+    return __wrap_realloc(block, (size_t)bytes);
+  void *grown = plain_malloc(bytes);
+  if (grown && block) {
+    memcpy(grown, block, (size_t)(plain_size(block) < bytes ? plain_size(block) : bytes));
+    plain_free(block);
+  }
+  return grown;
+}
 static int sqlite_round(int bytes) { return (bytes + 7) & ~7; }
 static int sqlite_start(void *unused) {
   (void)unused;
@@ -268,10 +368,10 @@ int heap_sqlite_config(void) {
 #else
   static const bool pools = true;
 #endif
-  const sqlite3_mem_methods methods = {.xMalloc = pools ? pooled_malloc : sqlite_malloc,
-                                       .xFree = pools ? pooled_free : __wrap_free,
-                                       .xRealloc = pools ? pooled_realloc : sqlite_realloc,
-                                       .xSize = pools ? pooled_size : sqlite_size,
+  const sqlite3_mem_methods methods = {.xMalloc = pools ? pooled_malloc : plain_malloc,
+                                       .xFree = pools ? pooled_free : plain_free,
+                                       .xRealloc = pools ? pooled_realloc : plain_realloc,
+                                       .xSize = pools ? pooled_size : plain_size,
                                        .xRoundup = sqlite_round,
                                        .xInit = sqlite_start,
                                        .xShutdown = sqlite_stop};

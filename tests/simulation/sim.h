@@ -28,6 +28,7 @@
 #define SIM_LINES 8
 #define SIM_PROCESSES 3
 #define SIM_COMMANDS 12
+#define SIM_JOURNAL "journal.db"
 #define SIM_START_MS 1000000
 #define SIM_EPOCH_MS 1900000000000 /* wall clock at SIM_START_MS */
 
@@ -43,7 +44,13 @@ const uint32_t *choice_made(size_t *ret_count);
 void heap_drop(int owner);
 void heap_drop_all(void);
 void heap_fail_in(uint32_t n); /* the n-th allocation from now of whoever runs fails; 0: none */
+bool heap_fails_soon(void);
 int heap_sqlite_config(void);
+#define HEAP_STILLS 8
+void heap_still_begin(int which); /* what SQLite allocates from now on belongs to this still */
+void heap_still_end(void);
+void heap_still_restore(int which);    /* as it was at its end */
+int heap_still_of(const void *block); /* -1: of none */
 
 /* ---- the disk (disk.c) ---- */
 typedef struct disk disk;
@@ -54,12 +61,20 @@ void disk_machine_crash(disk *d); /* every unsynced change is kept, lost or torn
 void disk_process_crash(disk *d, int owner);
 void disk_write_file(disk *d, const char *path, const char *text);
 void disk_env_ops(aon_env_ops *ops); /* its part of the environment */
+void disk_adopt(sqlite3_file *file, const char *path); /* a handle that was open is one of this world, and of who asks */
+bool disk_fails_next(void);
+void disk_unlog(disk *d, const char *path); /* marks a database as one that has no log */
 void disk_register(void); /* the SQLite file system "simulated" */
 extern const char *const disk_vfs_name;
 typedef struct disk_faults { /* counted down by the calls of tasks; 0: never */
   uint32_t fail_in;
   int64_t free_bytes; /* < 0: no limit */
 } disk_faults;
+
+/* ---- connections to the journal that are there already (warm.c) ---- */
+void warm_listen(char *texts, size_t size); /* from now on statements of the journal are noted here, and none are lent */
+void warm_make(disk *journal, const char *texts);
+void warm_drop(int owner); /* < 0: all */
 
 /* ---- values and history (history.c) ---- */
 typedef struct value { /* a document, as the oracle knows it */
@@ -195,6 +210,7 @@ typedef struct world {
   size_t process_count;
   bool several_hosts, beyond_horizon;
   bool late; /* a world of requests that come late */
+  bool cold;  /* SQLite reads the journal's schema and prepares each statement anew */
   bool fresh; /* no journal is there in the beginning, so none that notes its arrows */
   int64_t next_pid, dead_pid;
   int boots;

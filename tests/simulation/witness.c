@@ -823,7 +823,7 @@ const aon_store_adapter witness_adapter = {.kind = "witness",
 
 void witness_make_store(simstore *store) {
   if (store->sqlite) {
-    const char *mode = pick(2) ? "pragma journal_mode=wal" : "pragma journal_mode=delete";
+    const char *mode = pick(2) ? "pragma page_size=1024; pragma journal_mode=wal" : "pragma page_size=1024; pragma journal_mode=delete";
     sqlite3_exec(eye_of(store), mode, NULL, NULL, NULL);
     if (sqlite3_exec(eye_of(store), "create table if not exists c (id text primary key, doc text)", NULL, NULL, NULL))
       abort();

@@ -9,7 +9,6 @@
 #define SERVED_LIMIT 25 /* sweeps of one that stays when its own work is done */
 #define SWEEP_MS 20000
 #define LOCK_WAIT_MS 3000
-#define JOURNAL "journal.db"
 #define KEY "journal.key"
 
 world *W;
@@ -64,8 +63,9 @@ static void make_store(unsigned i) {
     s->sqlite = true;
     bool taken = false;
     for (unsigned k = 0; k < i; k++)
-      taken = taken || !strcmp(W->stores[k].path, JOURNAL);
-    snprintf(s->path, sizeof s->path, "%s", pick(4) == 3 && !taken ? JOURNAL : s->name);
+      taken = taken || !strcmp(W->stores[k].path, SIM_JOURNAL);
+    snprintf(s->path, sizeof s->path, "%s", pick(4) == 3 && !taken ? SIM_JOURNAL : s->name);
+    W->cold = W->cold || !strcmp(s->path, SIM_JOURNAL); /* its schema is another one then */
   }
   s->memory.one_writer = s->memory.store_class == AON_CLASS_TRANSACTION && pick(4) == 3;
   s->memory.tokens = !transactional && s->memory.store_class != AON_CLASS_PLAIN && pick(2);
@@ -199,7 +199,7 @@ static void make_process(size_t i) {
   p->number = (int)i;
   p->bulk = -1;
   p->env = (aon_env){.ops = &ops, .context = p, .log_level = pick(16) == 15 ? AON_LOG_INFO : AON_LOG_ERROR, .vfs = disk_vfs_name};
-  p->config = (aon_engine_config){.journal = {.location = JOURNAL, .key_file = KEY, .lease_ms = leases[pick(2)]},
+  p->config = (aon_engine_config){.journal = {.location = SIM_JOURNAL, .key_file = KEY, .lease_ms = leases[pick(2)]},
                                   .hold_ms = pick(3) == 2 ? 1 : 10000,
                                   .hold_until_ms = 60000,
                                   .batch = 1 + pick(4),
@@ -247,12 +247,13 @@ static void make_world(const disk *journal) {
   W->next_pid = 100;
   W->random = 88172645463325252u + pick(1u << 16);
   W->several_hosts = pick(3) == 2;
+  W->cold = pick(16) == 15;
   make_faults();
   W->store_count = 1 + pick(3);
   for (unsigned i = 0; i < W->store_count; i++)
     make_store(i);
   for (unsigned i = 0; i < W->store_count; i++) /* a journal that is not there yet can't hold a store */
-    if (fresh && W->stores[i].sqlite && !strcmp(W->stores[i].path, JOURNAL))
+    if (fresh && W->stores[i].sqlite && !strcmp(W->stores[i].path, SIM_JOURNAL))
       snprintf(W->stores[i].path, sizeof W->stores[i].path, "s%u", i);
   for (size_t i = 0; i < W->store_count; i++)
     witness_make_store(&W->stores[i]);
@@ -602,7 +603,7 @@ static bool run_out(uint32_t limit) {
 /* ---- what the journal has, by its rows ---- */
 
 sqlite3 *journal_eye(void) {
-  if (!W->eye && sqlite3_open_v2(JOURNAL, &W->eye, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, disk_vfs_name))
+  if (!W->eye && sqlite3_open_v2(SIM_JOURNAL, &W->eye, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, disk_vfs_name))
     abort();
   return W->eye;
 }
@@ -706,6 +707,9 @@ static const char note_arrows[] =
     "create trigger simulated_next after update of state on bulk when old.state <> new.state begin"
     " insert into simulated_arrows (id, state) values (new.id, new.state); end;";
 
+/* Whose rows are few: most of the time would go into checksums of empty space. Worlds with a fresh journal have pages as it makes them. */
+static const char small_pages[] = "pragma journal_mode=delete; pragma page_size=1024; vacuum; pragma journal_mode=wal";
+
 disk *world_journal(void) {
   ops = sim_env_ops();
   witness_begin();
@@ -720,7 +724,7 @@ disk *world_journal(void) {
   W->at_rest = true;
   bear(&W->processes[0], once);
   run_out(QUIET_LIMIT);
-  if (sqlite3_exec(journal_eye(), note_arrows, NULL, NULL, NULL))
+  if (sqlite3_exec(journal_eye(), note_arrows, NULL, NULL, NULL) || sqlite3_exec(W->eye, small_pages, NULL, NULL, NULL))
     abort();
   sqlite3_close(W->eye);
   return W->disk;
