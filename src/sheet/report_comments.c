@@ -32,8 +32,9 @@ aon_result aon_notes_marked(const aon_markup_input *input, bool *ret_marked, aon
   aon_result result = aon_markup_open(input, &markup, error);
   aon_token token;
   bool marked = false;
-  while (!result && !marked && !(result = aon_markup_next(markup, &token, error)))
-    marked = token.kind == AON_TOKEN_TEXT && memmem(token.bytes.data, token.bytes.length, AON_NOTES_AUTHOR, strlen(AON_NOTES_AUTHOR));
+  while (!result && !(result = aon_markup_next(markup, &token, error)))
+    marked = marked ||
+             (token.kind == AON_TOKEN_TEXT && memmem(token.bytes.data, token.bytes.length, AON_NOTES_AUTHOR, strlen(AON_NOTES_AUTHOR)));
   if (result && result != AON_END)
     return result;
   *ret_marked = marked;

@@ -22,7 +22,7 @@ typedef struct aon_notes {
 
 void aon_notes_release(aon_notes *notes);
 
-/* Whether an earlier report may have left a comment in the part. */
+/* Whether an earlier report may have left a comment in the part, which is read to its end: AON_REJECTED if it is damaged. */
 aon_result aon_notes_marked(const aon_markup_input *input, bool *ret_marked, aon_error *error) AON_MUST_USE;
 /* First the comments, then the drawing: it follows what became of them. */
 aon_result aon_notes_comments_edit(aon_notes *notes, const aon_markup_input *input, aon_sink *sink, aon_error *error) AON_MUST_USE;

@@ -90,6 +90,12 @@ aon_result aon_relations_load(aon_relations *relations, aon_package *package, ao
   return result ? result : items_read(relations, error);
 }
 
+void aon_relations_forget(aon_relations *relations) {
+  aon_relations fresh = {.arena = relations->arena, .source = relations->source, .name = relations->name, .part = relations->part};
+  aon_relations_release(relations);
+  *relations = fresh;
+}
+
 void aon_relations_release(aon_relations *relations) {
   aon_buffer_release(&relations->bytes);
   aon_buffer_release(&relations->added);

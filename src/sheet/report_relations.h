@@ -35,6 +35,7 @@ aon_markup_input aon_part_input(aon_part *part);
 
 aon_result aon_relations_load(aon_relations *relations, aon_package *package, aon_arena *arena, const char *source,
                               aon_error *error) AON_MUST_USE;
+void aon_relations_forget(aon_relations *relations); /* after a load that failed: none, as if the part held nothing */
 void aon_relations_release(aon_relations *relations);
 aon_relation *aon_relations_by_type(aon_relations *relations, const char *ending,
                                     const aon_relation *after); /* after NULL: the first; NULL: no more */

@@ -85,6 +85,18 @@ static void type_add(marker *marking, const char *part, const char *type) {
   marking->types[marking->type_count++] = (aon_content_type){part, type};
 }
 
+/* Comments or a drawing, read to the end: AON_REJECTED if they are damaged. */
+static aon_result look_through(marker *marking, size_t part, bool *ret_marked, aon_error *error) {
+  aon_part *open = NULL;
+  aon_result result = aon_part_open(marking->package, part, &open, error);
+  if (result)
+    return result;
+  aon_markup_input input = aon_part_input(open);
+  result = aon_notes_marked(&input, ret_marked, error);
+  aon_part_close(open);
+  return result;
+}
+
 static aon_result plan_comments(marker *marking, sheet_plan *sheet, aon_error *error) {
   aon_relation *relation = aon_relations_by_type(&sheet->relations, "/comments", NULL);
   sheet->comments = AON_PART_NONE;
@@ -96,17 +108,13 @@ static aon_result plan_comments(marker *marking, sheet_plan *sheet, aon_error *e
     return result;
   if (sheet->comments != AON_PART_NONE) {
     sheet->comments_name = name;
-    aon_part *part = NULL;
-    result = aon_part_open(marking->package, sheet->comments, &part, error);
-    if (result)
+    result = look_through(marking, sheet->comments, &sheet->old_notes, error);
+    if (result != AON_REJECTED)
       return result;
-    aon_markup_input input = aon_part_input(part);
-    result = aon_notes_marked(&input, &sheet->old_notes, error);
-    aon_part_close(part);
-    return result;
+    sheet->comments = AON_PART_NONE; /* damaged: no program shows these comments; the part stays, but nothing leads there */
   }
   if (relation)
-    aon_relations_remove(&sheet->relations, relation); /* it pointed nowhere */
+    aon_relations_remove(&sheet->relations, relation); /* it pointed nowhere, or to damage */
   return AON_OK;
 }
 
@@ -148,8 +156,10 @@ static aon_result plan_sheet(marker *marking, size_t index, aon_error *error) {
   if (sheet->part == AON_PART_NONE)
     return AON_OK;
   result = aon_relations_load(&sheet->relations, marking->package, &marking->arena, sheet->part_name, error);
-  if (result)
+  if (result && result != AON_REJECTED)
     return result;
+  if (result) /* damaged: whatever they told of, no program finds it */
+    aon_relations_forget(&sheet->relations);
   sheet->relations.strict = marking->book.strict;
   if (entry->ours) {
     aon_relations_remove(&marking->relations, relation);
@@ -322,12 +332,16 @@ static aon_result write_drawing(marker *marking, sheet_plan *sheet, aon_notes *n
   aon_result result = relation ? aon_relations_target(&sheet->relations, marking->package, relation, &part, &name, error) : AON_OK;
   if (result)
     return result;
-  if (part != AON_PART_NONE)
-    return rewrite(marking, part, edit_drawing, notes, error);
+  if (part != AON_PART_NONE) {
+    bool marked;
+    result = look_through(marking, part, &marked, error);
+    if (result != AON_REJECTED) /* else no program shows it, and one of ours takes its place */
+      return result ? result : rewrite(marking, part, edit_drawing, notes, error);
+  }
   if (!sheet->faults.count)
     return AON_OK;
   if (relation)
-    aon_relations_remove(&sheet->relations, relation); /* it pointed nowhere */
+    aon_relations_remove(&sheet->relations, relation); /* it pointed nowhere, or to damage */
   result = aon_relations_add(&sheet->relations, *found_id ? found_id : sheet->drawing_id, "/vmlDrawing", sheet->drawing_name, error);
   return result ? result : write_new(marking, sheet->drawing_name, aon_notes_drawing_new, notes, error);
 }

@@ -2,7 +2,8 @@
  * begin.
  *
  * Properties: find, match, gmatch and gsub give the same values, or both fail, in the C locale; ours alone may end for want of budget, and
- * always ends. Lua's own is asked only where its effort is bounded (few items that repeat, short subjects). */
+ * always ends. Lua's own is asked only where its effort is bounded (few items that repeat, short subjects), and not about %z, which its
+ * manual no longer has: Lua's own still takes it for the character NUL, ours for the letter, as tests/pack has it. */
 #include <lauxlib.h>
 #include <lualib.h>
 #include <stdlib.h>
@@ -68,6 +69,10 @@ static size_t repeats(const char *pattern, size_t length) {
   return count;
 }
 
+static bool in_the_manual(const char *pattern, size_t length) {
+  return !memmem(pattern, length, "%z", 2) && !memmem(pattern, length, "%Z", 2);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   fuzz_input input = {data, data + size};
   lua_State *state = aon_host_state(host);
@@ -84,7 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   aon_result result = aon_host_call(host, 4, 1, &error);
   FUZZ_CHECK(result == AON_OK || result == AON_ENVIRONMENT, "%s: %s", aon_result_name(result), error.sentence);
   FUZZ_CHECK(lua_gettop(state) == (result ? 1 : 2), "%d values on the stack", lua_gettop(state));
-  if (!result && lengths[0] <= SUBJECT_BYTES && repeats(texts[1], lengths[1]) <= REPEATS) {
+  if (!result && lengths[0] <= SUBJECT_BYTES && repeats(texts[1], lengths[1]) <= REPEATS && in_the_manual(texts[1], lengths[1])) {
     static const char *const names[] = {"find", "match", "gmatch", "gsub"};
     lua_pushvalue(reference, 1);
     lua_getglobal(reference, "string");
