@@ -31,6 +31,8 @@ void fuzz_seed(uint64_t seed); /* of the randomness that follows */
 void fuzz_file_put(const char *path, const void *bytes, size_t length);
 const uint8_t *fuzz_file(const char *path, size_t *ret_length); /* NULL: there is none; lives until the file changes */
 size_t fuzz_files(void);                                        /* how many there are */
+size_t fuzz_file_length(const aon_file *file);
+void fuzz_file_cut(aon_file *file, size_t length);
 
 /* The input cut up: each takes from the front and gives zeros, or nothing, once it is used up. */
 typedef struct fuzz_input {

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "files.h"
 #include "house.h"
 #include "journal/segment.h"
 #include "model/document.h"
@@ -46,7 +47,7 @@ static void execute(sqlite3 *database, const char *sql) {
 
 static sqlite3 *open_file(void) {
   sqlite3 *database;
-  FUZZ_CHECK(sqlite3_open(house_file("journal.db"), &database) == SQLITE_OK, "the journal");
+  FUZZ_CHECK(sqlite3_open_v2(HOUSE_JOURNAL, &database, SQLITE_OPEN_READWRITE, FUZZ_FILES) == SQLITE_OK, "the journal");
   return database;
 }
 
@@ -70,7 +71,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
   execute(database, sql);
   execute(database, "pragma journal_mode=delete; vacuum; pragma journal_mode=wal");
   sqlite3_close(database);
-  journal = house_read("journal.db", &journal_length);
+  journal = house_journal(&journal_length);
   return 0;
 }
 

@@ -279,7 +279,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
   FUZZ_CHECK(house_apply(&h, "", 0, &outcome, &error) == AON_OK, "%s", error.sentence);
   aon_outcome_release(&outcome);
   house_close(&h);
-  fresh_journal = house_read("journal.db", &fresh_length);
+  fresh_journal = house_journal(&fresh_length);
   return 0;
 }
 

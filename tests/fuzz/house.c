@@ -4,84 +4,35 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "aon/store.h"
 #include "coordinator/internal.h"
+#include "files.h"
 #include "model/document.h"
 
-static const char *const names[HOUSE_STORES] = {"main", "realtime"};
-static aon_env *machine; /* whose files are used */
-static char folder[64];
+#define KEY_FILE "journal.key"
+#define LINES_FILE "input.ndjson"
 
+static const char *const names[HOUSE_STORES] = {"main", "realtime"};
 static void must(aon_result result, const aon_error *error) {
   FUZZ_CHECK(result == AON_OK, "%s: %s", aon_result_name(result), error->sentence);
 }
 
-const char *house_file(const char *name) {
-  static char path[160];
-  snprintf(path, sizeof path, "%s/%s", folder, name);
-  return path;
+char *house_journal(size_t *ret_length) {
+  const uint8_t *bytes = fuzz_file(HOUSE_JOURNAL, ret_length);
+  FUZZ_CHECK(bytes, "there is no journal");
+  return fuzz_copy(bytes, *ret_length);
 }
 
-static bool remove_one(void *context, const char *name) {
-  (void)context;
-  return remove(house_file(name)) == 0;
-}
-
-static void empty_folder(void) {
-  aon_error error = AON_ERROR_INIT;
-  must(machine->ops->folder_list(machine->context, folder, remove_one, NULL, &error), &error);
-}
-
-static void remove_folder(void) {
-  empty_folder();
-  rmdir(folder);
-}
-
-static void open_folder(void) {
-  aon_error error = AON_ERROR_INIT;
-  must(aon_env_open(AON_LOG_ERROR, 0, 0, &machine, &error), &error);
-  strcpy(folder, access("/dev/shm", W_OK) ? "/tmp/aon-fuzz-XXXXXX" : "/dev/shm/aon-fuzz-XXXXXX");
-  if (!mkdtemp(folder))
-    abort();
-  atexit(remove_folder);
-}
-
-void house_write(const char *name, const void *bytes, size_t length) {
-  FILE *file = fopen(house_file(name), "wb");
-  if (!file || fwrite(bytes, 1, length, file) != length || fclose(file) || chmod(house_file(name), 0600))
-    abort();
-}
-
-char *house_read(const char *name, size_t *ret_length) {
-  struct stat found;
-  FILE *file = fopen(house_file(name), "rb");
-  if (!file || fstat(fileno(file), &found))
-    abort();
-  char *bytes = malloc((size_t)found.st_size + 1);
-  if (!bytes || fread(bytes, 1, (size_t)found.st_size, file) != (size_t)found.st_size)
-    abort();
-  fclose(file);
-  *ret_length = (size_t)found.st_size;
-  return bytes;
-}
-
-/* The clock, randomness and processes of world.c; the files of the machine. */
-static void make_env(house *h) {
-  aon_env *counted = fuzz_world();
-  h->ops = *machine->ops;
-  h->ops.now_ms = counted->ops->now_ms;
-  h->ops.monotonic_ms = counted->ops->monotonic_ms;
-  h->ops.sleep_ms = counted->ops->sleep_ms;
-  h->ops.random = counted->ops->random;
-  h->ops.process_self = counted->ops->process_self;
-  h->ops.process_dead = counted->ops->process_dead;
-  h->ops.step = counted->ops->step;
-  h->ops.run_together = counted->ops->run_together;
-  h->ops.log = counted->ops->log;
-  h->env = (aon_env){.ops = &h->ops, .context = machine->context, .log_level = AON_LOG_ERROR};
+/* The journal's key outlives the clearing of all files: a journal that is given was written with it. */
+static void clear_files(bool keep_key) {
+  size_t length = 0;
+  const uint8_t *there = keep_key ? fuzz_file(KEY_FILE, &length) : NULL;
+  void *key = there ? fuzz_copy(there, length) : NULL;
+  fuzz_world_clear();
+  if (key)
+    fuzz_file_put(KEY_FILE, key, length);
+  free(key);
 }
 
 void house_engine(house *h) {
@@ -92,22 +43,14 @@ void house_engine(house *h) {
 
 void house_open(house *h, const void *journal, size_t length) {
   static const aon_store_class classes[HOUSE_STORES] = {AON_CLASS_TRANSACTION, AON_CLASS_BATCH};
-  static char location[160], key[160];
   aon_error error = AON_ERROR_INIT;
-  if (!machine)
-    open_folder();
-  *h = (house){.engine = NULL};
-  fuzz_world_clear();
-  snprintf(location, sizeof location, "%s", house_file("journal.db"));
-  snprintf(key, sizeof key, "%s", house_file("journal.key"));
-  remove(house_file("journal.db-wal"));
-  remove(house_file("journal.db-shm"));
+  fuzz_files_register();
+  *h = (house){.env = *fuzz_world()};
+  h->env.vfs = FUZZ_FILES;
+  clear_files(journal);
   fuzz_seed(journal != NULL); /* ids other than those that the journal holds */
   if (journal)
-    house_write("journal.db", journal, length);
-  else
-    empty_folder();
-  make_env(h);
+    fuzz_file_put(HOUSE_JOURNAL, journal, length);
   for (size_t i = 0; i < HOUSE_STORES; i++) {
     aon_memory_config memory = {.store_class = classes[i], .identity = names[i]};
     must(aon_memory_new(&memory, &h->databases[i], &error), &error);
@@ -119,7 +62,7 @@ void house_open(house *h, const void *journal, size_t length) {
                                                  .watch_ms = 3600000,
                                                  .timeout_ms = 5000}};
   }
-  h->config = (aon_engine_config){.journal = {.location = location, .key_file = key},
+  h->config = (aon_engine_config){.journal = {.location = HOUSE_JOURNAL, .key_file = KEY_FILE},
                                   .stores = h->stores,
                                   .store_count = HOUSE_STORES,
                                   .test_rollback_at = -1,
@@ -153,8 +96,8 @@ void house_check(aon_result result, const aon_outcome *outcome, const aon_error 
 aon_result house_apply(house *h, const void *lines, size_t length, aon_outcome *ret_outcome, aon_error *error) {
   *ret_outcome = (aon_outcome){.state = AON_PARSING};
   *error = (aon_error)AON_ERROR_INIT;
-  house_write("input.ndjson", lines, length);
-  aon_result result = aon_apply(h->engine, NULL, house_file("input.ndjson"), &h->options, ret_outcome, error);
+  fuzz_file_put(LINES_FILE, lines, length);
+  aon_result result = aon_apply(h->engine, NULL, LINES_FILE, &h->options, ret_outcome, error);
   house_check(result, ret_outcome, error);
   return result;
 }

@@ -1,7 +1,6 @@
 /* An engine over a journal on a file system in memory and two memory stores, for the targets that run whole bulk operations.
  *
- * Clock, randomness and process table are those of world.c, so that a run is fixed by its input; only SQLite's files are real ones, in a
- * folder of their own that goes away with the process. */
+ * All is that of world.c, so that a run is fixed by its input; SQLite's files too (files.c). */
 #ifndef AON_TESTS_FUZZ_HOUSE_H
 #define AON_TESTS_FUZZ_HOUSE_H
 
@@ -13,7 +12,6 @@
 
 typedef struct house {
   aon_env env;
-  aon_env_ops ops;
   aon_engine *engine;
   aon_engine_config config;
   aon_run_options options;
@@ -26,9 +24,8 @@ void house_open(house *h, const void *journal, size_t length);
 void house_close(house *h);
 void house_engine(house *h); /* anew, as another run of the program would */
 
-const char *house_file(const char *name); /* a path in the folder; static memory */
-void house_write(const char *name, const void *bytes, size_t length);
-char *house_read(const char *name, size_t *ret_length); /* malloc */
+#define HOUSE_JOURNAL "journal.db"
+char *house_journal(size_t *ret_length); /* as it is now, after house_close; malloc */
 
 /* What aon_apply says of these lines. Checks that the outcome is told whole: JSON that reads back, and a sentence for a failure. */
 aon_result house_apply(house *h, const void *lines, size_t length, aon_outcome *ret_outcome, aon_error *error) AON_MUST_USE;

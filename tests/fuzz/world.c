@@ -12,7 +12,7 @@ struct aon_file {
 };
 
 typedef struct node {
-  char *path; /* NULL: unlinked, but still open somewhere */
+  char *path; /* NULL: unlinked, but perhaps still open somewhere */
   uint8_t *bytes;
   size_t length, capacity;
   int opened;
@@ -64,11 +64,11 @@ static int find(const char *path) {
   return -1;
 }
 
+/* Its bytes are kept for the next file in this place: fresh memory for each file of each input would cost more than the reading. */
 static void drop(int i) {
   if (nodes[i].path || nodes[i].opened)
     return;
-  free(nodes[i].bytes);
-  nodes[i] = (node){0};
+  nodes[i].length = 0;
 }
 
 static void unlink_node(int i) {
@@ -115,6 +115,13 @@ const uint8_t *fuzz_file(const char *path, size_t *ret_length) {
     return NULL;
   *ret_length = nodes[i].length;
   return nodes[i].bytes;
+}
+
+size_t fuzz_file_length(const aon_file *file) { return nodes[file->node].length; }
+
+void fuzz_file_cut(aon_file *file, size_t length) {
+  node *of = &nodes[file->node];
+  of->length = length < of->length ? length : of->length;
 }
 
 size_t fuzz_files(void) {
