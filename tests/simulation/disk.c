@@ -562,6 +562,20 @@ static int sim_last_error(sqlite3_vfs *vfs, int length, char *out) {
   return 0;
 }
 
+/* Which process is at work, for triggers in the journal. */
+static void simulated_process(sqlite3_context *context, int count, sqlite3_value **values) {
+  (void)count;
+  (void)values;
+  const process *p = task_process();
+  sqlite3_result_int64(context, p ? p->pid : 0);
+}
+
+static int add_functions(sqlite3 *connection, char **message, const sqlite3_api_routines *api) {
+  (void)message;
+  (void)api;
+  return sqlite3_create_function(connection, "simulated_process", 0, SQLITE_UTF8 | SQLITE_INNOCUOUS, NULL, simulated_process, NULL, NULL);
+}
+
 void disk_register(void) {
   static sqlite3_vfs vfs = {.iVersion = 2,
                             .szOsFile = sizeof(handle),
@@ -576,6 +590,7 @@ void disk_register(void) {
                             .xGetLastError = sim_last_error,
                             .xCurrentTimeInt64 = sim_time};
   sqlite3_vfs_register(&vfs, 1);
+  sqlite3_auto_extension((void (*)(void))add_functions);
 }
 
 /* ---- the environment's files ---- */

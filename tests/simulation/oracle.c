@@ -96,14 +96,23 @@ static const char *const arrows[][2] = {
     {"undo_failed", "undone"}, {"undo_failed", "committed"}};
 
 static char last_state[SIM_BULKS][24];
+static int64_t leased_to[SIM_BULKS]; /* number of the process that has the lease, as the journal's rows tell */
 static bool named_once[SIM_BULKS]; /* some of its documents were in conflict, so readers saw what the store had */
 
 static void take_arrow(sqlite3_stmt *statement) {
   int b = bulk_of(text_at(statement, 0));
   const char *what = text_at(statement, 1);
+  int64_t by = sqlite3_column_int64(statement, 2);
   bool legal = false;
   if (b < 0)
     return;
+  if (!*what || !last_state[b][0]) /* a claim, or the first state */
+    leased_to[b] = by;
+  if (!*what)
+    return;
+  if (leased_to[b] != by)
+    violation("bulk %d went from %s to %s by process %lld, after process %lld had taken it over", b, last_state[b], what, (long long)by,
+              (long long)leased_to[b]);
   for (size_t i = 0; i < sizeof arrows / sizeof *arrows; i++)
     legal = legal || (!strcmp(arrows[i][0], last_state[b]) && !strcmp(arrows[i][1], what));
   if (!legal)
@@ -141,9 +150,17 @@ static void set_diff(value *to, const value *old, const value *now) {
   }
   for (int i = 0; i < SIM_PROPERTIES; i++)
     if (strcmp(old->p[i], now->p[i])) {
-      to->there = to->there || now->p[i][0]; /* who only takes a property away makes no document */
+      to->odd = to->odd || !to->there;
+      to->there = true;
       memcpy(to->p[i], now->p[i], sizeof to->p[i]);
     }
+}
+
+/* A document that somebody only gave properties, while it was there by one that is out, is there for them alone. */
+static void drop_empty(value *want) {
+  if (want->odd && !want->p[0][0] && !want->p[1][0] && !want->p[2][0])
+    *want = (value){0};
+  want->odd = false;
 }
 
 static bool stays(const entry *e) { return e->hand == BY_FOREIGN || (e->hand == BY_FORWARD && e->bulk >= 0 && is_in(e->bulk)); }
@@ -168,6 +185,7 @@ static void judge_document(int s, int d) {
       their_state = e->hand == BY_FOREIGN;
     set_diff(&want, &e->old, &e->now);
   }
+  drop_empty(&want);
   char is_text[128], want_text[128];
   value_print(&it->now, is_text);
   value_print(&want, want_text);
@@ -273,9 +291,10 @@ static void judge_out(int b, int s, int d) {
     violation("bulk %d is %s, but %s/%s still has its value", b, rows[b].state, W->stores[s].name, it->id);
   if (named[b][s][d] && !it->excused) {
     bool somebody = false;
-    /* Classes 4 and 5 can't tell whether a request that was never answered had arrived before somebody else wrote. */
-    for (const entry *e = W->stores[s].memory.store_class >= AON_CLASS_CONDITIONAL ? it->first : first; e; e = e->next)
-      somebody = somebody || e->hand == BY_FOREIGN;
+    /* Classes 4 and 5 can't tell whether a request that was never answered had arrived before somebody else wrote; and of a chain that ends as
+     * it began the store shows no change. */
+    for (const entry *e = W->stores[s].memory.store_class >= AON_CLASS_CONDITIONAL || !first ? it->first : first; e; e = e->next)
+      somebody = somebody || e->hand == BY_FOREIGN || (e->bulk != b && (e->late || e->expired)); /* a stray of another one, not yet taken back */
     for (int i = 0; i < W->bulks[b].line_count; i++) { /* nor whether it made what was there before */
       const line *l = &W->bulks[b].lines[i];
       somebody = somebody || (l->store == s && l->doc == d && l->verb == V_CREATE && W->stores[s].memory.store_class >= AON_CLASS_CONDITIONAL);
@@ -415,7 +434,7 @@ void oracle_judge(void) {
   journal_rows("select id, state, number, holds from bulk", take_bulk);
   journal_rows(CONFLICTS, take_conflict);
   if (!W->fresh)
-    journal_rows("select id, state from simulated_arrows order by number", take_arrow);
+    journal_rows("select id, state, by from simulated_arrows order by number", take_arrow);
   judge_left();
   for (size_t b = 0; b < W->bulk_count; b++) {
     judge_words((int)b);

@@ -104,6 +104,13 @@ typedef struct doc {
   bool excused; /* the store can't promise anything for it: why stands in the trace (README, guarantees) */
 } doc;
 
+typedef struct author { /* of what is about to change in a store */
+  hand hand;
+  int bulk, process;
+  bool late, expired;
+  int64_t sent_ms;
+} author;
+
 typedef struct simstore {
   char name[24], other_name[24], path[32]; /* other_name: "" none; a second name for the same database */
   bool sqlite;
@@ -114,6 +121,8 @@ typedef struct simstore {
   doc docs[SIM_DOCS];
   size_t doc_count;
   int64_t away_until_ms, deliver_at_ms;
+  author ending; /* of a transaction of a file that is being committed: whoever looks meanwhile may see its changes */
+  bool ends;
   uint64_t open_since; /* transactions that are older than this number were lost with a restart of the store */
   struct flight { /* requests under way, in the order in which they were sent */
     struct flight *next;
@@ -254,12 +263,6 @@ disk *world_journal(void); /* a disk with a journal as it was just made */
 
 /* ---- stores (witness.c) ---- */
 extern const aon_store_adapter witness_adapter;
-typedef struct author { /* of what is about to change in a store */
-  hand hand;
-  int bulk, process;
-  bool late, expired;
-  int64_t sent_ms;
-} author;
 void witness_observe(simstore *store, const author *who);
 void witness_process_crash(process *p);
 void witness_machine_crash(void);

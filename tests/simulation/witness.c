@@ -162,6 +162,8 @@ static void note_change(simstore *store, doc *d, const value *now, const author 
 /* Whatever differs from what was there is who's doing. */
 void witness_observe(simstore *store, const author *who) {
   bool before = world_enter();
+  if (store->ends)
+    who = &store->ending;
   for (size_t i = 0; i < store->doc_count; i++) {
     value now;
     doc *d = &store->docs[i];
@@ -283,8 +285,15 @@ void foreign_write(void) {
   if (wanted.there && !wanted.p[0][0] && !wanted.p[1][0] && !wanted.p[2][0])
     new_value(&wanted, property); /* an empty document is none in some stores */
   bool tells_apart = !repeats_ours(d, &wanted) && !repeats_doubtful(store, d, &wanted);
-  if (!foreign_put(store, d, &wanted))
+  if (store->ends)
+    witness_observe(store, &store->ending);
+  bool ends = store->ends;
+  store->ends = false;
+  bool done = foreign_put(store, d, &wanted);
+  if (!done) {
+    store->ends = ends;
     return;
+  }
   W->counts.foreign_writes++;
   if (!tells_apart) {
     d->excused = true;
@@ -293,6 +302,7 @@ void foreign_write(void) {
   }
   author who = {.hand = BY_FOREIGN, .bulk = -1, .process = -1, .sent_ms = W->now_ms};
   witness_observe(store, &who);
+  store->ends = ends;
 }
 
 /* ---- faults ---- */
@@ -428,6 +438,7 @@ static void broken(witness *w) {
   author who = w->who;
   who.expired = is_expired(who.bulk, who.process);
   witness_observe(w->store, &who);
+  w->store->ends = w->store->ends && w->store->ending.process != who.process;
 }
 
 void witness_process_crash(process *p) {
@@ -707,6 +718,10 @@ static aon_result ends(witness *w, aon_transaction *transaction, bool commits, a
   if (!store->sqlite) {
     aon_memory_trouble_at(store->database, what, 1, 1);
     under_way = aon_memory_under_way(store->database);
+  } else {
+    who.expired = is_expired(who.bulk, who.process);
+    store->ending = who;
+    store->ends = true;
   }
   result = commits ? inner_of(store)->commit(w->inner, transaction, error) : inner_of(store)->prepare(w->inner, transaction, error);
   if (!store->sqlite)
@@ -716,6 +731,7 @@ static aon_result ends(witness *w, aon_transaction *transaction, bool commits, a
   who.expired = is_expired(who.bulk, who.process);
   bool outer = world_enter();
   witness_observe(store, &who);
+  store->ends = false;
   if (commits && what != AON_MEMORY_DELAY)
     not_after_abort(w, result);
   if (!store->sqlite && aon_memory_under_way(store->database) > under_way)

@@ -700,12 +700,15 @@ void world_run(const disk *journal) {
 
 /* ---- a journal that was just made, so that not each world makes one ---- */
 
-/* The journal itself notes each state that a row gets, in the transaction that gives it. */
+/* The journal itself notes each state that a row gets, and each new epoch, in the transaction that gives it, and which process wrote it. */
 static const char note_arrows[] =
-    "create table simulated_arrows (number integer primary key autoincrement, id text, state text);"
-    "create trigger simulated_first after insert on bulk begin insert into simulated_arrows (id, state) values (new.id, new.state); end;"
+    "create table simulated_arrows (number integer primary key autoincrement, id text, state text, by integer);"
+    "create trigger simulated_first after insert on bulk begin"
+    " insert into simulated_arrows (id, state, by) values (new.id, new.state, simulated_process()); end;"
+    "create trigger simulated_claim after update of epoch on bulk when old.epoch <> new.epoch begin"
+    " insert into simulated_arrows (id, state, by) values (new.id, '', simulated_process()); end;"
     "create trigger simulated_next after update of state on bulk when old.state <> new.state begin"
-    " insert into simulated_arrows (id, state) values (new.id, new.state); end;";
+    " insert into simulated_arrows (id, state, by) values (new.id, new.state, simulated_process()); end;";
 
 /* Whose rows are few: most of the time would go into checksums of empty space. Worlds with a fresh journal have pages as it makes them. */
 static const char small_pages[] = "pragma journal_mode=delete; pragma page_size=1024; vacuum; pragma journal_mode=wal";
