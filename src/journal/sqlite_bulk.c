@@ -124,8 +124,10 @@ aon_result aon_ledger_id_of(aon_ledger *ledger, int64_t number, char ret_id[37],
 
 typedef struct submit_call {
   const aon_submission *submission;
+  aon_arena *arena;
   bool existed;
   char id[64]; /* of the one that there is now */
+  aon_bulk bulk; /* read in the same transaction, or it could show the epoch of who claims it next */
 } submit_call;
 
 static aon_result look_for(aon_ledger *ledger, const char *sql, const char *a, const char *b, submit_call *call, aon_error *error) {
@@ -171,7 +173,18 @@ static aon_result submit_work(aon_ledger *ledger, void *arguments, aon_error *er
   if (!result && !call->existed && submission->idempotency_key)
     result = look_for(ledger, "select id, digest from bulk where organization = ? and idempotency_key = ?",
                       submission->organization ? submission->organization : "", submission->idempotency_key, call, error);
-  return result || call->existed ? result : insert(ledger, submission, error);
+  if (!result && !call->existed)
+    result = insert(ledger, submission, error);
+  return result ? result : aon_ledger_bulk(ledger, call->id, call->arena, &call->bulk, error);
+}
+
+/* After a reply that was lost: is it the row that we made, and nobody's since? */
+static bool still_ours(const aon_submission *submission, const aon_bulk *bulk) {
+  const aon_process *worker = submission->worker;
+  if (!worker)
+    return bulk->epoch == 0;
+  return bulk->epoch == 1 && bulk->worker.pid == worker->pid && bulk->worker.start_ticks == worker->start_ticks &&
+         !strcmp(bulk->worker.boot_id, worker->boot_id);
 }
 
 aon_result aon_ledger_submit(void *state, const aon_submission *submission, aon_arena *arena, aon_bulk *ret_bulk, bool *ret_existed,
@@ -179,24 +192,20 @@ aon_result aon_ledger_submit(void *state, const aon_submission *submission, aon_
   aon_ledger *ledger = state;
   if (!submission->id || !submission->digest || !*submission->id || strlen(submission->id) > 36)
     return aon_fail(error, AON_USAGE, "bad_id", "A bulk operation needs an id (a UUID in lower case) and a digest of its content.");
-  submit_call call = {.submission = submission};
+  submit_call call = {.submission = submission, .arena = arena};
   aon_error failure = AON_ERROR_INIT;
   aon_result result = aon_ledger_write(ledger, true, submit_work, &call, &failure);
-  bool lost = aon_ledger_doubtful(result);
-  if (result && !lost) {
+  aon_error second = AON_ERROR_INIT;
+  if (aon_ledger_doubtful(result) && !aon_ledger_bulk(ledger, call.id, arena, &call.bulk, &second)) { /* its reply was lost */
+    call.existed = call.existed || !still_ours(submission, &call.bulk);
+    result = AON_OK;
+  }
+  if (result) {
     if (error)
       *error = failure;
     return result;
   }
-  aon_error second = AON_ERROR_INIT;
-  aon_bulk bulk;
-  aon_result read = aon_ledger_bulk(ledger, call.id, arena, &bulk, &second);
-  if (read) {
-    if (error)
-      *error = lost ? failure : second;
-    return lost ? result : read;
-  }
-  *ret_bulk = bulk;
+  *ret_bulk = call.bulk;
   *ret_existed = call.existed;
   return AON_OK;
 }

@@ -143,6 +143,8 @@ aon_result aon_ledger_update(void *state, const char *id, int64_t epoch, const a
 typedef struct claim_call {
   const char *id;
   const aon_process *worker;
+  aon_arena *arena;
+  aon_bulk bulk; /* as it was claimed: read in the same transaction, or it could show the epoch of who claims it next */
 } claim_call;
 
 static aon_result held_by_worker(aon_ledger *ledger, const char *id, const aon_process *worker, int64_t until_ms, aon_error *error) {
@@ -160,7 +162,7 @@ static aon_result held_by_worker(aon_ledger *ledger, const char *id, const aon_p
 }
 
 static aon_result claim_work(aon_ledger *ledger, void *arguments, aon_error *error) {
-  const claim_call *call = arguments;
+  claim_call *call = arguments;
   AON_ARENA_CLEANUP aon_arena arena = {0};
   aon_bulk bulk;
   aon_result result = aon_ledger_bulk(ledger, call->id, &arena, &bulk, error);
@@ -169,18 +171,21 @@ static aon_result claim_work(aon_ledger *ledger, void *arguments, aon_error *err
   int64_t now = aon_now_ms(ledger->env);
   if (bulk.worker.boot_id[0] && bulk.lease_until_ms > now && !ledger->env->ops->process_dead(ledger->env->context, &bulk.worker))
     return held_by_worker(ledger, call->id, &bulk.worker, bulk.lease_until_ms, error);
-  return aon_ledger_run(
+  result = aon_ledger_run(
       ledger,
       "update bulk set epoch = epoch + 1, lease_until_ms = ?, changed_ms = ?, worker_boot = ?, worker_pid = ?, worker_ticks = ?"
       " where id = ?",
       error, "iitiit", now + ledger->lease_ms, now, call->worker->boot_id, call->worker->pid, (int64_t)call->worker->start_ticks, call->id);
+  return result ? result : aon_ledger_bulk(ledger, call->id, call->arena, &call->bulk, error);
 }
 
 aon_result aon_ledger_claim(void *state, const char *id, const aon_process *worker, aon_arena *arena, aon_bulk *ret_bulk,
                             aon_error *error) {
-  claim_call call = {.id = id, .worker = worker};
+  claim_call call = {.id = id, .worker = worker, .arena = arena};
   aon_result result = aon_ledger_write(state, true, claim_work, &call, error);
-  return result ? result : aon_ledger_bulk(state, id, arena, ret_bulk, error);
+  if (!result)
+    *ret_bulk = call.bulk;
+  return result;
 }
 
 typedef struct renew_call {
