@@ -8,20 +8,10 @@
 #define AON_WIRE_POSTGRESQL_H
 
 #include <libpq-fe.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "aon/env.h"
-
-typedef struct aon_interrupt { /* how another thread, or a signal handler, ends a wait */
-  atomic_int raised;
-  int wake; /* eventfd */
-} aon_interrupt;
-
-aon_result aon_interrupt_open(aon_interrupt *interrupt, aon_error *error) AON_MUST_USE;
-void aon_interrupt_close(aon_interrupt *interrupt);
-void aon_interrupt_raise(aon_interrupt *interrupt); /* async-signal-safe */
-void aon_interrupt_clear(aon_interrupt *interrupt);
+#include "wire/interrupt.h"
 
 typedef struct aon_postgresql aon_postgresql;
 
