@@ -246,6 +246,7 @@ bool aon_pool_status(const aon_store *store, aon_pool_counts *ret_counts);
 /* The adapters of this library. */
 extern const aon_store_adapter aon_sqlite_adapter; /* location: path of the file */
 extern const aon_store_adapter aon_postgresql_adapter; /* location: //USER@HOST:PORT/DATABASE?… */
+extern const aon_store_adapter aon_rtdb_adapter;       /* Firebase Realtime Database; location: //HOST/?ns=NAME */
 
 /* The adapter for a URL's scheme ("sqlite"), NULL if none. */
 const aon_store_adapter *aon_store_adapter_find(const char *scheme);

@@ -37,6 +37,8 @@ typedef struct reading {
   const char *folder; /* relative paths of the file start here */
   aon_engine_store stores[STORES_LIMIT];
   place pool_at[STORES_LIMIT]; /* where its pool was spoken of, empty if nowhere */
+  place special_at[STORES_LIMIT]; /* likewise for the first of its special settings */
+  const char *special[STORES_LIMIT];
   bool create_given[STORES_LIMIT];
   place named_at[STORES_LIMIT]; /* where a store was first named */
   size_t store_count;
@@ -126,10 +128,12 @@ static const setting store_settings[] = {
     {"create", KIND_BOOLEAN, IN_STORE(create)},         {"stamp", KIND_BOOLEAN, IN_STORE(stamp)},
     {"timeout", KIND_DURATION, IN_STORE(timeout_ms)},   {"pool.max", KIND_COUNT, IN_STORE(pool_max)},
     {"pool.idle", KIND_DURATION, IN_STORE(pool_idle_ms)}, {"pool.connect", KIND_DURATION, IN_STORE(pool_connect_ms)},
+    {"exclusive", KIND_BOOLEAN, IN_STORE(exclusive)},   {"void_stamp", KIND_BOOLEAN, IN_STORE(void_stamp)},
+    {"horizon", KIND_DURATION, IN_STORE(horizon_ms)},   {"watch", KIND_DURATION, IN_STORE(watch_ms)},
 };
 
-/* Of stores that have no transactions: nothing to those of this build, so they are refused, not passed over. */
-static const char *const foreign_settings[] = {"exclusive", "void_stamp", "horizon", "watch"};
+/* Of stores that write documents singly; the others refuse them, for they would mean nothing (check_special). */
+static const char *const special_settings[] = {"exclusive", "void_stamp", "horizon", "watch"};
 
 static int find_store(const reading *r, const char *name) {
   for (size_t i = 0; i < r->store_count; i++)
@@ -161,15 +165,23 @@ static aon_result set_store_url(reading *r, int index, const char *url, const pl
   const char *colon = strchr(url, ':');
   char scheme[40];
   if (!colon || colon - url >= (int)sizeof scheme)
-    return wrong(r, at, "“%s” is no URL of a store: write sqlite:PATH or postgresql://HOST/DATABASE.", url);
+    return wrong(r, at, "“%s” is no URL of a store: write sqlite:PATH, postgresql://HOST/DATABASE or firebase-rtdb://HOST/.", url);
   snprintf(scheme, sizeof scheme, "%.*s", (int)(colon - url), url);
   store->adapter = aon_store_adapter_find(scheme);
   if (!store->adapter)
-    return wrong(r, at, "this build has no store of the kind “%s”; it has sqlite and postgresql.", scheme);
+    return wrong(r, at, "this build has no store of the kind “%s”; it has sqlite, postgresql and firebase-rtdb.", scheme);
   store->config.location = store->adapter == &aon_sqlite_adapter ? absolute(r, at, colon + 1) : keep(r, colon + 1);
   if (!r->create_given[index])
     store->config.create = false; /* a database that somebody names is used as it is, unless create says otherwise */
   return store->config.location ? AON_OK : aon_fail_memory(r->error);
+}
+
+static void note_special(reading *r, int index, const char *name, const place *at) {
+  for (size_t i = 0; i < sizeof special_settings / sizeof *special_settings; i++)
+    if (!r->special[index] && !strcmp(special_settings[i], name)) {
+      r->special[index] = special_settings[i];
+      r->special_at[index] = (place){at->file, at->line, at->name ? keep(r, at->name) : NULL};
+    }
 }
 
 static aon_result set_store(reading *r, const char *rest, const char *value, const place *at) {
@@ -192,12 +204,13 @@ static aon_result set_store(reading *r, const char *rest, const char *value, con
         r->create_given[index] = true;
       if (dot == pool)
         r->pool_at[index] = (place){at->file, at->line, at->name ? keep(r, at->name) : NULL};
+      note_special(r, index, dot + 1, at);
       return store_value(r, store_settings[i].kind, (char *)&r->stores[index] + store_settings[i].offset, value, at);
     }
-  for (size_t i = 0; i < sizeof foreign_settings / sizeof *foreign_settings; i++)
-    if (!strcmp(foreign_settings[i], dot + 1))
-      return wrong(r, at, "“%s” has no meaning for a SQLite store, nor for PostgreSQL; take it out.", dot + 1);
-  return wrong(r, at, "“%s” is no setting of a store; known are url, create, stamp, timeout and pool with max, idle and connect.", dot + 1);
+  return wrong(r, at,
+               "“%s” is no setting of a store; known are url, create, stamp, timeout, exclusive, void_stamp, horizon, watch and pool with max, "
+               "idle and connect.",
+               dot + 1);
 }
 
 static aon_result unknown_key(reading *r, const char *path, const place *at) {
@@ -509,6 +522,16 @@ static aon_result check_pools(reading *r) {
   return AON_OK;
 }
 
+static bool writes_singly(const aon_store_adapter *adapter) { return adapter == &aon_rtdb_adapter; }
+
+/* What is said of late requests, and of who else writes, is for stores that write documents singly. */
+static aon_result check_special(reading *r) {
+  for (size_t i = 0; i < r->store_count; i++)
+    if (r->special[i] && !writes_singly(r->stores[i].adapter))
+      return wrong(r, &r->special_at[i], "“%s” has no meaning for a SQLite store, nor for others with transactions; take it out.", r->special[i]);
+  return AON_OK;
+}
+
 static aon_result fill_defaults(reading *r) {
   aon_config *config = r->config;
   if (!config->user && !(config->user = login_name(r)))
@@ -533,7 +556,9 @@ static aon_result fill_defaults(reading *r) {
       r->stores[i].config.create = true;
     result = in_data(r, name, &r->stores[i].config.location);
   }
-  return result ? result : check_pools(r);
+  if (!result)
+    result = check_pools(r);
+  return result ? result : check_special(r);
 }
 
 /* The engine takes 0 for "not said". Whoever writes 0 means: keep nothing. */

@@ -1,9 +1,11 @@
 /* The one suite that every store passes: SQLite document tables and column tables, memory in classes 1 to 5, callbacks; one with the tracing
- * and the fault-injecting decorator around it, which change nothing while no fault is due; with the argument postgresql, PostgreSQL's (tests/servers/postgresql starts one, with prepared transactions and without).
+ * and the fault-injecting decorator around it, which change nothing while no fault is due; with the argument postgresql, PostgreSQL's (tests/servers/postgresql starts one, with
+ * prepared transactions and without); with rtdb the Realtime Database's (tests/servers/rtdb starts a double).
  * Everything runs under the asserting decorator, so the contract is watched from both sides meanwhile. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "aon/callback.h"
 #include "model/document.h"
@@ -15,9 +17,9 @@
 
 typedef struct fixture {
   const char *name;
-  enum { DOCUMENTS, COLUMNS, MEMORY, CALLBACK, PG_DOCUMENTS, PG_PLAIN_DOCUMENTS, PG_COLUMNS } kind;
+  enum { DOCUMENTS, COLUMNS, MEMORY, CALLBACK, PG_DOCUMENTS, PG_PLAIN_DOCUMENTS, PG_COLUMNS, RTDB } kind;
   aon_memory_config memory;
-  bool decorated;
+  bool decorated, exclusive;
 } fixture;
 
 typedef struct subject {
@@ -31,6 +33,7 @@ typedef struct subject {
   aon_collection items;
   aon_store_class class;
   pg_world pg;
+  char location[64]; /* of a Firebase database of its own */
 } subject;
 
 /* ---- the callback store's own little database: a memory store that its functions use ---- */
@@ -78,7 +81,7 @@ static aon_result callback_scan(void *context, const char *collection, aon_callb
 
 /* ---- set-up ---- */
 
-static bool of_postgresql(const subject *s) { return s->fixture->kind >= PG_DOCUMENTS; }
+static bool of_postgresql(const subject *s) { return s->fixture->kind >= PG_DOCUMENTS && s->fixture->kind <= PG_COLUMNS; }
 static bool of_columns(const subject *s) { return s->fixture->kind == COLUMNS || s->fixture->kind == PG_COLUMNS; }
 
 static void open_both(subject *s) {
@@ -91,6 +94,9 @@ static void open_both(subject *s) {
   } else if (s->fixture->kind == CALLBACK) {
     adapter = &aon_callback_adapter;
     options = &s->callbacks;
+  } else if (s->fixture->kind == RTDB) {
+    adapter = &aon_rtdb_adapter;
+    location = s->location;
   } else if (of_postgresql(s)) {
     adapter = &aon_postgresql_adapter;
     location = s->pg.location;
@@ -101,6 +107,7 @@ static void open_both(subject *s) {
     adapter = &aon_trace_adapter;
     options = &s->trace;
   }
+  s->w.exclusive = s->fixture->exclusive;
   s->store = world_store(&s->w, adapter, options, "main", location, !of_columns(s));
   s->other = world_store(&s->w, adapter, options, "main", location, !of_columns(s));
 }
@@ -131,6 +138,11 @@ static int set_up(void **state) {
                    "create table items(name text, id text primary key, n bigint, note text collate nocase)");
   if (s->fixture->kind == PG_PLAIN_DOCUMENTS)
     pg_sql(&s->pg, "create table items(id text primary key, doc json)");
+  if (s->fixture->kind == RTDB) {
+    static unsigned number;
+    snprintf(s->location, sizeof s->location, "//127.0.0.1/?ns=s%d-%u", (int)getpid(), ++number);
+    s->w.timeout_ms = 5000;
+  }
   s->items = (aon_collection){.store = "main", .name = "items"};
   open_both(s);
   s->class = aon_store_capabilities(s->store)->store_class;
@@ -303,6 +315,8 @@ static void keeps_odd_ids_and_texts(void **state) {
   const char *json = "{\"name\":\"é \\\" \\\\ \\u0000 \\n\",\"n\":-9223372036854775808}";
   if (s->fixture->kind == PG_COLUMNS) /* PostgreSQL has no NUL in a text */
     json = "{\"name\":\"é \\\" \\\\ \\n\",\"n\":-9223372036854775808}";
+  if (s->fixture->kind == RTDB) /* a Realtime Database has doubles only */
+    json = "{\"name\":\"é \\\" \\\\ \\u0000 \\n\",\"n\":-9007199254740992}";
   for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
     aon_image found = put(s, ids[i], json), wanted = made(s, ids[i], json);
     assert_same(&s->w, &found, &wanted);
@@ -668,6 +682,13 @@ int main(int count, char **arguments) {
       {"sqlite, decorated", DOCUMENTS, {0}, .decorated = true},
       {"memory, class 1, decorated", MEMORY, {.store_class = AON_CLASS_PREPARED}, .decorated = true},
   };
+  static fixture rtdb[] = {
+      {"realtime database", RTDB, {0}},
+      {"realtime database, exclusive", RTDB, {0}, .exclusive = true},
+      {"realtime database, decorated", RTDB, {0}, .decorated = true},
+  };
+  if (count > 1 && !strcmp(arguments[1], "rtdb"))
+    return run(rtdb, sizeof rtdb / sizeof *rtdb);
   if (count > 1 && !strcmp(arguments[1], "postgresql"))
     return pg_there("store conformance postgresql") ? run(postgresql, sizeof postgresql / sizeof *postgresql) : 77;
   return run(fixtures, sizeof fixtures / sizeof *fixtures);

@@ -1,0 +1,77 @@
+/* Opening, requests and refusals of the Firebase stores. Their shared parts are named in firebase_internal.h. */
+#include "store/firebase_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+aon_result fb_open(aon_env *env, const aon_store_config *config, const aon_google_settings *settings, fb_store *fb, aon_error *error) {
+  aon_http_settings http = {config->name, config->pool_max, config->pool_idle_ms, config->pool_connect_ms};
+  *fb = (fb_store){.env = env, .interrupt.wake = -1, .timeout_ms = config->timeout_ms > 0 ? config->timeout_ms : FB_TIMEOUT_MS};
+  fb->name = strdup(config->name);
+  aon_result result = fb->name ? aon_interrupt_open(&fb->interrupt, error) : aon_fail_memory(error);
+  if (!result)
+    result = aon_http_new(env, &http, &fb->interrupt, &fb->http, error);
+  if (!result)
+    result = aon_google_new(env, settings, fb->http, &fb->google, error);
+  if (result)
+    fb_close(fb);
+  return result;
+}
+
+void fb_close(fb_store *fb) {
+  if (!fb->name)
+    return;
+  aon_google_free(fb->google);
+  aon_http_free(fb->http);
+  aon_interrupt_close(&fb->interrupt);
+  free(fb->name);
+  *fb = (fb_store){.interrupt.wake = -1};
+}
+
+void fb_enter(fb_store *fb) {
+  aon_interrupt_clear(&fb->interrupt);
+  fb->deadline_ms = aon_monotonic_ms(fb->env) + fb->timeout_ms;
+}
+
+aon_result fb_run(fb_store *fb, aon_http_request *requests, size_t count, aon_http_go_on go_on, void *context, aon_error *error) {
+  return aon_google_run(fb->google, requests, count, fb->deadline_ms, go_on, context, error);
+}
+
+bool fb_went_well(void *context, const aon_http_request *request) {
+  (void)context;
+  return !request->result && request->status / 100 == 2;
+}
+
+aon_result fb_refused(const fb_store *fb, const aon_http_request *request, const char *doing, aon_error *error) {
+  if (request->result)
+    return aon_http_fail(fb->http, request, doing, error);
+  int status = request->status;
+  if (status == 401)
+    return aon_fail_native(error, AON_ENVIRONMENT, "no_permission", status, "%s does not take these credentials (HTTP 401, while %s).",
+                           fb->name, doing);
+  if (status == 403) /* rules and roles are asked before anything is done */
+    return aon_fail_native(error, request->changes ? AON_PERMANENT : AON_ENVIRONMENT, "no_permission", status,
+                           "%s forbids it (HTTP 403, while %s). Give the service account the role that docs/firebase.md names.", fb->name, doing);
+  if (status == 404)
+    return aon_fail_native(error, AON_ENVIRONMENT, "no_such_file", status, "%s names a database or project that isn't there (HTTP 404, while %s).",
+                           fb->name, doing);
+  if (status == 423)
+    return aon_fail_native(error, AON_ENVIRONMENT, "read_only", status, "%s is locked or disabled (HTTP 423, while %s).", fb->name, doing);
+  if (status / 100 == 4)
+    return aon_fail_native(error, AON_PERMANENT, "refused", status, "%s refused it (HTTP %d, while %s).", fb->name, status, doing);
+  return aon_fail_native(error, request->changes ? AON_UNKNOWN : AON_TRANSIENT, "unavailable", status,
+                         "%s gave an answer that makes no sense (HTTP %d, while %s).", fb->name, status, doing);
+}
+
+static int weight(aon_result result) {
+  return result == AON_OK ? 0 : result == AON_TRANSIENT ? 1 : result == AON_UNKNOWN ? 3 : 2;
+}
+
+void fb_note(fb_worst *worst, size_t index, aon_result result, const aon_error *error) {
+  if (index < worst->failed)
+    worst->failed = index;
+  if (weight(result) <= weight(worst->result))
+    return;
+  worst->result = result;
+  worst->error = *error;
+}

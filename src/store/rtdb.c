@@ -1,0 +1,192 @@
+/* Firebase Realtime Database as a store of class 4: single writes, each under the ETag of what was read; no transactions, no markers.
+ *
+ * Why not stronger: the service's REST interface checks a condition for one path at a time (`if-match` with PUT and DELETE); its write of many
+ * paths at once (PATCH) is atomic, but takes no condition. Design: docs/firebase.md. */
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/rtdb_internal.h"
+
+#define PROBE "aon_probe" /* a key that nobody has; reading it tells whether the server gives ETags */
+#define CLOCK_TOLERANCE_MS 2000
+
+static const aon_google_settings google_settings = {
+    .emulator = "FIREBASE_DATABASE_EMULATOR_HOST",
+    .scopes = "https://www.googleapis.com/auth/firebase.database https://www.googleapis.com/auth/userinfo.email"};
+
+static void close_store(void *state) {
+  rtdb_store *store = state;
+  fb_close(&store->fb);
+  free(store->base);
+  free(store->query);
+  free(store);
+}
+
+/* location: //HOST/?ns=NAME */
+static aon_result place(rtdb_store *store, const char *location, aon_store_caps *caps, aon_error *error) {
+  const char *host = location ? location + 2 : "";
+  size_t length = location && !strncmp(location, "//", 2) ? strcspn(host, "/?") : 0;
+  const char *rest = length ? host + length + (host[length] == '/') : "";
+  const char *name = !strncmp(rest, "?ns=", 4) ? rest + 4 : "";
+  bool odd = (*rest && !*name) || strpbrk(name, "/?#&= ") || strcspn(host, "@# ") < length;
+  if (!length || odd)
+    return aon_fail(error, AON_USAGE, "bad_location",
+                    "%s names no database: write firebase-rtdb://HOST/ or firebase-rtdb://HOST/?ns=NAME, with the host of the database's own URL.",
+                    store->fb.name);
+  const char *emulator = aon_google_emulator(store->fb.google);
+  size_t label = *name ? strlen(name) : strcspn(host, ".:/?");
+  const char *namespace = *name ? name : host;
+  bool fine = asprintf(&store->base, "%s://%.*s/", emulator ? "http" : "https", emulator ? (int)strlen(emulator) : (int)length,
+                       emulator ? emulator : host) >= 0;
+  if (!fine)
+    store->base = NULL;
+  if (fine && (emulator || *name))
+    fine = asprintf(&store->query, "ns=%.*s", (int)label, namespace) >= 0;
+  else if (fine)
+    fine = (store->query = strdup("")) != NULL;
+  if (!fine)
+    return aon_fail_memory(error);
+  snprintf(caps->database, sizeof caps->database, "firebase-rtdb:%.120s%.*s", store->base + (emulator ? 7 : 8), (int)(label > 100 ? 100 : label),
+           namespace);
+  return AON_OK;
+}
+
+/* Reads one place where nothing stands. */
+static aon_result probe(rtdb_store *store, aon_http_request *request, aon_error *error) {
+  AON_ARENA_CLEANUP aon_arena scratch = {0};
+  *request = (aon_http_request){.method = "GET", .headers = {"X-Firebase-ETag: true"}};
+  aon_result result = rtdb_url(store, PROBE, "", &scratch, &request->url, error);
+  fb_enter(&store->fb);
+  if (!result)
+    result = fb_run(&store->fb, request, 1, NULL, NULL, error);
+  if (!result && !fb_went_well(NULL, request))
+    result = fb_refused(&store->fb, request, "connecting", error);
+  if (!result && !request->etag[0])
+    result = aon_fail(error, AON_ENVIRONMENT, "not_supported", "%s is no Realtime Database: it gives no ETag, so no write could have a condition.",
+                      store->fb.name);
+  aon_http_release(request, 1);
+  return result;
+}
+
+static aon_result open_store(aon_env *env, const aon_store_config *config, void **ret_state, aon_store_caps *ret_caps, aon_error *error) {
+  aon_store_caps caps = {.store_class = AON_CLASS_CONDITIONAL,
+                         .batch_operations = config->exclusive ? RTDB_BATCH_EXCLUSIVE : RTDB_BATCH_OPERATIONS,
+                         .batch_bytes = RTDB_BATCH_BYTES,
+                         .max_exact_integer = RTDB_MAX_INTEGER,
+                         .can_undo = true};
+  aon_google_settings settings = google_settings;
+  settings.label = config->name;
+  rtdb_store *store = calloc(1, sizeof *store);
+  if (!store)
+    return aon_fail_memory(error);
+  store->exclusive = config->exclusive;
+  aon_http_request request;
+  aon_result result = fb_open(env, config, &settings, &store->fb, error);
+  if (!result)
+    result = place(store, config->location, &caps, error);
+  if (!result)
+    result = probe(store, &request, error);
+  if (result) {
+    close_store(store);
+    return result;
+  }
+  *ret_state = store;
+  *ret_caps = caps;
+  return AON_OK;
+}
+
+static void cancel(void *state) { aon_interrupt_raise(&((rtdb_store *)state)->fb.interrupt); }
+static aon_pool_counts pool_counts(void *state) { return aon_http_look(((rtdb_store *)state)->fb.http); }
+
+static aon_result describe(void *state, const aon_collection *collection, const aon_shape **ret_shape, aon_error *error) {
+  static const aon_shape shape = {.exists = true, .document_table = true};
+  (void)state;
+  AON_ARENA_CLEANUP aon_arena scratch = {0};
+  fb_path path;
+  *ret_shape = &shape;
+  return fb_path_parse(collection, &scratch, &path, error);
+}
+
+/* ---- what class 4 has no means for ---- */
+
+static aon_result no_transactions(const rtdb_store *store, aon_error *error) {
+  return aon_fail(error, AON_USAGE, "not_supported", "The Realtime Database %s has no transactions.", store->fb.name);
+}
+
+static aon_result begin(void *state, const aon_branch *branch, aon_marker marker, aon_transaction **ret_transaction, aon_error *error) {
+  (void)branch;
+  (void)marker;
+  (void)ret_transaction;
+  return no_transactions(state, error);
+}
+
+static aon_result end(void *state, aon_transaction *transaction, aon_error *error) {
+  (void)transaction;
+  return no_transactions(state, error);
+}
+
+static void abort_transaction(void *state, aon_transaction *transaction) {
+  (void)state;
+  (void)transaction;
+}
+
+static aon_result resolve(void *state, const aon_branch *branch, aon_branch_state *ret_state, aon_error *error) {
+  (void)branch;
+  (void)ret_state;
+  return no_transactions(state, error);
+}
+
+static aon_result forget(void *state, int64_t before_ms, aon_error *error) {
+  (void)state;
+  (void)before_ms;
+  (void)error;
+  return AON_OK; /* it keeps no markers */
+}
+
+/* ---- aon doctor ---- */
+
+static aon_result examine(void *state, struct aon_buffer *report, bool *ret_healthy, aon_error *error) {
+  rtdb_store *store = state;
+  aon_http_request request;
+  const char *emulator = aon_google_emulator(store->fb.google);
+  aon_result result = probe(store, &request, error);
+  if (result)
+    return result;
+  int64_t differs = request.server_ms ? request.server_ms - aon_now_ms(store->fb.env) : 0;
+  bool late = differs > CLOCK_TOLERANCE_MS || differs < -CLOCK_TOLERANCE_MS;
+  *ret_healthy = !late;
+  result = emulator ? aon_buffer_format(report, error, "Firebase Realtime Database, emulator at %s\n", emulator)
+                    : aon_buffer_format(report, error, "Firebase Realtime Database, as %s\n", aon_google_account(store->fb.google));
+  if (!result)
+    result = aon_buffer_text(report,
+                             store->exclusive
+                                 ? "class 4: documents are compared, then written together by one PATCH, because it is declared exclusive\n"
+                                 : "class 4: each write under the ETag of what was read; no transactions, so changes show before the decision\n",
+                             error);
+  if (!result && late)
+    result = aon_buffer_format(report, error, "the server's clock differs by %lld ms\n", (long long)differs);
+  return result;
+}
+
+const aon_store_adapter aon_rtdb_adapter = {
+    .kind = "firebase-rtdb",
+    .interface_version = AON_STORE_INTERFACE,
+    .open = open_store,
+    .close = close_store,
+    .describe = describe,
+    .normalise = rtdb_normalise,
+    .read = rtdb_read,
+    .scan = rtdb_scan,
+    .begin = begin,
+    .apply = rtdb_apply,
+    .flush = end,
+    .commit = end,
+    .abort = abort_transaction,
+    .resolve = resolve,
+    .forget = forget,
+    .examine = examine,
+    .cancel = cancel,
+    .pool = pool_counts,
+};
