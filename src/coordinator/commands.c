@@ -190,7 +190,7 @@ aon_result aon_resolve(aon_engine *engine, const char *id, const char *doc, aon_
 static aon_result drop_given_up(void *context, const aon_conflict *found, aon_error *error) {
   aon_run *run = ((void **)context)[0];
   uint64_t *count = ((void **)context)[1];
-  if (found->watched || strcmp(found->code, AON_GAVE_UP))
+  if (found->watched || !found->code || strcmp(found->code, AON_GAVE_UP) != 0)
     return AON_OK;
   ++*count;
   return aon_journal_conflict_drop(run->journal, run->id, run->epoch, found->sequence, error);
@@ -253,6 +253,8 @@ static aon_result do_resume(aon_run *run, const aon_bulk *bulk, void *context, a
   (void)context;
   if (bulk->state != AON_HELD)
     return wrong_state(bulk, "only one that is held can be resumed", error);
+  if (bulk->attempt >= AON_ATTEMPTS_MAX)
+    return wrong_state(bulk, "it was resumed as often as there can be: roll it back", error);
   aon_result result = aon_run_note_batches(run, error);
   if (!result)
     result = aon_run_compare_written(run, error);

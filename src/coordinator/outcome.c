@@ -131,6 +131,7 @@ static aon_result instant_member(aon_buffer *out, const char *name, int64_t ms, 
 }
 
 typedef struct id_list {
+  const char *bulk_id;
   aon_buffer *out;
   bool any;
 } id_list;
@@ -146,11 +147,38 @@ static aon_result hear_undo(void *context, const aon_bulk *bulk, aon_error *erro
   return result;
 }
 
+static aon_result unreadable(const char *bulk_id, aon_error *error) {
+  return aon_fail(error, AON_CORRUPT, "corrupt",
+                  "What became of bulk operation %s can't be read in the journal. Restore the journal from a backup.", bulk_id);
+}
+
+/* They go out as they stand, so they must be what was written: an array of texts. */
+static aon_result check_paths(const char *bulk_id, const char *paths, aon_error *error) {
+  AON_BUFFER_CLEANUP aon_buffer object = {0};
+  bson_t read;
+  bson_iter_t at, inner;
+  aon_error why = AON_ERROR_INIT;
+  aon_result result = aon_buffer_format(&object, error, "{\"paths\":%s}", paths);
+  if (!result && (result = aon_document_from_json(object.data, object.length, &read, &why)))
+    result = result == AON_NO_MEMORY ? aon_fail_memory(error) : unreadable(bulk_id, error);
+  else if (!result) {
+    bool texts = bson_count_keys(&read) == 1 && bson_iter_init_find(&at, &read, "paths") && BSON_ITER_HOLDS_ARRAY(&at) &&
+                 bson_iter_recurse(&at, &inner);
+    while (texts && bson_iter_next(&inner))
+      texts = BSON_ITER_HOLDS_UTF8(&inner);
+    result = texts ? AON_OK : unreadable(bulk_id, error);
+    bson_destroy(&read);
+  }
+  return result;
+}
+
 static aon_result hear_conflict(void *context, const aon_conflict *found, aon_error *error) {
   id_list *list = context;
   if (found->watched)
     return AON_OK;
-  aon_result result = aon_buffer_format(list->out, error, "%s{\"sequence\":%lld", list->any ? "," : "", (long long)found->sequence);
+  aon_result result = found->paths ? check_paths(list->bulk_id, found->paths, error) : AON_OK;
+  if (!result)
+    result = aon_buffer_format(list->out, error, "%s{\"sequence\":%lld", list->any ? "," : "", (long long)found->sequence);
   list->any = true;
   const struct {
     const char *name, *value;
@@ -194,8 +222,7 @@ static aon_result check_kept(const aon_bulk *bulk, const char *text, aon_error *
     return aon_fail_memory(error);
   bool bare = !text || (text[0] == '{' && text[strlen(text) - 1] == '}'); /* its members are taken out of the braces */
   if ((result && !strcmp(why.code, "bad_json")) || (!result && !bare))
-    return aon_fail(error, AON_CORRUPT, "corrupt",
-                    "What became of bulk operation %s can't be read in the journal. Restore the journal from a backup.", bulk->id);
+    return unreadable(bulk->id, error);
   return AON_OK;
 }
 
@@ -214,7 +241,7 @@ aon_result aon_result_json(aon_journal *journal, const aon_bulk *bulk, aon_buffe
     result = aon_buffer_format(out, error, ",\"failure\":%s", bulk->failure ? bulk->failure : "null");
   if (!result)
     result = aon_buffer_text(out, ",\"conflicts\":[", error);
-  id_list list = {.out = out};
+  id_list list = {.bulk_id = bulk->id, .out = out};
   if (!result)
     result = aon_journal_conflicts(journal, bulk->id, hear_conflict, &list, error);
   if (!result)
@@ -223,7 +250,7 @@ aon_result aon_result_json(aon_journal *journal, const aon_bulk *bulk, aon_buffe
     result = member_text(out, "undoes", bulk->undoes, error);
   if (!result)
     result = aon_buffer_text(out, ",\"undoneBy\":[", error);
-  list = (id_list){.out = out};
+  list = (id_list){.bulk_id = bulk->id, .out = out};
   aon_bulk_filter filter = {.undoes = bulk->id};
   if (!result)
     result = aon_journal_list(journal, &filter, hear_undo, &list, error);

@@ -53,11 +53,13 @@ typedef struct aon_submission {
   const aon_process *worker;   /* takes the lease at once (epoch 1); NULL: nobody does (epoch 0) */
 } aon_submission;
 
+#define AON_ATTEMPTS_MAX 10000 /* of a bulk operation: recovery asks the stores about each of them */
+
 typedef struct aon_bulk { /* texts owned by the arena given to the call; NULL where there is none */
   const char *id, *idempotency_key, *digest, *organization, *user, *kind, *source, *pack, *undoes;
   aon_state state;
   int64_t epoch;
-  uint32_t attempt; /* rises with each resume and with each rehearsal's real run */
+  uint32_t attempt; /* rises with each resume and with each rehearsal's real run, to AON_ATTEMPTS_MAX */
   bool dry_run, hold_on_failure, test_mode, cancel_asked;
   int64_t created_ms, changed_ms, finished_ms, age_ms, lease_until_ms, hold_until_ms, images_until_ms;
   aon_process worker;   /* boot_id "" if none */

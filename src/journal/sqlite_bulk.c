@@ -29,12 +29,18 @@ static aon_result bulk_from(sqlite3_stmt *statement, aon_arena *arena, aon_bulk 
   snprintf(bulk.worker.boot_id, sizeof bulk.worker.boot_id, "%s", aon_ledger_text(statement, column++));
   const char *state = aon_ledger_text(statement, column++);
   if (!aon_uuid_valid(bulk.id) || (bulk.undoes && !aon_uuid_valid(bulk.undoes)))
-    return aon_fail(error, AON_CORRUPT, "corrupt", "A bulk operation has an id in the journal that is none. Restore the journal from a backup.");
+    return aon_fail(error, AON_CORRUPT, "corrupt",
+                    "A bulk operation has an id in the journal that is none. Restore the journal from a backup.");
   if (!state || !aon_state_parse(state, &bulk.state))
     return aon_fail(error, AON_CORRUPT, "corrupt",
                     "Bulk operation %s has a state in the journal that there isn't. Restore the journal from a backup.", bulk.id);
   bulk.epoch = sqlite3_column_int64(statement, column++);
-  bulk.attempt = (uint32_t)sqlite3_column_int64(statement, column++);
+  int64_t attempt = sqlite3_column_int64(statement, column++);
+  if (attempt < 0 || attempt > AON_ATTEMPTS_MAX)
+    return aon_fail(error, AON_CORRUPT, "corrupt",
+                    "Bulk operation %s was tried %lld times, says the journal; there can be %d. Restore the journal from a backup.",
+                    bulk.id, (long long)attempt, AON_ATTEMPTS_MAX);
+  bulk.attempt = (uint32_t)attempt;
   bool *const flags[] = {&bulk.dry_run, &bulk.hold_on_failure, &bulk.test_mode, &bulk.cancel_asked};
   for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
     *flags[i] = sqlite3_column_int64(statement, column++) != 0;

@@ -1,6 +1,7 @@
 /* What a person asks of a bulk operation: hold and resume, rollback, undo, cancel, resolve; and the forced failures of tests. */
 #include "harness.h"
 
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -457,6 +458,70 @@ static void retry_of_a_failed_rollback(void **state) {
   world_free(w);
 }
 
+/* ---- a journal that somebody, or a disk, has changed ---- */
+
+static void damage(world *w, const char *sql) {
+  sqlite3 *database;
+  world_close(w);
+  assert_int_equal(sqlite3_open(w->journal, &database), SQLITE_OK);
+  assert_int_equal(sqlite3_exec(database, sql, NULL, NULL, NULL), SQLITE_OK);
+  assert_int_equal(sqlite3_close(database), SQLITE_OK);
+  world_engine(w);
+}
+
+static aon_result shown(world *w, const char *id) {
+  AON_BUFFER_CLEANUP aon_buffer out = {0};
+  w->error = (aon_error)AON_ERROR_INIT;
+  return aon_show(w->engine, id, &out, &w->error);
+}
+
+/* Recovery asks the stores about each attempt: billions of them would keep it for days. */
+static void as_many_attempts_as_there_can_be(void **state) {
+  (void)state;
+  char id[37];
+  world *w = five_classes();
+  w->config.test_rollback_at = 3;
+  w->options.hold_on_failure = true;
+  world_engine(w);
+  OK(world_apply(w, ALL));
+  remember(w, id);
+  damage(w, "update bulk set attempt = 10000");
+  world_new_outcome(w);
+  assert_int_equal(aon_resume(w->engine, id, &w->options, &w->outcome, &w->error), AON_USAGE);
+  assert_string_equal(w->error.code, "wrong_state");
+  damage(w, "update bulk set attempt = 10001");
+  assert_int_equal(shown(w, id), AON_CORRUPT);
+  damage(w, "update bulk set attempt = -1");
+  assert_int_equal(shown(w, id), AON_CORRUPT);
+  damage(w, "update bulk set attempt = 10000");
+  world_new_outcome(w);
+  OK(aon_rollback(w->engine, id, &w->options, &w->outcome, error));
+  assert_int_equal(w->outcome.state, AON_ROLLED_BACK);
+  world_free(w);
+}
+
+/* Paths are told as they stand in the journal, so what is no array of texts must not be. */
+static void conflicts_that_are_damaged(void **state) {
+  (void)state;
+  static const char *const wrong[] = {"x", "{}", "[1]", "[],\"a\":[]", "[]}", ""};
+  char id[37], sql[100];
+  world *w = in_conflict(id);
+  w->config.test_rollback_at = -1;
+  OK(shown(w, id));
+  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+    snprintf(sql, sizeof sql, "update conflicts set paths = '%s'", wrong[i]);
+    damage(w, sql);
+    assert_int_equal(shown(w, id), AON_CORRUPT);
+    assert_string_equal(w->error.code, "corrupt");
+  }
+  damage(w, "update conflicts set paths = null, code = null");
+  OK(shown(w, id));
+  world_new_outcome(w);
+  OK(aon_rollback(w->engine, id, &w->options, &w->outcome, error));
+  assert_int_equal(w->outcome.state, AON_ROLLBACK_FAILED);
+  world_free(w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {TEST(every_forced_failure),
                                      TEST(test_mode_keeps_images),
@@ -473,6 +538,8 @@ int main(void) {
                                      TEST(cancel_while_executing),
                                      TEST(a_signal),
                                      TEST(resolve_keep_force_merge),
-                                     TEST(retry_of_a_failed_rollback)};
+                                     TEST(retry_of_a_failed_rollback),
+                                     TEST(as_many_attempts_as_there_can_be),
+                                     TEST(conflicts_that_are_damaged)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,10 +1,11 @@
 /* The journal read back when its rows are not what was written: values of any column changed, cut, or taken away, and sums made right
  * again, so that what lies behind them is read.
  *
- * The journal at the start holds a committed bulk operation, one that was rolled back, one that is held, and one whose worker died while it
- * executed. The input is a list of changes: table, row, column, way, and bytes. Then everything that reads the journal is asked: list,
- * show, diff, log, locks, events, doctor; then what acts on it: recovery, rollback, undo. Properties: each ends, with a result or with a
- * failure in a sentence; what is told is JSON; without any change all go well. */
+ * The journal at the start holds a committed bulk operation, one that was rolled back, one that is held, one whose worker died while it
+ * executed, and one that waits for a person to decide about a document. The input is a list of changes: table, row, column, way, and bytes.
+ * Then everything that reads the journal is asked: list, show, diff, log, locks, events, doctor; then what acts on it: recovery, rollback,
+ * undo, resolve. Properties: each ends, with a result or with a failure in a sentence; what is told is JSON; without any change all go
+ * well. */
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,11 +16,11 @@
 #include "model/document.h"
 
 #define CHANGES_MAX 8
-#define BULKS 4
+#define BULKS 5
 
 static char *journal;
 static size_t journal_length;
-static char ids[BULKS][37]; /* committed, rolled back, held, left alone */
+static char ids[BULKS][37]; /* committed, rolled back, held, left alone, a person's */
 
 /* ---- the journal at the start ---- */
 
@@ -39,6 +40,28 @@ static void run(house *h, const char *lines, aon_state expected, char id[37]) {
 
 #define CREATE(id) "{\"store\":\"main\",\"collection\":\"c\",\"id\":\"" id "\",\"operation\":\"create\",\"data\":{\"n\":\"\xc3\xa4\"}}\n"
 #define UPDATE(store, n) "{\"store\":\"" store "\",\"collection\":\"c\",\"id\":\"a\",\"operation\":\"update\",\"data\":{\"n\":" n "}}\n"
+
+static house *home; /* of the journal that is being made */
+
+/* Somebody else changes a document that was written already, when the store is asked what became of it. */
+static void meddle(void *context, const char *what) {
+  (void)context;
+  if (!strcmp(what, "store.realtime.resolve"))
+    house_put(home, "realtime", "c", "a", "{\"n\":\"theirs\"}");
+}
+
+static void leave_to_a_person(house *h) {
+  aon_env_ops ops = *h->env.ops;
+  const aon_env_ops *usual = h->env.ops;
+  ops.step = meddle;
+  home = h;
+  h->env.ops = &ops;
+  h->options.hold_on_failure = false;
+  h->config.test_rollback_at = 2;
+  house_engine(h);
+  run(h, UPDATE("realtime", "4") UPDATE("main", "4") CREATE("j"), AON_ROLLBACK_FAILED, ids[4]);
+  h->env.ops = usual;
+}
 
 static void execute(sqlite3 *database, const char *sql) {
   char *why = NULL;
@@ -65,6 +88,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
   h.options.hold_on_failure = true;
   run(&h, CREATE("f") CREATE("g"), AON_HELD, ids[2]);
   run(&h, CREATE("h") CREATE("i"), AON_HELD, ids[3]);
+  leave_to_a_person(&h);
   house_close(&h);
   sqlite3 *database = open_file();
   snprintf(sql, sizeof sql, "update bulk set state='executing', worker_pid=7, worker_boot='b', lease_until_ms=1 where id='%s'", ids[3]);
@@ -128,7 +152,16 @@ static const column columns[] = {{"bulk", "id"},
                                  {"events", "detail"},
                                  {"events", "what"},
                                  {"events", "bulk_id"},
-                                 {"keys", "name"}};
+                                 {"keys", "name"},
+                                 {"conflicts", "store"},
+                                 {"conflicts", "collection"},
+                                 {"conflicts", "document_id"},
+                                 {"conflicts", "code"},
+                                 {"conflicts", "sentence"},
+                                 {"conflicts", "paths"},
+                                 {"conflicts", "choice"},
+                                 {"conflicts", "watched"},
+                                 {"conflicts", "sequence"}};
 #define COLUMNS (sizeof columns / sizeof *columns)
 
 typedef enum way { WHOLE, PATCH, CUT, NUMBER, NOTHING, INSERT, WAYS } way;
@@ -234,10 +267,9 @@ static void right_sums(sqlite3 *database) {
                NULL, NULL, NULL);
 }
 
-static bool damage(fuzz_input *input) {
+static bool damage(fuzz_input *input, bool sums) {
   if (!fuzz_left(input))
     return false;
-  bool sums = fuzz_byte(input) % 2 == 0;
   sqlite3 *database = open_file();
   execute(database, "pragma synchronous=off; pragma foreign_keys=off; begin");
   for (int i = 0; i < CHANGES_MAX && fuzz_left(input); i++)
@@ -342,17 +374,30 @@ static void act(house *h, asked *a) {
   aon_outcome_release(&outcome);
 }
 
+/* What a person can do about the last one. */
+static void decide(house *h, asked *a, bool again) {
+  aon_outcome outcome = {.state = AON_PARSING};
+  aon_error error = AON_ERROR_INIT;
+  aon_result result = again ? aon_rollback(h->engine, ids[4], &h->options, &outcome, &error)
+                            : aon_resolve(h->engine, ids[4], "all", AON_KEEP_THEIRS, NULL, &h->options, &outcome, &error);
+  ended(a, again ? "rolling back again" : "resolve", result, &error);
+  house_check(result, &outcome, &error);
+  aon_outcome_release(&outcome);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   fuzz_input input = {data, data + size};
   house h;
   asked a = {.damaged = false};
+  uint8_t how = fuzz_byte(&input);
   house_open(&h, journal, journal_length);
-  a.damaged = damage(&input);
+  a.damaged = damage(&input, how % 2 == 0);
   put_documents(&h);
   ask_all(&h, &a);
   for (size_t i = 0; i < BULKS; i++)
     ask_one(&h, &a, ids[i]);
   act(&h, &a);
+  decide(&h, &a, how & 2);
   house_close(&h);
   return 0;
 }
