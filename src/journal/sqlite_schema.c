@@ -263,7 +263,7 @@ static aon_result open_for_writing(aon_ledger *ledger, const aon_journal_config 
     return aon_fail(error, AON_USAGE, "no_key_file",
                     "No key file is named for the journal “%s”. Set journal.key_file in the configuration.", ledger->location);
   aon_result result = open_patiently(ledger, error);
-  ledger->syncing = false; /* what it is set to now depends on the mode that was found */
+  ledger->syncing = true; /* as aon_sqlite_open leaves it, in each mode */
   if (!result)
     result = aon_reserve_open(&ledger->reserve, ledger->env, ledger->location, config->reserve_bytes, error);
   return result ? result : prepare_patiently(ledger, error);

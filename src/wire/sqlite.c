@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "wire/sqlite_syncs.h"
+
 #define STATEMENTS_LIMIT 128
 #define LARGE_PAGE_BYTES "8192"
 #define OPEN_PAUSE_MS 10 /* between two tries to open a file that another connection is changing */
@@ -147,9 +149,12 @@ aon_result aon_sqlite_open(aon_env *env, const char *label, const char *path, ao
   aon_result result = database->path ? AON_OK : aon_fail_memory(error);
   if (!result && (mode == AON_SQLITE_CREATE || mode == AON_SQLITE_CREATE_LARGE))
     result = make_private(database, error);
+  const char *layer = NULL;
+  if (!result)
+    result = aon_sqlite_syncs_over(env->vfs, &layer, error);
   if (!result) {
     int flags = mode == AON_SQLITE_READ ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
-    int rc = sqlite3_open_v2(path, &database->handle, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, env->vfs);
+    int rc = sqlite3_open_v2(path, &database->handle, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, layer);
     if (rc)
       result = aon_sqlite_fail(database, rc, "opening it", error);
   }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "disk_internal.h"
+#include "wire/sqlite_syncs.h"
 
 typedef struct vfs_file {
   sqlite3_file base;
@@ -344,6 +345,7 @@ void disk_vfs_register(void) {
                             .xCurrentTime = vfs_now,
                             .xCurrentTimeInt64 = vfs_now_ms,
                             .xGetLastError = vfs_last_error};
-  if (sqlite3_vfs_register(&vfs, 0) != SQLITE_OK)
+  const char *over;
+  if (sqlite3_vfs_register(&vfs, 0) != SQLITE_OK || aon_sqlite_syncs_over(vfs.zName, &over, NULL)) /* now, and no more in a run that counts */
     abort();
 }

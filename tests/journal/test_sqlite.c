@@ -691,7 +691,7 @@ static void syncs_where_it_must(void **state) {
   for (size_t i = 1; i < sizeof way / sizeof *way; i++) {
     before = the_disk.syncs;
     go(journal, id, way[i - 1], way[i]);
-    assert_int_equal(the_disk.syncs, before + 1);
+    assert_int_equal(the_disk.syncs, before + (way[i] != AON_EXECUTING));
   }
   before = the_disk.syncs;
   aon_batch batch = {.store = "main", .attempt = 1, .status = AON_BATCH_ANNOUNCED};

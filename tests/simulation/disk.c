@@ -4,6 +4,7 @@
  * Not durable until synced: bytes written, sizes, and names (made, removed, renamed). When the machine dies each of them is kept or lost by
  * itself, a write also sector by sector, whatever was written after it. */
 #include "sim.h"
+#include "wire/sqlite_syncs.h"
 
 #define SECTOR 512u
 #define REGION_LIMIT 16
@@ -589,7 +590,9 @@ void disk_register(void) {
                             .xSleep = sim_sleep_us,
                             .xGetLastError = sim_last_error,
                             .xCurrentTimeInt64 = sim_time};
-  sqlite3_vfs_register(&vfs, 1);
+  const char *over;
+  if (sqlite3_vfs_register(&vfs, 1) || aon_sqlite_syncs_over(vfs.zName, &over, NULL)) /* now: what a worker allocates dies with it */
+    abort();
   sqlite3_auto_extension((void (*)(void))add_functions);
 }
 

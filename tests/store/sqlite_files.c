@@ -397,6 +397,8 @@ static int bad_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int 
 }
 
 static void bad_disk_register(void) {
+  if (sqlite3_vfs_find("bad"))
+    return;
   bad.real = sqlite3_vfs_find(NULL);
   bad.vfs = *bad.real;
   bad.vfs.zName = "bad";
@@ -503,7 +505,7 @@ static void a_commit_that_was_not_synced_is_unknown(void **state) {
     s->w.env->vfs = "bad";
     s->store = world_store(&s->w, &aon_sqlite_adapter, NULL, "main", s->path, true);
     aon_transaction *transaction = open_with(s, 1, "a");
-    bad.syncs_until_failure = 2; /* the first one is for the head of a new log */
+    bad.syncs_until_failure = 1; /* the head of a new log has none of its own */
     unsigned char result = (unsigned char)aon_store_commit(s->store, transaction, &s->w.error);
     if (write(pipes[1], &result, 1) == 1)
       kill(getpid(), SIGKILL);
