@@ -189,6 +189,7 @@ int main(int argc, char **argv) {
   floor_file files[MAX_FILES] = {0};
   char *text = read_all(argv[1]);
   take_rows(text, files, file_count);
+  sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); /* as ours */
   double cpu = cpu_ms(), started = wall_ms();
   for (size_t i = 0; i < file_count; i++) {
     files[i].path = argv[i + 2];

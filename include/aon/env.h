@@ -75,6 +75,10 @@ typedef struct aon_env_ops {
    * TEST_STOP_AT_CALL counts calls. Tasks share nothing that they write, never wait for each other and never call this again; of the
    * environment they may use everything, at the same time, but a file only one of them. NULL: in order. */
   void (*run_together)(void *context, void (*task)(void *argument, size_t index), void *argument, size_t count);
+
+  /* Takes room on the disk for the first `bytes` of a file, which is then at least so long and reads as zeros where nothing was written.
+   * AON_REJECTED: this file system promises no room without bytes being written. NULL: none does. */
+  aon_result (*file_allocate)(aon_file *file, uint64_t bytes, aon_error *error);
 } aon_env_ops;
 
 struct aon_env {

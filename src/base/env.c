@@ -128,6 +128,16 @@ static aon_result real_file_write(aon_file *file, uint64_t offset, const void *b
   return AON_OK;
 }
 
+static aon_result real_file_allocate(aon_file *file, uint64_t bytes, aon_error *error) {
+  int failed;
+  do
+    failed = fallocate(file->descriptor, 0, 0, (off_t)bytes);
+  while (failed && errno == EINTR);
+  if (failed && (errno == EOPNOTSUPP || errno == ENOSYS))
+    return aon_fail(error, AON_REJECTED, "no_allocation", "The file system of “%s” takes no room ahead.", file->path);
+  return failed ? fail_errno("Can't write", file->path, error) : AON_OK;
+}
+
 static aon_result real_file_sync(aon_file *file, aon_error *error) {
   return fsync(file->descriptor) ? fail_errno("Can't sync", file->path, error) : AON_OK;
 }
@@ -361,6 +371,7 @@ static const aon_env_ops real_ops = {
     .step = real_step,
     .log = real_log,
     .run_together = real_run_together,
+    .file_allocate = real_file_allocate,
 };
 
 aon_result aon_env_open(aon_log_level level, uint64_t crash_at, uint64_t stop_at, aon_env **ret_env, aon_error *error) {

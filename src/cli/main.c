@@ -1,5 +1,6 @@
 /* aon: from arguments to exit status. Invariant: an interrupt asks for a cancellation; nothing here ends the process in the middle. */
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,8 +9,11 @@
 
 #include "aon/memory.h"
 #include "cli/cli.h"
+#include "wire/sqlite.h"
 
 #define SPARE_BYTES ((size_t)16 << 20) /* not touched, so not taken from the machine, until memory runs out */
+
+#define KEPT_FREE_BYTES (32 << 20)          /* memory that was used is kept for the next batch: the system clears each page that it gives again */
 
 extern char **environ;
 
@@ -32,6 +36,11 @@ static void catch_signals(void) {
 static void keep_private(void) {
   struct rlimit none = {0};
   setrlimit(RLIMIT_CORE, &none);
+}
+
+static void keep_memory(void) {
+  mallopt(M_TRIM_THRESHOLD, KEPT_FREE_BYTES);
+  mallopt(M_MMAP_THRESHOLD, KEPT_FREE_BYTES);
 }
 
 const char *cli_paint(const cli *c, const char *colour) { return !c->colour ? "" : colour ? colour : "\033[0m"; }
@@ -94,6 +103,8 @@ int main(int argc, char **argv) {
   aon_error error = AON_ERROR_INIT;
   aon_config_early early;
   keep_private();
+  keep_memory();
+  aon_sqlite_tune_process();
   catch_signals();
   if (!cli_parse(&c, argc, argv, &status)) {
     free(c.arguments);

@@ -27,22 +27,35 @@ void aon_reserve_close(aon_reserve *reserve) {
   *reserve = (aon_reserve){0};
 }
 
-static aon_result write_file(aon_reserve *reserve, aon_error *error) {
+/* One random piece again and again: no file system compresses over so long a distance. */
+static aon_result write_pieces(const aon_reserve *reserve, aon_file *file, aon_error *error) {
   aon_env *env = reserve->env;
   unsigned char *piece = malloc(PIECE_BYTES);
   if (!piece)
     return aon_fail_memory(error);
-  aon_random(env, piece, PIECE_BYTES); /* one piece again and again: no file system compresses over so long a distance */
-  aon_file *file;
-  aon_result result = env->ops->file_open(env->context, reserve->path, AON_FILE_REPLACE, &file, error);
-  if (!result) {
-    for (uint64_t at = 0; !result && at < reserve->bytes; at += PIECE_BYTES) {
-      uint64_t left = reserve->bytes - at;
-      result = env->ops->file_write(file, at, piece, left < PIECE_BYTES ? (size_t)left : PIECE_BYTES, error);
-    }
-    env->ops->file_close(file);
+  aon_random(env, piece, PIECE_BYTES);
+  aon_result result = AON_OK;
+  for (uint64_t at = 0; !result && at < reserve->bytes; at += PIECE_BYTES) {
+    uint64_t left = reserve->bytes - at;
+    result = env->ops->file_write(file, at, piece, left < PIECE_BYTES ? (size_t)left : PIECE_BYTES, error);
   }
   free(piece);
+  return result;
+}
+
+static aon_result write_file(const aon_reserve *reserve, aon_error *error) {
+  aon_env *env = reserve->env;
+  aon_file *file;
+  aon_result result = env->ops->file_open(env->context, reserve->path, AON_FILE_REPLACE, &file, error);
+  if (result)
+    return result;
+  aon_error refusal = AON_ERROR_INIT;
+  result = env->ops->file_allocate ? env->ops->file_allocate(file, reserve->bytes, &refusal) : AON_REJECTED;
+  if (result == AON_REJECTED)
+    result = write_pieces(reserve, file, error);
+  else if (result && error)
+    *error = refusal;
+  env->ops->file_close(file);
   return result;
 }
 

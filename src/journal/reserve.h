@@ -1,6 +1,6 @@
 /* The reserve: a file beside the journal that is given free when the disk is full, so that a rollback can still be recorded.
  *
- * Invariants: it is filled with bytes that don't compress, so it takes its room on any file system; it is never needed for
+ * Invariants: the file system has given it its room: asked to, or by writing bytes that don't compress; it is never needed for
  * correctness: where it can't be made, that is said in the log and work goes on. */
 #ifndef AON_JOURNAL_RESERVE_H
 #define AON_JOURNAL_RESERVE_H

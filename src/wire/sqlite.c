@@ -68,6 +68,8 @@ aon_result aon_sqlite_fail(aon_sqlite *database, int rc, const char *doing, aon_
   }
 }
 
+void aon_sqlite_tune_process(void) { (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); }
+
 static aon_result make_private(aon_sqlite *database, aon_error *error) {
   /* SQLite would make the file readable for all: it is made here first, empty, which SQLite takes for a new database. */
   aon_file_info info;

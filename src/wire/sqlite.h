@@ -19,6 +19,10 @@ typedef enum aon_sqlite_mode {
   AON_SQLITE_CREATE_LARGE /* the same; a new file gets large pages, for values of many kilobytes */
 } aon_sqlite_mode;
 
+/* For a program of our own, before anything in it uses SQLite; a program that embeds the library sets SQLite up as it likes. SQLite counts no memory
+ * then, which nobody here asks for, and which takes a lock of the process for every block. */
+void aon_sqlite_tune_process(void);
+
 /* label names the database in sentences ("main", "the journal"). busy_ms: how long one call waits for another
  * connection. A file that we make gets WAL; one that is there keeps its journal mode. synchronous is FULL in WAL, else EXTRA. */
 aon_result aon_sqlite_open(aon_env *env, const char *label, const char *path, aon_sqlite_mode mode, int busy_ms,
