@@ -250,6 +250,18 @@ def by_phase(section, units):
             table.add(shape_words(mixed, random_ids), count, *medians, whole - sum(medians), whole)
 
 
+def phases_plot(units):
+    """Of creates with random ids: what each phase takes; beside them the floor's whole time."""
+    groups = []
+    for (mixed, random_ids, count), unit in units.items():
+        if random_ids and not mixed:
+            medians = [(phase, Spread([phases[phase] for phases in unit.phases]).median, 0) for phase in PHASES]
+            outside = Spread([taken.wall for taken in unit.ours]).median - sum(value for _, value, _ in medians)
+            floor = Spread([taken['wall_ms'] for taken in unit.floor]).median
+            groups.append((f'{count:,} operations', [('floor, all of it', floor, 2), *medians, ('outside', max(0.0, outside), 3)]))
+    return plot.bars('Phases of an import of creates, two SQLite stores, random ids', 'ms', groups)
+
+
 def growth(section, units):
     for shape in SHAPES:
         from_unit, to_unit = units.get((*shape, GROWTH_FROM)), units.get((*shape, GROWTH_TO))
@@ -338,4 +350,5 @@ def part(machine, quick, say):
     beside_import(section, ways)
     growth(section, units)
     section.plots['growth.svg'] = 'Cost per operation by number of operations', growth_plot(units)
+    section.plots['phases.svg'] = 'Where the time of an import goes', phases_plot(units)
     return section

@@ -48,15 +48,19 @@ class Aim:
 
 
 class Section:
-    """What one part of the benchmark found. Plots: file name to (what it shows, SVG)."""
+    """What one part of the benchmark found. Plots: file name to (what it shows, SVG). Left out: programs of others by name, each with the
+    reason why it was not measured."""
 
     def __init__(self, title):
-        self.title, self.tables, self.aims, self.plots = title, [], [], {}
+        self.title, self.tables, self.aims, self.plots, self.left_out = title, [], [], {}, {}
 
     def text(self):
-        """As the page has it; a part whose programs were not there says so."""
-        pieces = [f'![{words}]({name})' for name, (words, _) in self.plots.items()] + [table.text() for table in self.tables]
-        return '\n\n'.join(pieces) or '*Not measured: the programs for it were not there.*'
+        """As the page has it; what was not measured is said."""
+        pieces = [f'![{words}]({name})' for name, (words, _) in self.plots.items()] + [table.text() for table in self.tables if table.rows]
+        return '\n\n'.join([*pieces, *self.reasons()])
+
+    def reasons(self):
+        return [f'*Not measured: {name}, because {reason}.*' for name, reason in self.left_out.items()]
 
     def table(self, title, columns):
         self.tables.append(Table(title, columns))
@@ -97,6 +101,7 @@ def write(template, folder, sections, machine):
     """README.md from its template, and the plots beside it."""
     head, text = template.read_text().split('\n', 1)
     filled = {
+        'profile': (template.parent / 'profile.md').read_text().strip(),
         'aims': aims_table([aim for section in sections.values() for aim in section.aims]).body(),
         'machine': machine,
         **{name: section.text() for name, section in sections.items()},

@@ -38,6 +38,14 @@ class Machine:
     def program(self, *names):
         return str(self.build.joinpath(*names))
 
+    def without(self, peer):
+        """Why a program of others is not there."""
+        if not self.peers:
+            return 'this run is without the programs of others'
+        if (self.peers / f'{peer}.log').exists():
+            return f'it could not be made here ({self.peers.name}/{peer}.log says why)'
+        return 'it was not made (tools/setup --bench does that)'
+
     def fresh(self, name):
         """An empty folder for one run."""
         folder = self.data / name

@@ -701,6 +701,42 @@ static void syncs_where_it_must(void **state) {
   aon_journal_close(journal);
 }
 
+static uint64_t syncs_of_checkpoint(aon_sqlite *database) {
+  uint64_t before = the_disk.syncs;
+  assert_int_equal(sqlite3_wal_checkpoint_v2(aon_sqlite_handle(database), NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL), SQLITE_OK);
+  return the_disk.syncs - before;
+}
+
+/* wire/sqlite_syncs.h: only what this connection wrote and synced is moved without another sync of the log. */
+static void a_log_is_synced_before_it_is_moved(void **state) {
+  world *w = *state;
+  w->env.vfs = faulty_vfs_name();
+  char path[600];
+  snprintf(path, sizeof path, "%s.syncs", w->path);
+  aon_sqlite *ours, *theirs;
+  OK(aon_sqlite_open(&w->env, "ours", path, AON_SQLITE_CREATE, 1000, &ours, error));
+  uint64_t before = the_disk.syncs;
+  OK(aon_sqlite_execute(ours, "create table t(x); insert into t values (1)", error));
+  assert_int_equal(the_disk.syncs, before + 2); /* one a commit: a new log's header has none of its own */
+  assert_int_equal(syncs_of_checkpoint(ours), 1); /* the database's */
+  OK(aon_sqlite_open(&w->env, "theirs", path, AON_SQLITE_WRITE, 1000, &theirs, error));
+  OK(aon_sqlite_execute(theirs, "pragma synchronous=normal; insert into t values (2)", error)); /* begins the log anew, and syncs its header */
+  assert_int_equal(syncs_of_checkpoint(ours), 2); /* their commit was not synced by anybody */
+  OK(aon_sqlite_execute(ours, "insert into t values (3)", error));
+  assert_int_equal(syncs_of_checkpoint(ours), 1); /* a log begun by us */
+  OK(aon_sqlite_execute(ours, "insert into t values (4)", error));
+  OK(aon_sqlite_execute(theirs, "insert into t values (5)", error));
+  assert_int_equal(syncs_of_checkpoint(ours), 2); /* ours and theirs in one log */
+  OK(aon_sqlite_execute(ours, "insert into t values (6)", error));
+  OK(aon_sqlite_execute(theirs, "insert into t values (7)", error));
+  OK(aon_sqlite_execute(ours, "insert into t values (8)", error));
+  assert_int_equal(syncs_of_checkpoint(ours), 2); /* theirs between ours */
+  OK(aon_sqlite_execute(ours, "pragma synchronous=normal; insert into t values (9)", error));
+  assert_int_equal(syncs_of_checkpoint(ours), 2); /* ours, not synced */
+  aon_sqlite_close(theirs);
+  aon_sqlite_close(ours);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(makes_private_files, setup, teardown),
@@ -720,6 +756,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(a_reserve_for_a_full_disk, setup, teardown),
       cmocka_unit_test_setup_teardown(nothing_half_done_on_a_failing_disk, setup, teardown),
       cmocka_unit_test_setup_teardown(syncs_where_it_must, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_log_is_synced_before_it_is_moved, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
