@@ -134,7 +134,7 @@ static aon_result real_file_allocate(aon_file *file, uint64_t bytes, aon_error *
     failed = fallocate(file->descriptor, 0, 0, (off_t)bytes);
   while (failed && errno == EINTR);
   if (failed && (errno == EOPNOTSUPP || errno == ENOSYS))
-    return aon_fail(error, AON_REJECTED, "no_allocation", "The file system of “%s” takes no room ahead.", file->path);
+    return aon_fail(error, AON_REJECTED, "not_supported", "The file system of “%s” takes no room ahead.", file->path);
   return failed ? fail_errno("Can't write", file->path, error) : AON_OK;
 }
 
