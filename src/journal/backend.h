@@ -6,7 +6,7 @@
 
 #include "journal/journal.h"
 
-#define AON_JOURNAL_INTERFACE 1
+#define AON_JOURNAL_INTERFACE 2
 
 typedef struct aon_journal_backend {
   const char *kind; /* "sqlite" */
@@ -27,6 +27,16 @@ typedef struct aon_journal_backend {
   aon_result (*claim)(void *state, const char *id, const aon_process *worker, aon_arena *arena, aon_bulk *ret_bulk, aon_error *error);
   aon_result (*renew)(void *state, const char *id, int64_t epoch, int64_t *ret_lease_until_ms, bool *ret_cancel_asked, aon_error *error);
   aon_result (*ask_cancel)(void *state, const char *id, aon_error *error);
+  aon_result (*take)(void *state, const aon_take *what, aon_arena *arena, aon_bulk *ret_bulk, aon_error *error);
+  aon_result (*wait)(void *state, int64_t longest_ms, aon_error *error); /* NULL: it sleeps */
+
+  aon_result (*file_put)(void *state, const char *file, const aon_process *owner, uint32_t chunk, const void *bytes, size_t length,
+                         aon_error *error);
+  aon_result (*file_attach)(void *state, const char *id, int64_t epoch, const aon_journal_file *file, aon_error *error);
+  aon_result (*file_find)(void *state, const char *id, aon_file_role role, aon_arena *arena, aon_journal_file *ret_file, aon_error *error);
+  aon_result (*file_get)(void *state, const char *file, uint32_t chunk, aon_buffer *out, aon_error *error);
+  aon_result (*file_drop)(void *state, const char *file, aon_error *error);
+  aon_result (*sweep_files)(void *state, uint64_t *ret_freed, aon_error *error);
 
   aon_result (*log)(void *state, const char *id, int64_t epoch, const aon_operation *operations, size_t count, const aon_claimed *claims,
                     size_t claim_count, bool *ret_holder_older, aon_error *error);

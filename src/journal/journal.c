@@ -122,6 +122,54 @@ aon_result aon_journal_ask_cancel(aon_journal *journal, const char *id, aon_erro
   return result ? result : journal->backend->ask_cancel(journal->state, id, error);
 }
 
+aon_result aon_journal_take(aon_journal *journal, const aon_take *what, aon_arena *arena, aon_bulk *ret_bulk, aon_error *error) {
+  aon_result result = writing(journal, "journal.take", error);
+  return result ? result : journal->backend->take(journal->state, what, arena, ret_bulk, error);
+}
+
+aon_result aon_journal_wait(aon_journal *journal, int64_t longest_ms, aon_error *error) {
+  aon_step(journal->env, "journal.wait");
+  if (journal->backend->wait)
+    return journal->backend->wait(journal->state, longest_ms, error);
+  aon_sleep_ms(journal->env, longest_ms);
+  return AON_OK;
+}
+
+aon_result aon_journal_file_put(aon_journal *journal, const char *file, const aon_process *owner, uint32_t chunk, const void *bytes,
+                                size_t length, aon_error *error) {
+  aon_result result = writing(journal, "journal.file_put", error);
+  if (!result && (length > AON_FILE_CHUNK_BYTES || chunk >= AON_FILE_LIMIT_BYTES / AON_FILE_CHUNK_BYTES))
+    result = aon_fail(error, AON_USAGE, "file_too_large", "A file in the journal has chunks of at most %zu bytes, and %llu MiB in all.",
+                      AON_FILE_CHUNK_BYTES, (unsigned long long)(AON_FILE_LIMIT_BYTES >> 20));
+  return result ? result : journal->backend->file_put(journal->state, file, owner, chunk, bytes, length, error);
+}
+
+aon_result aon_journal_file_attach(aon_journal *journal, const char *id, int64_t epoch, const aon_journal_file *file, aon_error *error) {
+  aon_result result = writing(journal, "journal.file_attach", error);
+  return result ? result : journal->backend->file_attach(journal->state, id, epoch, file, error);
+}
+
+aon_result aon_journal_file_find(aon_journal *journal, const char *id, aon_file_role role, aon_arena *arena, aon_journal_file *ret_file,
+                                 aon_error *error) {
+  aon_step(journal->env, "journal.file_find");
+  return journal->backend->file_find(journal->state, id, role, arena, ret_file, error);
+}
+
+aon_result aon_journal_file_get(aon_journal *journal, const char *file, uint32_t chunk, aon_buffer *out, aon_error *error) {
+  aon_step(journal->env, "journal.file_get");
+  return journal->backend->file_get(journal->state, file, chunk, out, error);
+}
+
+aon_result aon_journal_file_drop(aon_journal *journal, const char *file, aon_error *error) {
+  aon_result result = writing(journal, "journal.file_drop", error);
+  return result ? result : journal->backend->file_drop(journal->state, file, error);
+}
+
+aon_result aon_journal_sweep_files(aon_journal *journal, uint64_t *ret_freed, aon_error *error) {
+  aon_result result = writing(journal, "journal.sweep_files", error);
+  return result ? result : journal->backend->sweep_files(journal->state, ret_freed, error);
+}
+
 aon_result aon_journal_log(aon_journal *journal, const char *id, int64_t epoch, const aon_operation *operations, size_t count,
                            const aon_claimed *claims, size_t claim_count, bool *ret_holder_older, aon_error *error) {
   aon_result result = writing(journal, "journal.log", error);

@@ -50,6 +50,9 @@ typedef struct aon_submission {
   const char *undoes;          /* id, NULL */
   aon_state state;             /* first state: queued, parsing, planning, … */
   bool dry_run, hold_on_failure, test_mode;
+  const char *options;         /* JSON object for whoever takes it from the queue; NULL */
+  const char *file;            /* id of a file that was put (below), which becomes its upload in the same write; NULL */
+  uint64_t file_bytes;         /* … and all that must be there of it */
   int64_t age_ms;              /* its place among others when they wait for each other; usually now */
   const aon_process *worker;   /* takes the lease at once (epoch 1); NULL: nobody does (epoch 0) */
 } aon_submission;
@@ -69,6 +72,7 @@ typedef struct aon_bulk { /* texts owned by the arena given to the call; NULL wh
   const char *stores;   /* JSON array of {name, class, operations, lastResource}: who takes part, in drive order; NULL before logged */
   const char *summary;  /* JSON object: counts, warnings, timings, … as the result prints them */
   const char *failure;  /* JSON object, NULL */
+  const char *options;  /* as submitted */
 } aon_bulk;
 
 /* One write. If the id, or the key within the organization, is there with the same digest: *ret_existed true and the
@@ -94,7 +98,7 @@ aon_result aon_journal_list(aon_journal *, const aon_bulk_filter *, aon_bulk_eac
  * terminal state raise the generation of the bulk operation's stores in the same write; a terminal arrow frees its locks and
  * its lease, any other arrow renews its worker's lease. A lost reply is read back before the function returns. */
 typedef struct aon_bulk_change {
-  const char *stores, *summary, *failure; /* NULL: as it is */
+  const char *stores, *summary, *failure; /* NULL: as it is; failure "": none any more */
   const int64_t *operations, *hold_until_ms, *images_until_ms, *progress;
   const uint32_t *attempt;
   bool free_lease; /* held: nobody works on it */
@@ -107,9 +111,52 @@ aon_result aon_journal_update(aon_journal *, const char *id, int64_t epoch, cons
 /* Takes the lease with a higher epoch if nobody has it, it has expired, or its worker is proved dead; AON_BUSY otherwise
  * (held_by: the worker as text). */
 aon_result aon_journal_claim(aon_journal *, const char *id, const aon_process *worker, aon_arena *, aon_bulk *ret_bulk, aon_error *) AON_MUST_USE;
+/* The same for the oldest (age_ms, then order of submission) that is queued, whose hold_until_ms has passed and that nobody works on. Its state
+ * stays queued: the worker looks at it, and either moves it on or gives its lease free again. AON_END: there is none. */
+typedef struct aon_take {
+  const aon_process *worker;
+  const char *organization; /* NULL: of any */
+  const char *after;        /* id: only those behind this one in the queue; NULL: from its front */
+} aon_take;
+aon_result aon_journal_take(aon_journal *, const aon_take *, aon_arena *, aon_bulk *ret_bulk, aon_error *) AON_MUST_USE;
+/* Returns when something may have come into the queue, or after longest_ms. */
+aon_result aon_journal_wait(aon_journal *, int64_t longest_ms, aon_error *) AON_MUST_USE;
 aon_result aon_journal_renew(aon_journal *, const char *id, int64_t epoch, int64_t *ret_lease_until_ms, bool *ret_cancel_asked, aon_error *) AON_MUST_USE;
 /* Anybody may ask; the worker hears it when it renews. */
 aon_result aon_journal_ask_cancel(aon_journal *, const char *id, aon_error *) AON_MUST_USE;
+
+/* ---- files: what was uploaded to be worked on later, and the report about it ----
+ *
+ * A file comes in chunks, each encrypted like images, under an id of its own (a UUID that whoever puts it has made). It belongs to nobody until
+ * aon_journal_submit or aon_journal_file_attach names it, whole, in their one write; until then no worker sees anything of it. The sweep takes
+ * away those that nobody named: whose process is proved dead, or to which nothing was added for AON_FILE_ORPHAN_MS. An upload is kept as long as its
+ * bulk operation may still be queued again (up to `logged`), a report until its time. */
+
+#define AON_FILE_CHUNK_BYTES ((size_t)256 << 10) /* all chunks but the last one are full */
+#define AON_FILE_LIMIT_BYTES ((uint64_t)4 << 30)
+#define AON_FILE_ORPHAN_MS 600000
+
+typedef enum aon_file_role { AON_FILE_UPLOAD, AON_FILE_REPORT } aon_file_role;
+typedef struct aon_journal_file {
+  const char *id;
+  aon_file_role role;
+  uint64_t bytes;
+  int64_t until_ms; /* a report is kept so long; 0: as long as its bulk operation */
+} aon_journal_file;
+
+/* Chunks in order from 0; the last one may be put again. Not durable by itself: the write that names the file is. */
+aon_result aon_journal_file_put(aon_journal *, const char *file, const aon_process *owner, uint32_t chunk, const void *bytes, size_t length,
+                                aon_error *) AON_MUST_USE;
+/* Names a file that is whole (bytes of it are there, else AON_USAGE incomplete_file) as that of a bulk operation, in place of an earlier one of
+ * its role. Conditional on the epoch. */
+aon_result aon_journal_file_attach(aon_journal *, const char *id, int64_t epoch, const aon_journal_file *, aon_error *) AON_MUST_USE;
+aon_result aon_journal_file_find(aon_journal *, const char *id, aon_file_role, aon_arena *, aon_journal_file *ret_file,
+                                 aon_error *) AON_MUST_USE; /* AON_END: it has none */
+/* Replaces out by one chunk. AON_END behind the last one, or if the file is gone; AON_CORRUPT. */
+aon_result aon_journal_file_get(aon_journal *, const char *file, uint32_t chunk, aon_buffer *out, aon_error *) AON_MUST_USE;
+/* Gives up a file that was not named; one that was, or that is not there, stays as it is. */
+aon_result aon_journal_file_drop(aon_journal *, const char *file, aon_error *) AON_MUST_USE;
+aon_result aon_journal_sweep_files(aon_journal *, uint64_t *ret_freed, aon_error *) AON_MUST_USE;
 
 /* ---- the log ---- */
 

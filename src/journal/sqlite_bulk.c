@@ -8,18 +8,18 @@
 
 /* In the order that bulk_from reads. */
 #define COLUMNS                                                                                                                            \
-  "id, idempotency_key, digest, organization, user, kind, source, pack, undoes, stores, summary, failure, worker_boot, state, epoch, "     \
-  "attempt,"                                                                                                                               \
+  "id, idempotency_key, digest, organization, user, kind, source, pack, undoes, stores, summary, failure, options, worker_boot, state, "   \
+  "epoch, attempt,"                                                                                                                        \
   " dry_run, hold_on_failure, test_mode, cancel_asked, created_ms, changed_ms, finished_ms, age_ms, lease_until_ms, hold_until_ms,"        \
   " images_until_ms, worker_pid, worker_ticks, operations, progress, number"
-#define COLUMN_NUMBER 31
-#define TEXTS 12
+#define COLUMN_NUMBER 32
+#define TEXTS 13
 
 static aon_result bulk_from(sqlite3_stmt *statement, aon_arena *arena, aon_bulk *ret_bulk, aon_error *error) {
   aon_bulk bulk = {0};
   const char **const texts[TEXTS] = {&bulk.id,      &bulk.idempotency_key, &bulk.digest, &bulk.organization, &bulk.user,
                                      &bulk.kind,    &bulk.source,          &bulk.pack,   &bulk.undoes,       &bulk.stores,
-                                     &bulk.summary, &bulk.failure};
+                                     &bulk.summary, &bulk.failure,         &bulk.options};
   aon_result result = AON_OK;
   int column = 0;
   for (; !result && column < TEXTS; column++)
@@ -161,13 +161,20 @@ static aon_result insert(aon_ledger *ledger, const aon_submission *submission, a
   return aon_ledger_run(
       ledger,
       "insert into bulk (id, idempotency_key, digest, organization, user, kind, source, pack, undoes, state, epoch, attempt, dry_run,"
-      " hold_on_failure, test_mode, created_ms, changed_ms, age_ms, lease_until_ms, worker_boot, worker_pid, worker_ticks)"
-      " values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-      error, "ttttttttttiiiiiiiitii", submission->id, submission->idempotency_key, submission->digest,
+      " hold_on_failure, test_mode, created_ms, changed_ms, age_ms, lease_until_ms, worker_boot, worker_pid, worker_ticks, options)"
+      " values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      error, "ttttttttttiiiiiiiitiit", submission->id, submission->idempotency_key, submission->digest,
       submission->organization ? submission->organization : "", submission->user, submission->kind, submission->source, submission->pack,
       submission->undoes, aon_state_name(submission->state), (int64_t)(submission->worker ? 1 : 0), (int64_t)submission->dry_run,
       (int64_t)submission->hold_on_failure, (int64_t)submission->test_mode, now, now, submission->age_ms ? submission->age_ms : now,
-      submission->worker ? now + ledger->lease_ms : (int64_t)0, worker->boot_id, worker->pid, (int64_t)worker->start_ticks);
+      submission->worker ? now + ledger->lease_ms : (int64_t)0, worker->boot_id, worker->pid, (int64_t)worker->start_ticks,
+      submission->options);
+}
+
+static aon_result insert_with_file(aon_ledger *ledger, const aon_submission *submission, aon_error *error) {
+  aon_journal_file file = {.id = submission->file, .role = AON_FILE_UPLOAD, .bytes = submission->file_bytes};
+  aon_result result = insert(ledger, submission, error);
+  return result || !submission->file ? result : aon_ledger_file_name(ledger, sqlite3_last_insert_rowid(aon_sqlite_handle(ledger->database)), &file, error);
 }
 
 static aon_result submit_work(aon_ledger *ledger, void *arguments, aon_error *error) {
@@ -180,7 +187,7 @@ static aon_result submit_work(aon_ledger *ledger, void *arguments, aon_error *er
     result = look_for(ledger, "select id, digest from bulk where organization = ? and idempotency_key = ?",
                       submission->organization ? submission->organization : "", submission->idempotency_key, call, error);
   if (!result && !call->existed)
-    result = insert(ledger, submission, error);
+    result = insert_with_file(ledger, submission, error);
   return result ? result : aon_ledger_bulk(ledger, call->id, call->arena, &call->bulk, error);
 }
 

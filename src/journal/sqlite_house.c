@@ -151,6 +151,8 @@ static aon_result examine_reserve(health *look, aon_error *error) {
                      : aon_buffer_text(look->report, "reserve for a full disk: none\n", error);
 }
 
+static aon_result examine_files(health *look, aon_error *error) { return aon_ledger_files_examine(look->ledger, look->report, error); }
+
 aon_result aon_ledger_examine(void *state, aon_buffer *report, bool *ret_healthy, aon_error *error) {
   aon_ledger *ledger = state;
   health look = {.ledger = ledger, .report = report, .healthy = true};
@@ -161,7 +163,7 @@ aon_result aon_ledger_examine(void *state, aon_buffer *report, bool *ret_healthy
     return absent;
   }
   aon_result (*const looks[])(health *, aon_error *) = {examine_size,     examine_pages, examine_states,
-                                                        examine_segments, examine_keys,  examine_reserve};
+                                                        examine_segments, examine_files, examine_keys,  examine_reserve};
   aon_result result = AON_OK;
   for (size_t i = 0; !result && i < sizeof looks / sizeof *looks; i++)
     result = looks[i](&look, error);

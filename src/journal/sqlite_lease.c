@@ -71,7 +71,7 @@ static aon_result change_row(aon_ledger *ledger, int64_t number, const move_call
   aon_result result =
       aon_ledger_run(ledger,
                      "update bulk set changed_ms = ?, stores = coalesce(?, stores), summary = coalesce(?, summary),"
-                     " failure = coalesce(?, failure), operations = coalesce(?, operations), progress = coalesce(?, progress),"
+                     " failure = nullif(coalesce(?, failure), ''), operations = coalesce(?, operations), progress = coalesce(?, progress),"
                      " hold_until_ms = coalesce(?, hold_until_ms), images_until_ms = coalesce(?, images_until_ms),"
                      " attempt = coalesce(?, attempt) where number = ?",
                      error, "itttpppppi", now, change->stores, change->summary, change->failure, change->operations, change->progress,
@@ -165,21 +165,30 @@ static aon_result held_by_worker(aon_ledger *ledger, const char *id, const aon_p
   return result;
 }
 
+aon_result aon_ledger_claimable(aon_ledger *ledger, const aon_bulk *bulk, aon_error *error) {
+  bool leased = bulk->worker.boot_id[0] && bulk->lease_until_ms > aon_now_ms(ledger->env) &&
+                !ledger->env->ops->process_dead(ledger->env->context, &bulk->worker);
+  return leased ? held_by_worker(ledger, bulk->id, &bulk->worker, bulk->lease_until_ms, error) : AON_OK;
+}
+
+aon_result aon_ledger_lease(aon_ledger *ledger, const char *id, const aon_process *worker, aon_error *error) {
+  int64_t now = aon_now_ms(ledger->env);
+  return aon_ledger_run(
+      ledger,
+      "update bulk set epoch = epoch + 1, lease_until_ms = ?, changed_ms = ?, worker_boot = ?, worker_pid = ?, worker_ticks = ?"
+      " where id = ?",
+      error, "iitiit", now + ledger->lease_ms, now, worker->boot_id, worker->pid, (int64_t)worker->start_ticks, id);
+}
+
 static aon_result claim_work(aon_ledger *ledger, void *arguments, aon_error *error) {
   claim_call *call = arguments;
   AON_ARENA_CLEANUP aon_arena arena = {0};
   aon_bulk bulk;
   aon_result result = aon_ledger_bulk(ledger, call->id, &arena, &bulk, error);
-  if (result)
-    return result;
-  int64_t now = aon_now_ms(ledger->env);
-  if (bulk.worker.boot_id[0] && bulk.lease_until_ms > now && !ledger->env->ops->process_dead(ledger->env->context, &bulk.worker))
-    return held_by_worker(ledger, call->id, &bulk.worker, bulk.lease_until_ms, error);
-  result = aon_ledger_run(
-      ledger,
-      "update bulk set epoch = epoch + 1, lease_until_ms = ?, changed_ms = ?, worker_boot = ?, worker_pid = ?, worker_ticks = ?"
-      " where id = ?",
-      error, "iitiit", now + ledger->lease_ms, now, call->worker->boot_id, call->worker->pid, (int64_t)call->worker->start_ticks, call->id);
+  if (!result)
+    result = aon_ledger_claimable(ledger, &bulk, error);
+  if (!result)
+    result = aon_ledger_lease(ledger, call->id, call->worker, error);
   return result ? result : aon_ledger_bulk(ledger, call->id, call->arena, &call->bulk, error);
 }
 

@@ -1,7 +1,7 @@
 /* The ledger: the journal as it is kept in one SQLite file. What the sqlite_*.c files share.
  *
  * Tables (sqlite_schema.c): bulk, names, segments, lock_runs, batches, conflicts, generations, named_locks, lock_waits,
- * events, keys. The file is in WAL mode.
+ * events, keys, files, file_chunks. The file is in WAL mode.
  *
  * Invariants beside those of journal.h:
  *  - each writing call is one `begin immediate` transaction through aon_ledger_write, repeated once if the disk was full and the
@@ -120,6 +120,14 @@ aon_result aon_ledger_head_of(aon_ledger *ledger, const char *id, aon_ledger_hea
 /* The same, and AON_FENCED if another worker has taken over. */
 aon_result aon_ledger_fence(aon_ledger *ledger, const char *id, int64_t epoch, aon_ledger_head *ret_head, aon_error *error) AON_MUST_USE;
 aon_result aon_ledger_bulk(aon_ledger *ledger, const char *id, aon_arena *arena, aon_bulk *ret_bulk, aon_error *error) AON_MUST_USE;
+/* AON_OK if the lease of this one may be taken now, else AON_BUSY with a sentence. */
+aon_result aon_ledger_claimable(aon_ledger *ledger, const aon_bulk *bulk, aon_error *error) AON_MUST_USE;
+/* Gives the lease to a worker, with a higher epoch, in the transaction that is open. */
+aon_result aon_ledger_lease(aon_ledger *ledger, const char *id, const aon_process *worker, aon_error *error) AON_MUST_USE;
+/* In the transaction that is open: the file becomes that of the bulk operation. AON_USAGE incomplete_file. */
+aon_result aon_ledger_file_name(aon_ledger *ledger, int64_t bulk, const aon_journal_file *file, aon_error *error) AON_MUST_USE;
+/* What aon doctor says of files. */
+aon_result aon_ledger_files_examine(aon_ledger *ledger, aon_buffer *report, aon_error *error) AON_MUST_USE;
 aon_result aon_ledger_id_of(aon_ledger *ledger, int64_t number, char ret_id[37], aon_error *error) AON_MUST_USE;
 
 /* ---- names, segments, locks ---- */
@@ -129,6 +137,8 @@ void aon_ledger_names_drop(aon_names *names);
 /* Writes what the dictionary has beyond the counts. */
 aon_result aon_ledger_names_keep(aon_ledger *ledger, aon_names *names, size_t collections, size_t texts, aon_error *error) AON_MUST_USE;
 
+/* Sees to it that the key of this name is at hand, if the key file has it. */
+aon_result aon_ledger_keys_with(aon_ledger *ledger, const char *name, aon_error *error) AON_MUST_USE;
 /* Reads and decodes a segment; ret_operations lives in the arena. images false: without them. *ret_cleared may be NULL. */
 typedef struct aon_ledger_segment {
   int64_t number, first;
@@ -210,6 +220,14 @@ aon_result aon_ledger_update(void *, const char *, int64_t, const aon_bulk_chang
 aon_result aon_ledger_claim(void *, const char *, const aon_process *, aon_arena *, aon_bulk *, aon_error *) AON_MUST_USE;
 aon_result aon_ledger_renew(void *, const char *, int64_t, int64_t *, bool *, aon_error *) AON_MUST_USE;
 aon_result aon_ledger_ask_cancel(void *, const char *, aon_error *) AON_MUST_USE;
+aon_result aon_ledger_take(void *, const aon_take *, aon_arena *, aon_bulk *, aon_error *) AON_MUST_USE;
+aon_result aon_ledger_wait(void *, int64_t, aon_error *) AON_MUST_USE;
+aon_result aon_ledger_file_put(void *, const char *, const aon_process *, uint32_t, const void *, size_t, aon_error *) AON_MUST_USE;
+aon_result aon_ledger_file_attach(void *, const char *, int64_t, const aon_journal_file *, aon_error *) AON_MUST_USE;
+aon_result aon_ledger_file_find(void *, const char *, aon_file_role, aon_arena *, aon_journal_file *, aon_error *) AON_MUST_USE;
+aon_result aon_ledger_file_get(void *, const char *, uint32_t, aon_buffer *, aon_error *) AON_MUST_USE;
+aon_result aon_ledger_file_drop(void *, const char *, aon_error *) AON_MUST_USE;
+aon_result aon_ledger_sweep_files(void *, uint64_t *, aon_error *) AON_MUST_USE;
 aon_result aon_ledger_log(void *, const char *, int64_t, const aon_operation *, size_t, const aon_claimed *, size_t, bool *,
                           aon_error *) AON_MUST_USE;
 aon_result aon_ledger_discard(void *, const char *, int64_t, aon_error *) AON_MUST_USE;

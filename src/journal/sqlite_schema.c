@@ -70,7 +70,19 @@ static const char schema_2[] =
     "update segments set operations_sum = new_sum((select id from bulk where number = segments.bulk), first, 0, operations, operations_sum),"
     " images_sum = new_sum((select id from bulk where number = segments.bulk), first, 1, images, images_sum)";
 
-static const aon_ledger_step steps[] = {{1, schema_1}, {2, schema_2}};
+/* 3: a queue that workers share, and files. A file's bulk is null until it is named, doomed is 1 from when nobody may name it any more. */
+static const char schema_3[] =
+    "alter table bulk add column options text;"
+    "create index bulk_queue on bulk (age_ms, number) where state = 'queued';"
+    "create table files (number integer primary key autoincrement, id text not null unique, bulk integer, role integer not null default 0,"
+    " bytes integer not null default 0, put_ms integer not null, until_ms integer not null default 0, doomed integer not null default 0,"
+    " owner_boot text not null, owner_pid integer not null, owner_ticks integer not null) strict;"
+    "create unique index files_bulk on files (bulk, role) where bulk is not null;"
+    "create table file_chunks (number integer primary key autoincrement, file integer not null, chunk integer not null, bytes blob not null)"
+    " strict;"
+    "create unique index file_chunks_file on file_chunks (file, chunk);";
+
+static const aon_ledger_step steps[] = {{1, schema_1}, {2, schema_2}, {3, schema_3}};
 #define STEPS (sizeof steps / sizeof *steps)
 
 static void new_sum(sqlite3_context *context, int count, sqlite3_value **values) {
@@ -275,7 +287,9 @@ static aon_result open_absent(aon_ledger *ledger, aon_error *error) {
   ledger->database = NULL;
   ledger->absent = true;
   aon_result result = open_database(ledger, AON_SQLITE_WRITE, ":memory:", error);
-  return result ? result : aon_sqlite_execute(ledger->database, schema_1, error);
+  if (!result)
+    result = aon_sqlite_execute(ledger->database, schema_1, error);
+  return result ? result : aon_sqlite_execute(ledger->database, schema_3, error); /* 2 changes no table */
 }
 
 /* A connection that may write, with writing switched off: one that may not would leave a -shm file behind, and could not see
@@ -375,6 +389,14 @@ const aon_journal_backend aon_journal_sqlite = {
     .claim = aon_ledger_claim,
     .renew = aon_ledger_renew,
     .ask_cancel = aon_ledger_ask_cancel,
+    .take = aon_ledger_take,
+    .wait = aon_ledger_wait,
+    .file_put = aon_ledger_file_put,
+    .file_attach = aon_ledger_file_attach,
+    .file_find = aon_ledger_file_find,
+    .file_get = aon_ledger_file_get,
+    .file_drop = aon_ledger_file_drop,
+    .sweep_files = aon_ledger_sweep_files,
     .log = aon_ledger_log,
     .discard = aon_ledger_discard,
     .last_of = aon_ledger_last_of,

@@ -374,6 +374,7 @@ static void make_it_version_1(world *w) {
       sqlite3_exec(database,
                    "update segments set operations_sum = sum_1((select id from bulk where number = segments.bulk), first, 0, operations),"
                    " images_sum = sum_1((select id from bulk where number = segments.bulk), first, 1, images);"
+                   "drop table files; drop table file_chunks; drop index bulk_queue; alter table bulk drop column options;"
                    "pragma user_version=1",
                    NULL, NULL, NULL),
       SQLITE_OK);
@@ -501,9 +502,10 @@ static void examines_a_healthy_one(void **state) {
   log_creates(w, journal, uuid(w, 1, id), true);
   OK(aon_journal_examine(journal, &report, &healthy, error));
   assert_true(healthy);
-  assert_non_null(strstr(report.data, "schema version 2"));
+  assert_non_null(strstr(report.data, "schema version 3"));
   assert_non_null(strstr(report.data, "planning: 1"));
   assert_non_null(strstr(report.data, "all 1 pieces"));
+  assert_non_null(strstr(report.data, "files: 0 uploads that wait, 0 reports, 0 bytes"));
   assert_non_null(strstr(report.data, "1 key,"));
   assert_non_null(strstr(report.data, "reserve for a full disk: 2000000"));
   remove(w->key);
