@@ -1,7 +1,8 @@
 /* Bytes that are said to be BSON: images as a store or a damaged journal might give them. Up to three documents lie one after the other.
  *
  * Properties: everything that reads images refuses damage with a failure of its own and never reads beyond it; what is whole and of JSON's
- * types is written as JSON that our reader reads back equal; what merges or patches to something gives BSON that libbson holds valid. */
+ * types is written as JSON that our reader reads back equal; two such documents are equal, and differ nowhere, exactly if jansson finds
+ * their JSON equal; what merges or patches to something gives BSON that libbson holds valid. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -147,6 +148,37 @@ static void check_text(const given *one) {
   bson_destroy(&again);
 }
 
+static aon_result count_difference(void *context, const char *path, const bson_iter_t *before, const bson_iter_t *after, aon_error *error) {
+  (void)path;
+  (void)before;
+  (void)after;
+  (void)error;
+  ++*(size_t *)context;
+  return AON_OK;
+}
+
+static json_t *by_jansson(const given *one) {
+  AON_BUFFER_CLEANUP aon_buffer text = {0};
+  FUZZ_CHECK(aon_document_to_json(&one->view, &text, NULL) == AON_OK, "a plain document is not written");
+  return json_loadb(text.data, text.length, JSON_ALLOW_NUL, NULL);
+}
+
+/* NULL of jansson: a number beyond its own. */
+static void check_equality(const given *a, const given *b) {
+  size_t differences = 0;
+  aon_error error = AON_ERROR_INIT;
+  if (!a->plain || !b->plain)
+    return;
+  json_t *left = by_jansson(a), *right = by_jansson(b);
+  bool equal = aon_document_equal(&a->view, &b->view, NULL);
+  FUZZ_CHECK(!left || !right || equal == same_json(left, right), "%s, says jansson: %s\n  %s", equal ? "they differ" : "they are equal",
+             json_dumps(left, JSON_COMPACT), json_dumps(right, JSON_COMPACT));
+  FUZZ_CHECK(aon_document_difference(&a->view, &b->view, count_difference, &differences, &error) == AON_OK, "%s", error.sentence);
+  FUZZ_CHECK(equal == !differences, "%zu differences of documents that %s", differences, equal ? "are equal" : "differ");
+  json_decref(left);
+  json_decref(right);
+}
+
 static void check_together(const given *before, const given *after, const given *current) {
   static const char *const stamps[] = {"stamp", NULL}, *const volatiles[] = {"v", NULL}, *const sets[] = {"/s", "/d/s", NULL};
   static const aon_comparison how = {stamps, volatiles, sets};
@@ -181,6 +213,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     aon_document_at(&all[i].view, "/d/s/0", &found);
     aon_document_holds(&all[i].view, (const char *const[]){"s", "v", NULL});
   }
+  check_equality(&all[0], &all[1]);
+  check_equality(&all[1], &all[2]);
   check_together(&all[0], &all[1], &all[2]);
   check_together(&all[2], &all[0], &all[1]);
   for (size_t i = 0; i < DOCUMENTS; i++)

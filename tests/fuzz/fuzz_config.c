@@ -1,7 +1,8 @@
 /* The configuration: a YAML file, then variables of the environment (NAME=VALUE), each after a zero byte.
  *
  * Properties: it is taken, or refused as bad_configuration in a sentence that says where; what is taken has every text and every store that
- * the engine needs; reading it again gives the same. */
+ * the engine needs; reading it again gives the same. A reader of its own for files of nothing but plain numbers, by line, says what each
+ * setting must be, and that none may stand twice. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,6 +42,112 @@ static void check_same(const aon_config *a, const aon_config *b) {
   FUZZ_CHECK(!memcmp(&a->workbook, &b->workbook, sizeof a->workbook) && !memcmp(&a->pack, &b->pack, sizeof a->pack), "limits differ");
 }
 
+/* ---- the plain reader ---- */
+
+typedef struct expected {
+  const char *key; /* with its section */
+  char kind;       /* duration, size, count */
+  size_t offset;   /* in aon_config */
+} expected;
+
+#define AT(member) offsetof(aon_config, member)
+static const expected plain[] = {{"hold_ms", 'd', AT(engine.hold_ms)},
+                                 {"hold_until", 'd', AT(engine.hold_until_ms)},
+                                 {"give_up", 'd', AT(engine.give_up_ms)},
+                                 {"batch", 'c', AT(engine.batch)},
+                                 {"journal.retention", 'd', AT(engine.retention_ms)},
+                                 {"journal.reserve", 's', AT(engine.journal.reserve_bytes)},
+                                 {"journal.lease", 'd', AT(engine.journal.lease_ms)},
+                                 {"limits.entries", 'c', AT(workbook.entries)},
+                                 {"limits.unpacked_bytes", 's', AT(workbook.unpacked_bytes)},
+                                 {"limits.rows", 'c', AT(workbook.rows)},
+                                 {"limits.columns", 'c', AT(workbook.columns)},
+                                 {"limits.cells", 's', AT(workbook.cells)},
+                                 {"limits.string_bytes", 'c', AT(workbook.string_bytes)},
+                                 {"limits.strings_memory_bytes", 's', AT(workbook.strings_memory_bytes)},
+                                 {"limits.stage_memory_bytes", 's', AT(pack.stage_memory_bytes)},
+                                 {"limits.pack_memory_bytes", 's', AT(pack.memory_bytes)},
+                                 {"limits.pack_instructions", 's', AT(pack.instructions)},
+                                 {"limits.pack_call", 'd', AT(pack.call_ms)}};
+#define PLAIN (sizeof plain / sizeof *plain)
+
+typedef struct plain_file {
+  bool sure, twice;
+  bool given[PLAIN];
+  uint64_t values[PLAIN];
+} plain_file;
+
+/* "30s", "16MiB", "7": at most six digits, the first one no zero. */
+static bool quantity(char kind, const char *text, uint64_t *ret_value) {
+  static const struct {
+    char kind;
+    const char *name;
+    uint64_t times;
+  } units[] = {{'d', "ms", 1}, {'d', "s", 1000},   {'d', "m", 60 * 1000}, {'d', "h", 3600 * 1000},       {'d', "d", 24 * 3600 * 1000},
+               {'s', "", 1},   {'s', "KiB", 1024}, {'s', "MiB", 1048576}, {'s', "GiB", 1024 * 1048576u}, {'c', "", 1}};
+  size_t digits = strspn(text, "0123456789");
+  if (!digits || digits > 6 || *text == '0')
+    return false;
+  for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+    if (units[i].kind == kind && !strcmp(units[i].name, text + digits)) {
+      *ret_value = strtoull(text, NULL, 10) * units[i].times;
+      return true;
+    }
+  return false;
+}
+
+static void plain_line(plain_file *file, const char *section, const char *key, const char *value) {
+  char path[100];
+  snprintf(path, sizeof path, "%s%s%s", section, *section ? "." : "", key);
+  for (size_t i = 0; i < PLAIN; i++)
+    if (!strcmp(plain[i].key, path)) {
+      file->twice = file->twice || file->given[i];
+      file->given[i] = true;
+      file->sure = quantity(plain[i].kind, value, &file->values[i]);
+      return;
+    }
+  file->sure = false;
+}
+
+static plain_file read_plainly(const char *text, size_t length) {
+  plain_file file = {.sure = length && text[length - 1] == '\n' && !memchr(text, 0, length)};
+  char section[16] = "", key[32], value[16], end;
+  bool sections[2] = {false, false};
+  for (const char *at = text; file.sure && *at; at = strchr(at, '\n') + 1) {
+    size_t line = strcspn(at, "\n");
+    char copy[64];
+    if (line >= sizeof copy)
+      return (plain_file){.sure = false};
+    snprintf(copy, sizeof copy, "%.*s", (int)line, at);
+    bool deeper = !strncmp(copy, "  ", 2) && copy[2] != ' ';
+    if (!strcmp(copy, "journal:") || !strcmp(copy, "limits:")) {
+      bool *seen = &sections[*copy == 'l'];
+      file.sure = !*seen && (at + line + 1)[0] == ' '; /* an empty one is another matter */
+      *seen = true;
+      snprintf(section, sizeof section, "%.*s", (int)line - 1, copy);
+    } else if (sscanf(copy + (deeper ? 2 : 0), "%31[a-z_]: %15[A-Za-z0-9]%c", key, value, &end) == 2 && strchr(copy, ':')[1] == ' ' &&
+               strlen(copy) == (deeper ? 2 : 0) + strlen(key) + 2 + strlen(value)) {
+      if (!deeper)
+        *section = 0;
+      plain_line(&file, section, key, value);
+      file.sure = file.sure && (!deeper || *section);
+    } else {
+      file.sure = false;
+    }
+  }
+  return file;
+}
+
+static void check_plain(const plain_file *file, aon_result result, const aon_config *config) {
+  FUZZ_CHECK(!file->twice || result, "a setting that stands twice was taken");
+  for (size_t i = 0; !result && i < PLAIN; i++) {
+    uint64_t found = 0;
+    memcpy(&found, (const char *)config + plain[i].offset, plain[i].kind == 'c' ? sizeof(uint32_t) : sizeof found);
+    FUZZ_CHECK(!file->given[i] || found == file->values[i], "%s is %llu, not %llu", plain[i].key, (unsigned long long)found,
+               (unsigned long long)file->values[i]);
+  }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   fuzz_input input = {data, data + size};
   char *environment[VARIABLES_MAX + 1] = {NULL};
@@ -62,6 +169,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     check_taken(&first);
     check_same(&first, &second);
   }
+  plain_file numbers = read_plainly(file, length);
+  if (numbers.sure && !count)
+    check_plain(&numbers, result, &first);
   if (aon_config_early_read(environment, &early, &early_error))
     check_refused(&early_error);
   aon_config_release(&first);

@@ -10,6 +10,7 @@
 
 #include "house.h"
 #include "model/document.h"
+#include "written.h"
 
 #define ID_BYTES_MAX 1500
 
@@ -23,35 +24,6 @@ typedef struct oracle {
   bool bad, unsure;  /* unsure: it does not know what a line means */
   size_t made;       /* documents whose id the program makes up */
 } oracle;
-
-static bool same(const json_t *a, const json_t *b) {
-  const char *key;
-  json_t *value;
-  if (json_is_number(a) && json_is_number(b)) {
-    if (json_is_integer(a) && json_is_integer(b))
-      return json_integer_value(a) == json_integer_value(b);
-    return (long double)(json_is_integer(a) ? (long double)json_integer_value(a) : (long double)json_real_value(a)) ==
-           (json_is_integer(b) ? (long double)json_integer_value(b) : (long double)json_real_value(b));
-  }
-  if (json_typeof(a) != json_typeof(b))
-    return false;
-  if (json_is_array(a)) {
-    bool equal = json_array_size(a) == json_array_size(b);
-    for (size_t i = 0; equal && i < json_array_size(a); i++)
-      equal = same(json_array_get(a, i), json_array_get(b, i));
-    return equal;
-  }
-  if (!json_is_object(a))
-    return json_equal(a, b);
-  if (json_object_size(a) != json_object_size(b))
-    return false;
-  json_object_foreach((json_t *)(uintptr_t)a, key, value) {
-    const json_t *other = json_object_get(b, key);
-    if (!other || !same(value, other))
-      return false;
-  }
-  return true;
-}
 
 /* RFC 7396, section 2. Takes target. */
 static json_t *patched(json_t *target, const json_t *patch) {
@@ -108,7 +80,7 @@ static bool as_expected(const json_t *now, const json_t *expect) {
     return json_is_null(expect) && !now;
   json_object_foreach((json_t *)(uintptr_t)expect, key, value) {
     const json_t *other = json_object_get(now, key);
-    if (!other || !same(value, other))
+    if (!other || !same_json(value, other))
       return false;
   }
   return true;
@@ -211,7 +183,7 @@ static void check_stores(house *h, const oracle *o) {
     FUZZ_CHECK(aon_image_view(&image, &document), "%s is not there", key);
     FUZZ_CHECK(aon_document_to_json(&document, &text, NULL) == AON_OK, "%s", key);
     json_t *found = json_loadb(text.data, text.length, JSON_ALLOW_NUL, NULL);
-    FUZZ_CHECK(found && same(found, expected), "%s is %s, expected %s", key, text.data, json_dumps(expected, JSON_COMPACT));
+    FUZZ_CHECK(found && same_json(found, expected), "%s is %s, expected %s", key, text.data, json_dumps(expected, JSON_COMPACT));
     json_decref(found);
     free(collection);
   }

@@ -3,7 +3,11 @@
 #define AON_TESTS_FUZZ_WRITTEN_H
 
 #include <bson/bson.h>
+#include <jansson.h>
 
 /* Both give the same bytes, or both fail; a failure leaves the buffer as it was. */
 void check_written(const bson_t *document);
+
+/* By jansson: numbers by their values, members in any order. */
+bool same_json(const json_t *a, const json_t *b);
 #endif
