@@ -73,11 +73,14 @@ static aon_result gather(void *context, const aon_conflict *found, aon_error *er
   }
   aon_conflict *kept = &list->items[list->count++];
   *kept = *found;
-  kept->store = aon_arena_text(&list->arena, found->store, strlen(found->store));
-  kept->collection = aon_arena_text(&list->arena, found->collection, strlen(found->collection));
-  kept->document_id = aon_arena_text(&list->arena, found->document_id, strlen(found->document_id));
-  kept->sentence = kept->paths = kept->code = kept->choice = NULL;
-  return kept->store && kept->collection && kept->document_id ? AON_OK : aon_fail_memory(error);
+  const char **const texts[] = {&kept->store, &kept->collection, &kept->document_id, &kept->code, &kept->sentence, &kept->paths, &kept->choice};
+  bool fine = true;
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+    if (*texts[i]) {
+      *texts[i] = aon_arena_text(&list->arena, *texts[i], strlen(*texts[i]));
+      fine = fine && *texts[i];
+    }
+  return fine ? AON_OK : aon_fail_memory(error);
 }
 
 static void release(conflict_list *list) {

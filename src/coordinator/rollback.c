@@ -37,6 +37,8 @@ typedef struct going_back {
   aon_hashes were_open; /* the same of the pass before; only they are looked at in this one … */
   bool again;          /* … if it is not the first */
   int64_t asked_ms;    /* monotonic, when the last unanswered request was given up */
+  const aon_conflict *record; /* the one that is settled; a write for it is announced there (classes 4 and 5) */
+  bool announced;
 } going_back;
 
 static uint64_t hash_of(const aon_operation *operation) {
@@ -682,6 +684,30 @@ aon_result aon_run_rollback(aon_run *run, aon_error *error) {
 
 /* ---- one conflict, by a person's choice or tried again ---- */
 
+/* For how long a write that is sent now may still arrive. */
+static int64_t may_arrive_ms(const going_back *g) {
+  const aon_store_config *config = aon_store_configuration(g->part->store);
+  return (config->timeout_ms > 0 ? config->timeout_ms : AON_REQUEST_MS) + config->horizon_ms;
+}
+
+/* Before a write of class 4 or 5 is sent: whoever settles the document next waits until it can no longer arrive. What is watched is looked at
+ * again anyway. */
+static aon_result announce_settling(going_back *g, aon_error *error) {
+  if (g->announced || g->record->watched)
+    return AON_OK;
+  aon_conflict changed = *g->record;
+  changed.watch_until_ms = aon_now_ms(g->run->env) + may_arrive_ms(g);
+  aon_result result = aon_journal_conflict_put(g->run->journal, g->run->id, g->run->epoch, &changed, error);
+  g->announced = !result;
+  return result;
+}
+
+/* One that an earlier settling announced may still be on its way. The wall clock may have jumped: never longer than it can take. */
+static aon_result wait_for_earlier(going_back *g, aon_error *error) {
+  int64_t left = g->record->watched ? 0 : g->record->watch_until_ms - aon_now_ms(g->run->env), longest = may_arrive_ms(g);
+  return left > 0 ? wait_until(g->run, aon_monotonic_ms(g->run->env) + (left < longest ? left : longest), error) : AON_OK;
+}
+
 static aon_result settle_write(going_back *g, const aon_operation *operation, const aon_image *now, const aon_image *target,
                                bool compensates, bool *ret_settled, aon_error *error) {
   aon_write write = {.collection = operation->collection,
@@ -694,7 +720,10 @@ static aon_result settle_write(going_back *g, const aon_operation *operation, co
   size_t failed = 0;
   if (!aon_part_transactional(g->part) && g->part->caps->store_class != AON_CLASS_BATCH) {
     aon_write_state state = AON_WRITE_NOT_SENT;
-    aon_result result = aon_store_apply(g->part->store, NULL, &write, 1, &state, &failed, error);
+    aon_result result = announce_settling(g, error);
+    if (!result)
+      result = aon_store_apply(g->part->store, NULL, &write, 1, &state, &failed, error);
+    g->again = result == AON_UNKNOWN;
     *ret_settled = result == AON_OK;
     return result;
   }
@@ -747,7 +776,7 @@ static aon_result settle_once(going_back *g, const aon_operation *operation, con
   }
   if (result)
     return result;
-  if (!now.bson && !target.bson) {
+  if ((!now.bson && !target.bson) || (g->again && aon_image_same(&now, &target, NULL, NULL))) { /* there already; or the lost one did it */
     *ret_settled = true;
     return AON_OK;
   }
@@ -786,11 +815,13 @@ aon_result aon_conflict_settle(aon_run *run, const aon_conflict *found, const ch
     return AON_OK;
   }
   AON_ARENA_CLEANUP aon_arena arena = {0};
-  going_back g = {.run = run, .part = aon_run_part(run, found->store)};
+  going_back g = {.run = run, .part = aon_run_part(run, found->store), .record = found};
   if (!g.part)
     return aon_fail(error, AON_CORRUPT, "corrupt", "Store “%s” takes no part in bulk operation %s.", found->store, run->id);
   aon_operation operation;
-  aon_result result = aon_run_operation(run, found->sequence, &arena, &operation, error);
+  aon_result result = wait_for_earlier(&g, error);
+  if (!result)
+    result = aon_run_operation(run, found->sequence, &arena, &operation, error);
   void *context[] = {&operation, &arena};
   if (!result && run->state != AON_COMMIT_FAILED) /* forward, each operation is written by itself */
     result = aon_run_walk(run, 0, found->sequence - 1, false, ~0u, g.part, first_before, context, error);
@@ -803,13 +834,14 @@ aon_result aon_conflict_settle(aon_run *run, const aon_conflict *found, const ch
       result = settle_once(&g, &operation, choice, merged, ret_settled, &failure);
     if (!result || *ret_settled)
       break;
-    bool again = result == AON_TRANSIENT || !strcmp(failure.code, "changed_meanwhile") || !strcmp(failure.code, "duplicate");
+    bool again = result == AON_TRANSIENT || g.again || !strcmp(failure.code, "changed_meanwhile") || !strcmp(failure.code, "duplicate");
     if (!again || i + 1 == AON_RESTORE_TRIES) {
       if (error)
         *error = failure;
       break;
     }
-    result = aon_run_pause(run, i, AON_RETRY_LONGEST_MS, error);
+    int64_t horizon = aon_store_configuration(g.part->store)->horizon_ms; /* an unanswered write is neither repeated nor compared before */
+    result = g.again ? wait_until(run, aon_monotonic_ms(run->env) + horizon, error) : aon_run_pause(run, i, AON_RETRY_LONGEST_MS, error);
   }
   aon_arena_release(&g.arena);
   return result;

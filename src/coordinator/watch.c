@@ -61,7 +61,7 @@ static aon_result look_again(watching *w, int64_t sequence, bool over, aon_error
     return result;
   if (aon_image_stamped(&now, id) && !strcmp(id, run->id)) {
     bool settled = false;
-    aon_conflict record = {.sequence = sequence, .store = operation.collection->store};
+    aon_conflict record = {.sequence = sequence, .store = operation.collection->store, .watched = true};
     result = aon_conflict_settle(run, &record, NULL, NULL, &settled, error);
     if (!result)
       result = aon_run_event(run, settled ? "stray" : "stray_left", NULL, error);

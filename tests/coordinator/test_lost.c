@@ -136,6 +136,48 @@ static void a_write_back_is_waited_for(void **state) {
   assert_true(world_every_step(back_in_class_5, 400) > 20);
 }
 
+/* The same for a person's choice: where nobody answered, nothing is compared or chosen before the write can no longer arrive, also by who comes
+ * after a worker that died. */
+static void somebody_edits(world *w) { world_put(w, "k", "c", "edit", "{\"n\":99}"); }
+static void choice_without_answer(world *w, uint64_t n, aon_store_class class) {
+  world_memory(w, "k", class, NULL);
+  world_memory(w, "t", AON_CLASS_TRANSACTION, NULL);
+  world_put(w, "k", "c", "edit", "{\"n\":1}");
+  w->config.test_rollback_at = 1;
+  world_engine(w);
+  w->call = somebody_edits;
+  w->call_name = "journal.batches";
+  CHECK(!world_apply(w, LINE("k", "edit", "update", "{\"n\":2}") LINE("t", "1", "create", "{}")));
+  CHECK(w->outcome.state == AON_ROLLBACK_FAILED);
+  char id[37];
+  memcpy(id, w->outcome.bulk_id, sizeof id);
+  aon_memory_trouble_at(world_database(w, "k"), AON_MEMORY_DELAY, 1, 1);
+  int64_t slept = w->slept_ms;
+  world_new_outcome(w);
+  w->steps = 0;
+  w->crash_at = n;
+  if (!setjmp(w->crashed)) {
+    CHECK(!aon_resolve(w->engine, id, "all", AON_FORCE, NULL, &w->options, &w->outcome, &w->error));
+    CHECK(aon_memory_under_way(world_database(w, "k")) == 1 && w->slept_ms - slept >= 3000);
+    world_nothing_left();
+  }
+  world_die(w);
+  CHECK(world_recover(w) == 0);
+  world_new_outcome(w);
+  if (world_state(w, id) == AON_ROLLBACK_FAILED)
+    CHECK(!aon_resolve(w->engine, id, "all", AON_FORCE, NULL, &w->options, &w->outcome, &w->error));
+  CHECK(!aon_memory_under_way(world_database(w, "k")) || w->slept_ms - slept >= 3000);
+  CHECK(world_state(w, id) == AON_ROLLED_BACK && !strcmp(world_get(w, "k", "c", "edit"), "{\"n\":1}"));
+}
+static void choice_in_class_4(world *w, uint64_t n) { choice_without_answer(w, n, AON_CLASS_CONDITIONAL); }
+static void choice_in_class_5(world *w, uint64_t n) { choice_without_answer(w, n, AON_CLASS_PLAIN); }
+
+static void a_choice_is_waited_for(void **state) {
+  (void)state;
+  assert_true(world_every_step(choice_in_class_4, 400) > 5);
+  assert_true(world_every_step(choice_in_class_5, 400) > 5);
+}
+
 static void void_stamp_keeps_it_out(void **state) {
   (void)state;
   world *w = world_new();
@@ -425,6 +467,7 @@ int main(void) {
                                      TEST(late_in_classes_1_to_3),
                                      TEST(late_after_a_rollback_is_watched),
                                      TEST(a_write_back_is_waited_for),
+                                     TEST(a_choice_is_waited_for),
                                      TEST(void_stamp_keeps_it_out),
                                      TEST(void_stamp_of_what_was_not_written),
                                      TEST(conflict_of_a_frozen_rollback_stays_named),
