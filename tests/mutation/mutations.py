@@ -23,7 +23,7 @@ mutation('first_store_stops_all', 'invariant 2', BACK, 'return result == AON_TRA
          'return result == AON_END || result == AON_UNKNOWN ||', GUARDS)
 mutation('gave_up_unnamed', 'invariant 2', RECOVER, 'result = name_documents(run, why->sentence, error);', 'result = AON_OK;', INVARIANTS)
 mutation('changed_create_is_deleted', 'invariant 3', RESTORE,
-         'restore->verdict = aon_document_equal(&now, &after, &how) ? AON_RESTORE_WRITE : AON_RESTORE_CONFLICT;',
+         'restore->verdict = operation->after.bson && aon_document_equal(&now, &after, &how) ? AON_RESTORE_WRITE : AON_RESTORE_CONFLICT;',
          'restore->verdict = AON_RESTORE_WRITE;', INVARIANTS, 'coordinator table')
 mutation('remade_is_overwritten', 'invariant 3', RESTORE, '} else if (!aon_document_equal(&now, &before, &how)) {\n      restore->verdict = AON_RESTORE_CONFLICT;',
          '} else if (!aon_document_equal(&now, &before, &how)) {\n      restore->verdict = AON_RESTORE_DONE;', 'coordinator table', INVARIANTS)
@@ -130,7 +130,7 @@ rule('sku_of_a_product', 'required = true, references = {collection = "products"
 
 # ---- what only the simulator notices: the seed that finds it is printed ----
 def planted(name, rule, file, find, put):
-    mutation('planted_' + name, rule, file, find, put, 'simulate 5000')
+    mutation('planted_' + name, rule, file, find, put, 'simulate 10000')
 
 
 planted('announce_not_durable', 'invariant 1', 'src/journal/sqlite_progress.c',
@@ -139,7 +139,7 @@ planted('locks_before_decision', 'invariant 6', LEASE, '  if (!result && ends)\n
         '  if (!result && (ends || call->to == AON_PREPARING))\n    result = aon_ledger_run(ledger, "update bulk set holds = 0')
 planted('unsynced_journal', 'invariant 1', 'src/journal/sqlite_base.c', 'durable ? "pragma synchronous=full" :', 'durable ? "pragma synchronous=normal" :')
 planted('before_image', 'invariant 3', RESTORE,
-        'restore->verdict = aon_document_equal(&now, &after, &how) ? AON_RESTORE_WRITE : AON_RESTORE_CONFLICT;\n    return AON_OK;\n  case AON_UPDATE:',
+        'restore->verdict = operation->after.bson && aon_document_equal(&now, &after, &how) ? AON_RESTORE_WRITE : AON_RESTORE_CONFLICT;\n    return AON_OK;\n  case AON_UPDATE:',
         'restore->verdict = AON_RESTORE_WRITE;\n    return AON_OK;\n  case AON_UPDATE:')
 planted('forget_abort_marker', 'invariant 7', MEMORY, '    m->state = MARKER_ABORTED;\n    m->at_ms = held->now_ms;\n    *ret_state = AON_BRANCH_ABORTED;',
         '    m->at_ms = held->now_ms;\n    *ret_state = AON_BRANCH_ABORTED;')
@@ -151,3 +151,17 @@ planted('late_prepare', 'invariant 2', BACK, '    if (result || *ret_state != AO
 planted('undone_not_durable', 'invariant 3', BACK, '  changed.durable = true;\n', '')
 planted('their_delete_undone', 'invariant 3', RESTORE, 'return AON_OK; /* their delete stands */',
         'return restore->verdict = AON_RESTORE_WRITE, restore->target = operation->before, AON_OK;')
+planted('lost_reply_is_success', 'invariant 9', EXECUTE, 'if (!result && state != AON_BRANCH_COMMITTED)\n      result = aon_fail(&failure, AON_PERMANENT, "commit_lost"',
+        'if (!result && state == AON_BRANCH_OPEN)\n      result = aon_fail(&failure, AON_PERMANENT, "commit_lost"')
+planted('decide_without_epoch', 'invariant 7', LEASE,
+        'aon_ledger_fence(ledger, call->id, call->epoch, &head, error);\n  if (result)\n    return result;\n  if (call->arrow && head.state == call->to)',
+        'aon_ledger_head_of(ledger, call->id, &head, error);\n  if (result)\n    return result;\n  if (call->arrow && head.state == call->to)')
+planted('epoch_read_late', 'invariant 7', LEASE, '  if (!result)\n    *ret_bulk = call.bulk;\n  return result;',
+        '  return result ? result : aon_ledger_bulk(state, id, arena, ret_bulk, error);')
+planted('no_horizon', 'classes 4 and 5', BACK,
+        'int64_t horizon = aon_store_configuration(part->store)->horizon_ms;\n  if (run->taken_up_ms', 'int64_t horizon = 0;\n  (void)part;\n  if (run->taken_up_ms')
+planted('no_watch', 'classes 4 and 5', BACK, 'if (!result && g->doubtful && aon_store_configuration(g->part->store)->watch_ms > 0)',
+        'if (!result && !g->run)')
+planted('stale_plan', 'invariant 6', 'src/coordinator/plan.c', '    if (before[i] != now[i])\n      *ret_current = false;', '    (void)before;')
+planted('own_late_commit', 'invariant 3', BACK, 'if (refused_for_good(result) && is_foreign(&failure) && ++g->refusals < AON_RESTORE_TRIES)',
+        'if (!g->run && is_foreign(&failure))')

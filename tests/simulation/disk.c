@@ -384,10 +384,10 @@ static int sim_reserved(sqlite3_file *file, int *held) {
 }
 
 static int sim_control(sqlite3_file *file, int what, void *argument) {
-  (void)file;
-  (void)what;
-  (void)argument;
-  return SQLITE_NOTFOUND;
+  if (what != DISK_WHICH_FILE)
+    return SQLITE_NOTFOUND;
+  *(sqlite3_file **)argument = file;
+  return SQLITE_OK;
 }
 static int sim_sector(sqlite3_file *file) {
   (void)file;
@@ -695,6 +695,9 @@ static aon_result env_remove(void *context, const char *path, aon_error *error) 
   (void)error;
   sim_point("file.remove");
   name *found = name_of(W->disk, path);
+  if (found && found->now && W->disk_faults.free_bytes >= 0)
+    W->disk_faults.free_bytes += (int64_t)found->now->now.size;
+  W->counts.reserves += found && found->now && strstr(path, "-reserve");
   if (found)
     found->now = NULL;
   return AON_OK;

@@ -316,7 +316,8 @@ static void summary(const counts *c, double took) {
   printf("%llu seeds, %.0f a second: %llu crashes, %llu machine crashes, %llu freezes, %llu lost replies, %llu lost requests, %llu late deliveries, "
          "%llu refusals, %llu restarts of stores, %llu foreign writes, %llu clock jumps, %llu failed allocations, %llu disk errors, "
          "%llu full disks; %llu takeovers, %llu commits, %llu rollbacks, %llu undone, %llu held, %llu resumed, %llu conflicts named, %llu committed reads, "
-         "%llu changes of stores, %llu documents not judged, %llu switches\n",
+         "%llu changes of stores, %llu documents not judged, %llu dry runs, %llu parts undone, %llu choices of persons, %llu named locks, "
+         "%llu new keys, %llu given up, %llu reserves given free, %llu switches\n",
          (unsigned long long)c->seeds, (double)c->seeds / took, (unsigned long long)c->crashes, (unsigned long long)c->machine_crashes,
          (unsigned long long)c->freezes, (unsigned long long)c->lost_replies, (unsigned long long)c->lost_requests, (unsigned long long)c->late_deliveries,
          (unsigned long long)c->refusals, (unsigned long long)c->store_restarts, (unsigned long long)c->foreign_writes,
@@ -325,7 +326,8 @@ static void summary(const counts *c, double took) {
          (unsigned long long)c->rollbacks, (unsigned long long)c->undone, (unsigned long long)c->held,
          (unsigned long long)c->resumed, (unsigned long long)c->conflicts,
          (unsigned long long)c->committed_reads, (unsigned long long)c->changes, (unsigned long long)c->excused,
-         (unsigned long long)c->switches);
+         (unsigned long long)c->planned, (unsigned long long)c->parts_undone, (unsigned long long)c->resolved, (unsigned long long)c->locks,
+         (unsigned long long)c->rotations, (unsigned long long)c->gave_up, (unsigned long long)c->reserves, (unsigned long long)c->switches);
 }
 
 typedef struct campaign {

@@ -65,6 +65,7 @@ static void take_conflict(sqlite3_stmt *statement) {
       named[b][s][d] = true;
       snprintf(named_code[b][s][d], sizeof named_code[b][s][d], "%s", text_at(statement, 3));
       W->counts.conflicts++;
+      W->counts.gave_up += !strcmp(named_code[b][s][d], "gave_up");
       return;
     }
   violation("the journal names a conflict %s/%s of %s that can't be", text_at(statement, 1), text_at(statement, 2), text_at(statement, 0));
@@ -72,9 +73,10 @@ static void take_conflict(sqlite3_stmt *statement) {
 
 bool oracle_in_conflict(int s, int d) {
   memset(named, 0, sizeof named);
-  uint64_t before = W->counts.conflicts;
+  uint64_t before = W->counts.conflicts, gave_up = W->counts.gave_up;
   journal_rows(CONFLICTS, take_conflict);
   W->counts.conflicts = before;
+  W->counts.gave_up = gave_up;
   for (size_t b = 0; b < W->bulk_count; b++)
     if (named[b][s][d])
       return true;
@@ -86,7 +88,7 @@ bool oracle_in_conflict(int s, int d) {
 static const char *const arrows[][2] = {
     {"", "parsing"}, {"", "planning"}, {"", "queued"}, {"parsing", "validating"}, {"validating", "planning"}, {"planning", "logged"},
     {"logged", "executing"}, {"executing", "preparing"}, {"preparing", "committing"}, {"committing", "committed"},
-    {"planning", "validating"}, {"parsing", "rejected"}, {"validating", "rejected"}, {"planning", "rejected"},
+    {"planning", "planned"}, {"planning", "validating"}, {"parsing", "rejected"}, {"validating", "rejected"}, {"planning", "rejected"},
     {"parsing", "cancelled"}, {"validating", "cancelled"}, {"planning", "cancelled"}, {"logged", "cancelled"},
     {"parsing", "rolled_back"}, {"validating", "rolled_back"}, {"planning", "rolled_back"}, {"logged", "rolled_back"},
     {"executing", "rolling_back"}, {"preparing", "rolling_back"}, {"rolling_back", "rolled_back"}, {"rolling_back", "rollback_failed"},
@@ -189,7 +191,7 @@ static void judge_document(int s, int d) {
   char is_text[128], want_text[128];
   value_print(&it->now, is_text);
   value_print(&want, want_text);
-  if (it->excused || value_equal(&it->now, &want))
+  if (it->excused || it->decided || value_equal(&it->now, &want))
     return;
   if (!is_named(s, d)) {
     violation("%s/%s is %s and should be %s", store->name, it->id, is_text, want_text);
@@ -244,7 +246,7 @@ static void judge_in(int b, int s, int d) {
   bool touched = false;
   value v = first ? first->old : it->now;
   bool fits = play(&W->bulks[b], s, d, &v, &touched);
-  if (!touched || it->excused || named[b][s][d])
+  if (!touched || it->excused || it->decided || named[b][s][d])
     return;
   if (!first) { /* a chain that ends as it began is no change of the store */
     for (const entry *e = it->first; e; e = e->next) {
@@ -283,18 +285,19 @@ static bool has_tag_of(const value *v, int b) {
 
 static void judge_out(int b, int s, int d) {
   const doc *it = &W->stores[s].docs[d];
-  bool before_write = is(b, "rejected") || is(b, "cancelled") || !rows[b].there;
+  bool before_write = is(b, "rejected") || is(b, "planned") || is(b, "cancelled") || !rows[b].there;
   const entry *first = first_by(it, b);
   if (before_write && first && !it->excused && !is(b, "cancelled"))
     violation("bulk %d is %s, but it changed %s/%s", b, rows[b].there ? rows[b].state : "unknown", W->stores[s].name, it->id);
-  if (!it->excused && !named[b][s][d] && !has_twin(b) && has_tag_of(&it->now, b))
+  if (!it->excused && !it->decided && !named[b][s][d] && !has_twin(b) && has_tag_of(&it->now, b))
     violation("bulk %d is %s, but %s/%s still has its value", b, rows[b].state, W->stores[s].name, it->id);
-  if (named[b][s][d] && !it->excused) {
+  if (named[b][s][d] && !it->excused && !it->decided) {
     bool somebody = false;
     /* Classes 4 and 5 can't tell whether a request that was never answered had arrived before somebody else wrote; and of a chain that ends as
      * it began the store shows no change. */
     for (const entry *e = W->stores[s].memory.store_class >= AON_CLASS_CONDITIONAL || !first ? it->first : first; e; e = e->next)
-      somebody = somebody || e->hand == BY_FOREIGN || (e->bulk != b && (e->late || e->expired)); /* a stray of another one, not yet taken back */
+      somebody = somebody || e->hand == BY_FOREIGN || (e->late && e->at_ms > e->sent_ms + W->stores[s].config.horizon_ms) ||
+                 e->expired || (e->bulk != b && e->late); /* a stray, not yet taken back when it was looked at */
     for (int i = 0; i < W->bulks[b].line_count; i++) { /* nor whether it made what was there before */
       const line *l = &W->bulks[b].lines[i];
       somebody = somebody || (l->store == s && l->doc == d && l->verb == V_CREATE && W->stores[s].memory.store_class >= AON_CLASS_CONDITIONAL);
@@ -307,7 +310,7 @@ static void judge_out(int b, int s, int d) {
 /* ---- words ---- */
 
 static void judge_words(int b) {
-  static const char *const ends[] = {"committed", "rejected", "cancelled", "rolled_back", "undone", "rollback_failed", "undo_failed", "commit_failed"};
+  static const char *const ends[] = {"committed", "planned", "rejected", "cancelled", "rolled_back", "undone", "rollback_failed", "undo_failed", "commit_failed"};
   const bulk *asked = &W->bulks[b];
   bool ended = false, failed = is(b, "rollback_failed") || is(b, "commit_failed");
   for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
@@ -349,7 +352,7 @@ static void judge_keys(void) {
 static int shows(const sight *seen, int b) {
   const doc *it = &W->stores[seen->store].docs[seen->doc];
   const bulk *asked = &W->bulks[b];
-  if (it->excused)
+  if (it->excused || it->decided)
     return 0;
   for (size_t other = 0; other < W->bulk_count; other++)
     if (named[other][seen->store][seen->doc])
@@ -394,7 +397,7 @@ static void judge_reads(int b) {
       after = seen;
     }
   }
-  if (after && !is_in(b) && !has_twin(b))
+  if (after && !is_in(b) && !has_twin(b) && !named_once[b])
     violation("bulk %d is %s, but a committed read of %s/%s saw its value", b, rows[b].state, W->stores[after->store].name,
               W->stores[after->store].docs[after->doc].id);
   if (before && after && latest_before > earliest_after && !is_undone_by_somebody(b) && !has_twin(b) && !named_once[b])
@@ -424,6 +427,8 @@ static void count_ends(int b) {
   W->counts.commits += is(b, "committed") || is(b, "undone") || is(b, "commit_failed") || is(b, "undo_failed");
   W->counts.rollbacks += is(b, "rolled_back") || is(b, "rollback_failed");
   W->counts.undone += is(b, "undone");
+  W->counts.planned += is(b, "planned");
+  W->counts.parts_undone += W->bulks[b].undoes >= 0 && W->bulks[b].first >= 0 && is(b, "committed");
 }
 
 void oracle_judge(void) {

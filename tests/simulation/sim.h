@@ -61,6 +61,7 @@ void disk_machine_crash(disk *d); /* every unsynced change is kept, lost or torn
 void disk_process_crash(disk *d, int owner);
 void disk_write_file(disk *d, const char *path, const char *text);
 void disk_env_ops(aon_env_ops *ops); /* its part of the environment */
+#define DISK_WHICH_FILE 7700 /* sqlite3_file_control: the file of this disk, below any layer of the program */
 void disk_adopt(sqlite3_file *file, const char *path); /* a handle that was open is one of this world, and of who asks */
 bool disk_fails_next(void);
 void disk_unlog(disk *d, const char *path); /* marks a database as one that has no log */
@@ -101,6 +102,9 @@ typedef struct doc {
   value now;
   entry *first, *last;
   size_t changes;
+  bool decided; /* a person chose for it */
+  bool locked_by_name; /* somebody holds a named lock of it … */
+  int64_t lock_until_ms; /* … until then */
   bool excused; /* the store can't promise anything for it: why stands in the trace (README, guarantees) */
 } doc;
 
@@ -123,6 +127,7 @@ typedef struct simstore {
   int64_t away_until_ms, deliver_at_ms;
   author ending; /* of a transaction of a file that is being committed: whoever looks meanwhile may see its changes */
   bool ends;
+  bool loses; /* the request that is sent now is lost at once, with its connection */
   uint64_t open_since; /* transactions that are older than this number were lost with a restart of the store */
   struct flight { /* requests under way, in the order in which they were sent */
     struct flight *next;
@@ -154,7 +159,9 @@ typedef struct bulk {
   int line_count;
   int undoes; /* < 0: none */
   int same_as; /* < 0: of its own; else it has the lines and the idempotency key of that one */
-  bool hold, submitted;
+  int64_t first, last; /* of an undo: the operations that it takes back; first < 0: all */
+  bool hold, dry, submitted;
+  int64_t lost_ms; /* when another process first took it over; 0: never */
   int owner; /* process that had its lease last */
   int told_count;
   aon_state told; /* the last end that a caller was told; AON_STATE_COUNT: none */
@@ -169,10 +176,11 @@ typedef struct sight { /* what a committed read saw */
 } sight;
 
 /* ---- processes ---- */
-typedef enum command_kind { C_APPLY, C_UNDO, C_RECOVER, C_READ, C_RESUME, C_ROLLBACK, C_CANCEL, C_SLEEP } command_kind;
+typedef enum command_kind { C_APPLY, C_UNDO, C_RECOVER, C_READ, C_RESUME, C_ROLLBACK, C_CANCEL, C_SLEEP, C_RESOLVE, C_LOCK, C_ROTATE } command_kind;
 typedef struct command {
   command_kind kind;
   int bulk, store, doc;
+  int choice; /* of a person */
 } command;
 
 typedef struct process {
@@ -195,14 +203,14 @@ typedef struct process {
 
 /* ---- kinds of faults ---- */
 typedef enum fault {
-  F_CRASH, F_MACHINE, F_FREEZE, F_LOSE_REPLY, F_DELAY, F_REFUSE, F_SLOW, F_AWAY, F_STORE_RESTART, F_FOREIGN, F_CLOCK, F_ALLOCATION,
+  F_CRASH, F_MACHINE, F_FREEZE, F_LOSE_REPLY, F_DELAY, F_LOSE, F_REFUSE, F_SLOW, F_AWAY, F_STORE_RESTART, F_FOREIGN, F_CLOCK, F_ALLOCATION,
   F_DISK_ERROR, F_DISK_FULL, F_KINDS
 } fault;
 
 typedef struct counts {
   uint64_t seeds, crashes, machine_crashes, freezes, lost_replies, lost_requests, late_deliveries, refusals, store_restarts, foreign_writes, takeovers,
       rollbacks, commits, conflicts, committed_reads, failed_allocations, disk_errors, full_disks, clock_jumps, undone, held, resumed, excused,
-      switches, changes, failed;
+      planned, parts_undone, resolved, locks, rotations, gave_up, reserves, switches, changes, failed;
 } counts;
 
 typedef struct world {
@@ -219,6 +227,9 @@ typedef struct world {
   size_t process_count;
   bool several_hosts, beyond_horizon;
   bool late; /* a world of requests that come late */
+  bool busy; /* one of few documents that all want */
+  bool gives_up; /* soon, where a store is out of reach */
+  bool stolen; /* one of workers that freeze and are taken over */
   bool cold;  /* SQLite reads the journal's schema and prepares each statement anew */
   bool fresh; /* no journal is there in the beginning, so none that notes its arrows */
   int64_t next_pid, dead_pid;

@@ -7,6 +7,7 @@
  * Invariants: what is lent depends on the world alone, never on worlds before it; a still is used by one connection at a time; one world in
  * sixteen opens all its connections the long way (W->cold). */
 #include "sim.h"
+#include "wire/sqlite_syncs.h"
 
 #define STATEMENTS_LIMIT 240
 #define PLACES 1024u
@@ -89,13 +90,16 @@ static int number_of(const char *sql, unsigned flags) {
 /* One that can't be prepared here, since it is about a store in the journal's file, is left out in all alike. */
 static void make_still(int which) {
   struct still *s = &warm.stills[which];
+  const char *layer; /* as the program opens it */
+  if (aon_sqlite_syncs_over(disk_vfs_name, &layer, NULL))
+    abort();
   heap_still_begin(which);
-  int rc = __real_sqlite3_open_v2(SIM_JOURNAL, &s->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, disk_vfs_name);
+  int rc = __real_sqlite3_open_v2(SIM_JOURNAL, &s->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, layer);
   if (!rc)
     rc = sqlite3_db_config(s->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL); /* as wire/sqlite.c does: a change of it would cost all statements */
   for (size_t i = 0; !rc && i < warm.count; i++)
     rc = __real_sqlite3_prepare_v3(s->handle, warm.texts[i], -1, warm.flags[i], &s->statements[i], NULL) == SQLITE_NOMEM ? SQLITE_NOMEM : 0;
-  if (rc || sqlite3_db_release_memory(s->handle) || sqlite3_file_control(s->handle, "main", SQLITE_FCNTL_FILE_POINTER, &s->file))
+  if (rc || sqlite3_db_release_memory(s->handle) || sqlite3_file_control(s->handle, "main", DISK_WHICH_FILE, &s->file))
     abort();
   s->list_known = warm.count && ((void **)(void *)s->handle)[1] == (void *)sqlite3_next_stmt(s->handle, NULL);
   heap_still_end();

@@ -149,6 +149,8 @@ static void note_change(simstore *store, doc *d, const value *now, const author 
   d->last = e;
   d->changes++;
   d->now = *now;
+  if (who->hand == BY_FORWARD && !who->late && !who->expired && d->locked_by_name && W->now_ms < d->lock_until_ms)
+    violation("bulk %d changed %s/%s, which was locked by name", who->bulk, store->name, d->id);
   W->counts.changes++;
   if (W->tracing) {
     char old[128], fresh[128];
@@ -248,6 +250,23 @@ static bool repeats_doubtful(const simstore *store, const doc *d, const value *w
   return false;
 }
 
+/* A delete of what a bulk operation had deleted and made anew: going back it finds nothing where its create was, and gives back what its own
+ * delete took (README, found and not mended). */
+static bool deletes_remade(const simstore *store, const doc *d, const value *wanted) {
+  for (size_t b = 0; !wanted->there && b < W->bulk_count; b++) {
+    bool deleted = false;
+    for (int i = 0; i < W->bulks[b].line_count; i++) {
+      const line *l = &W->bulks[b].lines[i];
+      if (l->store != (int)(store - W->stores) || &store->docs[l->doc] != d)
+        continue;
+      if (deleted && l->verb != V_DELETE)
+        return true;
+      deleted = deleted || l->verb == V_DELETE;
+    }
+  }
+  return false;
+}
+
 static void new_value(value *v, int property) { snprintf(v->p[property], sizeof v->p[0], "F%u", (unsigned)W->foreign_left); }
 
 void foreign_write(void) {
@@ -284,7 +303,7 @@ void foreign_write(void) {
   }
   if (wanted.there && !wanted.p[0][0] && !wanted.p[1][0] && !wanted.p[2][0])
     new_value(&wanted, property); /* an empty document is none in some stores */
-  bool tells_apart = !repeats_ours(d, &wanted) && !repeats_doubtful(store, d, &wanted);
+  bool tells_apart = !repeats_ours(d, &wanted) && !repeats_doubtful(store, d, &wanted) && !deletes_remade(store, d, &wanted);
   if (store->ends)
     witness_observe(store, &store->ending);
   bool ends = store->ends;
@@ -341,6 +360,11 @@ static aon_memory_trouble trouble(const witness *w, bool may_delay) {
     trace("  %s: the reply is lost", w->store->name);
     return AON_MEMORY_LOSE_REPLY;
   }
+  w->store->loses = may_delay && !w->store->sqlite && strikes(F_LOSE);
+  if (w->store->loses) {
+    trace("  %s: the request is lost", w->store->name);
+    return AON_MEMORY_DELAY;
+  }
   if (may_delay && !w->store->sqlite && strikes(F_DELAY)) {
     trace("  %s: the request is delayed", w->store->name);
     return AON_MEMORY_DELAY;
@@ -351,7 +375,7 @@ static aon_memory_trouble trouble(const witness *w, bool may_delay) {
 /* Requests arrive in the order in which they were sent, at most the horizon later, unless this world is one where they may. */
 static void note_flight(simstore *store, const author *who, doc *single) {
   struct flight *f = calloc(1, sizeof *f), **last = &store->flights;
-  uint32_t longest = (uint32_t)store->config.horizon_ms * (W->beyond_horizon ? 4 : 1), how_long = pick(longest - 1);
+  uint32_t longest = (uint32_t)store->config.horizon_ms * (W->beyond_horizon ? 4 : 1), how_long = store->loses ? 0 : pick(longest - 1);
   int64_t due = W->now_ms + 1 + how_long;
   while (*last)
     last = &(*last)->next;
@@ -363,7 +387,7 @@ static void note_flight(simstore *store, const author *who, doc *single) {
                        .process = who->process,
                        .sent_ms = W->now_ms,
                        .due_ms = due,
-                       .lost = how_long % 5 == 4, /* no choice of its own: what was found stays what it is */
+                       .lost = store->loses || how_long % 5 == 4,
                        .single = single,
                        .changes = single ? single->changes : 0};
   *last = f;
@@ -393,8 +417,11 @@ static void judge_single(simstore *store, doc *d, const author *who, size_t chan
   } else if (who->late || who->expired) {
     bool beyond = W->now_ms > who->sent_ms + store->config.horizon_ms || who->expired;
     bool leaves_stamp = d->now.there && d->now.stamp[0] && strlen(d->now.stamp) == 36;
+    int64_t lost_ms = who->bulk >= 0 ? W->bulks[who->bulk].lost_ms : 0;
     if (beyond && !leaves_stamp)
       excuse(store, d, "a late delete leaves no stamp");
+    else if (who->expired && lost_ms && (W->enabled[F_CLOCK] || W->now_ms - lost_ms > store->config.watch_ms))
+      excuse(store, d, "nobody watches any more for what comes that late");
   }
 }
 
@@ -883,6 +910,8 @@ static void leased(const char *id) {
     return;
   if (W->bulks[b].owner >= 0 && W->bulks[b].owner != p->number)
     W->counts.takeovers++;
+  if (W->bulks[b].owner >= 0 && W->bulks[b].owner != p->number && !W->bulks[b].lost_ms)
+    W->bulks[b].lost_ms = W->now_ms;
   W->bulks[b].owner = p->number;
 }
 

@@ -56,7 +56,7 @@ static void make_store(unsigned i) {
   static const uint8_t classes[] = {2, 4, 2, 4, 3, 1, 3, 1, 5, 2};
   simstore *s = &W->stores[i];
   snprintf(s->name, sizeof s->name, "s%u", i);
-  static const uint8_t late_classes[] = {4, 4, 4, 5, 3, 1};
+  static const uint8_t late_classes[] = {4, 4, 4, 5, 3, 1, 2, 2};
   s->memory.store_class = (aon_store_class)(W->late ? late_classes[pick(sizeof late_classes)] : classes[pick(sizeof classes)]);
   bool transactional = s->memory.store_class <= AON_CLASS_TRANSACTION, single = s->memory.store_class >= AON_CLASS_CONDITIONAL;
   if (s->memory.store_class == AON_CLASS_TRANSACTION && pick(3) == 2) {
@@ -82,7 +82,7 @@ static void make_store(unsigned i) {
   s->config.watch_ms = 120000;
   s->config.stamp = single && pick(2);
   s->config.void_stamp = single && pick(3) == 2;
-  s->doc_count = 1 + pick(SIM_DOCS - 1);
+  s->doc_count = 1 + pick(W->busy ? 2 : SIM_DOCS - 1);
   for (unsigned k = 0; k < s->doc_count; k++) {
     doc *d = &s->docs[k];
     snprintf(d->id, sizeof d->id, "d%u", k);
@@ -164,11 +164,14 @@ static void make_bulk(unsigned i) {
   }
   if (how == 6 || how == 5) {
     b->undoes = (int)pick(i);
+    b->first = pick(3) == 2 ? (int64_t)pick(SIM_LINES / 2) : -1;
+    b->last = b->first < 0 ? -1 : b->first + pick(SIM_LINES / 2);
     if (W->bulks[b->undoes].same_as < 0)
       return;
     b->undoes = -1;
   }
   b->hold = pick(6) == 5;
+  b->dry = pick(12) == 11;
   make_lines((int)i, b);
   write_lines(b);
 }
@@ -176,9 +179,14 @@ static void make_bulk(unsigned i) {
 static void make_script(process *p) {
   p->command_count = 2 + (int)pick(SIM_COMMANDS - 2);
   for (int i = 0; i < p->command_count; i++) {
-    static const command_kind kinds[] = {C_APPLY, C_READ, C_APPLY, C_READ, C_RECOVER, C_RESUME, C_ROLLBACK, C_CANCEL, C_SLEEP, C_READ};
+    static const command_kind kinds[] = {C_APPLY, C_READ, C_APPLY, C_READ, C_RECOVER, C_RESUME, C_ROLLBACK, C_CANCEL, C_SLEEP, C_READ,
+                                         C_RESOLVE, C_APPLY, C_LOCK, C_ROTATE, C_RECOVER};
+    static const command_kind busy[] = {C_APPLY, C_READ, C_READ, C_APPLY, C_READ};
     command *c = &p->commands[i];
-    c->kind = kinds[pick(sizeof kinds / sizeof *kinds)];
+    c->kind = W->busy ? busy[pick(sizeof busy / sizeof *busy)] : kinds[pick(sizeof kinds / sizeof *kinds)];
+    if (c->kind == C_ROTATE && pick(4))
+      c->kind = C_READ;
+    c->choice = c->kind == C_RESOLVE ? (int)pick(3) : 0;
     c->bulk = (int)pick((uint32_t)W->bulk_count);
     if (c->kind == C_APPLY && W->bulks[c->bulk].undoes >= 0)
       c->kind = C_UNDO;
@@ -196,12 +204,14 @@ static aon_env_ops ops;
 static void make_process(size_t i) {
   process *p = &W->processes[i];
   static const int64_t leases[] = {30000, 8000};
+  uint64_t reserve = W->enabled[F_DISK_FULL] && pick(3) == 2 ? 12288 : 0;
   p->number = (int)i;
   p->bulk = -1;
   p->env = (aon_env){.ops = &ops, .context = p, .log_level = pick(16) == 15 ? AON_LOG_INFO : AON_LOG_ERROR, .vfs = disk_vfs_name};
-  p->config = (aon_engine_config){.journal = {.location = SIM_JOURNAL, .key_file = KEY, .lease_ms = leases[pick(2)]},
+  p->config = (aon_engine_config){.journal = {.location = SIM_JOURNAL, .key_file = KEY, .lease_ms = leases[W->stolen ? 1 : pick(2)], .reserve_bytes = reserve},
                                   .hold_ms = pick(3) == 2 ? 1 : 10000,
                                   .hold_until_ms = 60000,
+                                  .give_up_ms = W->gives_up ? 15000 : 0,
                                   .batch = 1 + pick(4),
                                   .test_rollback_at = pick(W->late ? 2 : 5) == (W->late ? 1 : 4) ? (int64_t)pick(SIM_LINES) : -1,
                                   .test_user_index = -1,
@@ -209,14 +219,14 @@ static void make_process(size_t i) {
                                   .test_site_index = -1,
                                   .test_schedule_index = -1};
   make_script(p);
-  p->serves = pick(2);
+  p->serves = W->stolen || pick(2);
 }
 
 /* Each world has some kinds of faults only, each as often as it likes: what seldom meets in a world with all of them meets in another. */
 static void make_faults(void) {
   static const uint32_t rates[] = {10, 40, 120, 300};
   for (int kind = 0; kind < F_KINDS; kind++) {
-    bool at_calls = kind == F_LOSE_REPLY || kind == F_DELAY;
+    bool at_calls = kind == F_LOSE_REPLY || kind == F_DELAY || kind == F_LOSE;
     W->enabled[kind] = at_calls ? pick(2) : pick(3) == 2;
     W->rate[kind] = rates[pick(4)];
   }
@@ -232,7 +242,17 @@ static void make_faults(void) {
       W->enabled[kind] = kind == F_DELAY || ((kind == F_CRASH || kind == F_FREEZE || kind == F_AWAY) && pick(3) == 2);
     W->rate[F_DELAY] = 300;
   }
-  W->enabled[F_FOREIGN] = W->enabled[F_FOREIGN] || pick(2);
+  uint32_t special = W->late ? 0 : pick(8);
+  W->busy = special == 6;
+  W->stolen = special == 7;
+  for (int kind = 0; W->busy && kind < F_KINDS; kind++)
+    W->enabled[kind] = W->enabled[kind] && (kind == F_SLOW || kind == F_CRASH || kind == F_FREEZE) && pick(3) == 2;
+  if (W->stolen) { /* one that wakes up while another one works on */
+    for (int kind = 0; kind < F_KINDS; kind++)
+      W->enabled[kind] = kind == F_FREEZE || (W->enabled[kind] && (kind == F_SLOW || kind == F_DELAY || kind == F_LOSE_REPLY || kind == F_AWAY));
+    W->rate[F_FREEZE] = 40;
+  }
+  W->enabled[F_FOREIGN] = (W->enabled[F_FOREIGN] || pick(2)) && !W->busy;
   W->foreign_left = W->enabled[F_FOREIGN] ? 1 + pick(12) : 0;
   W->beyond_horizon = W->enabled[F_DELAY] && pick(4) == 3;
   static const uint32_t quanta[] = {400, 100, 25, 8, 1500};
@@ -249,7 +269,7 @@ static void make_world(const disk *journal) {
   W->several_hosts = pick(3) == 2;
   W->cold = pick(16) == 15;
   make_faults();
-  W->store_count = 1 + pick(3);
+  W->store_count = 1 + pick(W->busy ? 2 : 3);
   for (unsigned i = 0; i < W->store_count; i++)
     make_store(i);
   for (unsigned i = 0; i < W->store_count; i++) /* a journal that is not there yet can't hold a store */
@@ -257,10 +277,11 @@ static void make_world(const disk *journal) {
       snprintf(W->stores[i].path, sizeof W->stores[i].path, "s%u", i);
   for (size_t i = 0; i < W->store_count; i++)
     witness_make_store(&W->stores[i]);
-  W->bulk_count = 1 + pick(4);
+  W->bulk_count = W->busy ? 4 : 1 + pick(4);
   for (unsigned i = 0; i < W->bulk_count; i++)
     make_bulk(i);
-  W->process_count = 1 + pick(SIM_PROCESSES);
+  W->gives_up = pick(8) == 7;
+  W->process_count = W->busy ? SIM_PROCESSES : W->stolen ? 2 + pick(SIM_PROCESSES - 1) : 1 + pick(SIM_PROCESSES);
   for (size_t i = 0; i < W->process_count; i++)
     make_process(i);
   if (W->enabled[F_MACHINE])
@@ -293,6 +314,7 @@ static aon_run_options options_of(const bulk *b) {
   if (b) {
     options.id = b->id;
     options.hold_on_failure = b->hold;
+    options.dry_run = b->dry;
     options.idempotency_key = b->key[0] ? b->key : NULL;
   }
   return options;
@@ -319,12 +341,12 @@ static void command_apply(process *p, bulk *b) {
 }
 
 static void command_undo(process *p, bulk *b) {
-  static const aon_undo_options whole = {.first = -1, .last = -1};
+  aon_undo_options what = {.first = b->first, .last = b->last};
   aon_outcome outcome = {0};
   aon_error error = AON_ERROR_INIT;
   aon_run_options options = options_of(b);
   b->submitted = true;
-  aon_result result = aon_undo(p->engine, W->bulks[b->undoes].id, &whole, &options, &outcome, &error);
+  aon_result result = aon_undo(p->engine, W->bulks[b->undoes].id, &what, &options, &outcome, &error);
   told(b, result, &outcome, &error);
   aon_outcome_release(&outcome);
 }
@@ -375,8 +397,79 @@ static void command_recover(process *p) {
     trace("housekeeping: %s", error.sentence);
 }
 
+/* A person looks at the documents that are named, and chooses. From then on they are as the person wanted them. */
+static void command_resolve(process *p, const command *c) {
+  static const char merged[] = "{\"p0\":\"M\"}";
+  aon_outcome outcome = {0};
+  aon_error error = AON_ERROR_INIT;
+  aon_run_options options = options_of(NULL);
+  bulk *b = &W->bulks[c->bulk];
+  for (size_t i = 0; i < W->bulk_count && b->told != AON_ROLLBACK_FAILED && b->told != AON_COMMIT_FAILED; i++)
+    b = &W->bulks[i]; /* one that a person was told of */
+  if (b->told != AON_ROLLBACK_FAILED && b->told != AON_COMMIT_FAILED)
+    return;
+  const bulk *of = b->undoes < 0 ? b : &W->bulks[b->undoes];
+  const line *one = &of->lines[c->doc % (of->line_count ? of->line_count : 1)];
+  char name[80] = "all";
+  if (c->choice == AON_MERGE)
+    snprintf(name, sizeof name, "%s/c/%s", name_for(&W->stores[one->store], one->doc), W->stores[one->store].docs[one->doc].id);
+  for (int i = 0; i < of->line_count; i++)
+    if (c->choice != AON_MERGE || &of->lines[i] == one)
+      W->stores[of->lines[i].store].docs[of->lines[i].doc].decided = true;
+  aon_result result = aon_resolve(p->engine, b->id, name, (aon_choice)c->choice, c->choice == AON_MERGE ? merged : NULL, &options, &outcome, &error);
+  W->counts.resolved += !result;
+  told(b, result, &outcome, &error);
+  aon_outcome_release(&outcome);
+}
+
+/* Holds a lock of a document for a while; bulk operations keep off it meanwhile (the witness looks). */
+static void command_lock(process *p, const command *c) {
+  simstore *s = &W->stores[c->store];
+  doc *d = &s->docs[c->doc];
+  char name[80], holder[24];
+  aon_journal *journal;
+  aon_error error = AON_ERROR_INIT;
+  int64_t epoch, asked = W->now_ms;
+  snprintf(name, sizeof name, "document:%s/c/%s", name_for(s, c->doc), d->id);
+  snprintf(holder, sizeof holder, "p%lld", (long long)p->pid);
+  aon_result result = aon_engine_journal(p->engine, true, &journal, &error);
+  if (!result)
+    result = aon_journal_lock(journal, name, holder, false, 5000, &epoch, &error);
+  trace("lock %s: %s", name, result ? error.sentence : "ok");
+  if (result)
+    return;
+  W->counts.locks++;
+  if (d->locked_by_name && W->now_ms < d->lock_until_ms && !W->enabled[F_CLOCK])
+    violation("%s was locked twice", name);
+  d->locked_by_name = !W->enabled[F_CLOCK] && !W->enabled[F_MACHINE]; /* whose wall clock goes on evenly */
+  d->lock_until_ms = asked + 5000;
+  sim_sleep(1000);
+  d->locked_by_name = false;
+  result = aon_journal_unlock(journal, name, holder, epoch, &error);
+  trace("unlock %s: %s", name, result ? error.sentence : "ok");
+}
+
+static void command_rotate(process *p) {
+  aon_journal *journal;
+  aon_error error = AON_ERROR_INIT;
+  aon_result result = aon_engine_journal(p->engine, true, &journal, &error);
+  if (!result)
+    result = aon_journal_rotate_key(journal, &error);
+  W->counts.rotations += !result;
+  trace("a new key: %s", result ? error.sentence : "ok");
+}
+
 static void command_run(process *p, const command *c) {
   switch (c->kind) {
+  case C_RESOLVE:
+    command_resolve(p, c);
+    break;
+  case C_LOCK:
+    command_lock(p, c);
+    break;
+  case C_ROTATE:
+    command_rotate(p);
+    break;
   case C_APPLY:
     command_apply(p, &W->bulks[c->bulk]);
     break;
@@ -418,9 +511,17 @@ static void live(process *p) {
   aon_engine_close(p->engine);
 }
 
+/* Where a store was out of reach for too long, a person has all of it tried again. */
+static void try_given_up(process *p) {
+  for (size_t i = 0; i < W->bulk_count; i++)
+    command_on(p, &(command){.kind = C_ROLLBACK, .bulk = (int)i});
+}
+
 /* In the end: housekeeping again and again, until all is at rest. */
 static void sweep(process *p) {
   open_engine(p);
+  if (W->gives_up)
+    try_given_up(p);
   for (p->sweeps = 0; !W->at_rest && p->sweeps < SWEEPS_LIMIT; p->sweeps++) {
     command_recover(p);
     sim_sleep(SWEEP_MS);
@@ -620,7 +721,7 @@ static int64_t journal_number(const char *sql) {
 }
 
 static bool at_rest(void) {
-  return journal_number("select (select count(*) from bulk where state not in ('committed', 'rejected', 'cancelled', 'rolled_back', 'undone',"
+  return journal_number("select (select count(*) from bulk where state not in ('committed', 'planned', 'rejected', 'cancelled', 'rolled_back', 'undone',"
                         " 'rollback_failed', 'undo_failed', 'commit_failed')) + (select count(*) from conflicts where watched = 1)") == 0;
 }
 
@@ -672,7 +773,7 @@ static void try_locks(void) {
       *l = (line){.verb = V_UPSERT, .store = (int)s, .doc = (int)d, .property = 0};
       snprintf(l->tag, sizeof l->tag, "B%zu.%d", W->bulk_count - 1, b->line_count++);
     }
-  if (!b->line_count) { /* every document waits for a person */
+  if (!b->line_count || journal_number("select count(*) from named_locks") > 0) { /* every document waits for a person, or some are locked */
     W->bulk_count--;
     return;
   }
