@@ -657,9 +657,18 @@ static aon_result take_all_back(aon_run *run, aon_error *error) {
   return result;
 }
 
+/* Named by a sweep that gave up and died before it could say so: they are in conflict with nobody, and would be left alone for ever. */
+static aon_result drop_given_up(void *context, const aon_conflict *found, aon_error *error) {
+  aon_run *run = context;
+  return found->watched || strcmp(found->code, AON_GAVE_UP) ? AON_OK
+                                                            : aon_journal_conflict_drop(run->journal, run->id, run->epoch, found->sequence, error);
+}
+
 aon_result aon_run_rollback(aon_run *run, aon_error *error) {
   run->deaf = true;
   aon_result result = announce_operations(run, error);
+  if (!result)
+    result = aon_journal_conflicts(run->journal, run->id, drop_given_up, run, error);
   if (!result)
     result = take_all_back(run, error);
   run->conflicts = run->watched = 0;
