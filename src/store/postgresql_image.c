@@ -98,19 +98,28 @@ static aon_result not_a_document(const pg_store *store, const pg_table *table, c
 }
 
 /* The document that bson holds, if doc is still its JSON. */
-static bool bson_holds(const pg_text *row, const bson_t *doc, aon_arena *arena, bson_t *ret_view) {
+static aon_result bson_holds(const pg_text *row, const bson_t *doc, aon_arena *arena, bson_t *ret_view, bool *ret_holds, aon_error *error) {
   const uint8_t *bytes;
   size_t length;
   pg_text json;
   bson_t projected;
   bool exact;
-  if (!row[COLUMN_BSON].data || !pg_hex_read(&row[COLUMN_BSON], arena, &bytes, &length) || !bson_init_static(ret_view, bytes, length) ||
-      !bson_validate(ret_view, BSON_VALIDATE_NONE, NULL) || pg_json_write(ret_view, true, arena, &json, NULL) ||
-      pg_json_read(json.data, json.length, &projected, &exact, NULL))
-    return false;
-  bool same = aon_document_equal(&projected, doc, NULL);
+  aon_error why = AON_ERROR_INIT;
+  *ret_holds = false;
+  if (!pg_hex_read(&row[COLUMN_BSON], arena, &bytes, &length))
+    return bytes ? AON_OK : aon_fail_memory(error);
+  if (!bson_init_static(ret_view, bytes, length) || !bson_validate(ret_view, BSON_VALIDATE_NONE, NULL))
+    return AON_OK;
+  aon_result result = pg_json_write(ret_view, true, arena, &json, &why);
+  if (!result)
+    result = pg_json_read(json.data, json.length, &projected, &exact, &why);
+  if (result == AON_NO_MEMORY) /* not the same as “somebody else changed doc”: its types would be lost */
+    return aon_fail_memory(error);
+  if (result)
+    return AON_OK;
+  *ret_holds = aon_document_equal(&projected, doc, NULL);
   bson_destroy(&projected);
-  return same;
+  return AON_OK;
 }
 
 static aon_result document_image(const pg_store *store, const pg_table *table, const pg_text *row, bool token, aon_arena *arena,
@@ -136,8 +145,10 @@ static aon_result document_image(const pg_store *store, const pg_table *table, c
     result = pg_json_write(&doc, false, &scratch, &again, error);
     exact = !result && pg_same(&again, text);
   }
-  bool stale = table->has_bson && row[COLUMN_BSON].data;
-  if (!result && stale && bson_holds(row, &doc, &scratch, &whole)) {
+  bool stale = table->has_bson && row[COLUMN_BSON].data, holds = false;
+  if (!result && stale)
+    result = bson_holds(row, &doc, &scratch, &whole, &holds, error);
+  if (!result && holds) {
     result = keep_image(&whole, NULL, arena, ret_image, error);
   } else if (!result) {
     if (token && !exact)

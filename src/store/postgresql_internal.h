@@ -141,6 +141,7 @@ aon_result pg_json_write(const bson_t *document, bool replace, aon_arena *arena,
 bool pg_id_fits(const pg_column *column, const char *text, size_t length); /* false: no row can have it (and the server would choke) */
 bool pg_same(const pg_text *a, const pg_text *b);
 aon_result pg_hex_write(const void *bytes, size_t length, aon_arena *arena, pg_text *ret_text, aon_error *error) AON_MUST_USE;
+/* False: no such bytes, or, *ret_bytes NULL, no memory. */
 bool pg_hex_read(const pg_text *text, aon_arena *arena, const uint8_t **ret_bytes, size_t *ret_length);
 
 /* postgresql_image.c */

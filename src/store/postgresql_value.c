@@ -49,18 +49,16 @@ aon_result pg_hex_write(const void *bytes, size_t length, aon_arena *arena, pg_t
 bool pg_hex_read(const pg_text *text, aon_arena *arena, const uint8_t **ret_bytes, size_t *ret_length) {
   size_t room = text->length / 2 + 1;
   unsigned char *bytes = aon_arena_alloc(arena, room);
-  if (!bytes || text->length < 2 || memcmp(text->data, "\\x", 2) ||
-      sodium_hex2bin(bytes, room, text->data + 2, text->length - 2, NULL, ret_length, NULL))
-    return false;
   *ret_bytes = bytes;
-  return true;
+  return bytes && text->length >= 2 && !memcmp(text->data, "\\x", 2) &&
+         !sodium_hex2bin(bytes, room, text->data + 2, text->length - 2, NULL, ret_length, NULL);
 }
 
 static aon_result append_bytes(const char *key, const pg_text *text, aon_arena *arena, bson_t *document, aon_error *error) {
   const uint8_t *bytes;
   size_t length;
   if (!pg_hex_read(text, arena, &bytes, &length))
-    return aon_fail(error, AON_CORRUPT, "bad_document", "The column “%s” holds bytes that can't be read.", key);
+    return !bytes ? aon_fail_memory(error) : aon_fail(error, AON_CORRUPT, "bad_document", "The column “%s” holds bytes that can't be read.", key);
   size_t size = sodium_base64_encoded_len(length, BASE64);
   char *base64 = aon_arena_alloc(arena, size);
   if (!base64)

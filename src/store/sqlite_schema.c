@@ -102,9 +102,14 @@ static sqlite_affinity affinity_of(const char *type, bool strict) {
   return AFFINITY_NUMERIC;
 }
 
-static const char *text_at(aon_arena *arena, sqlite3_stmt *row, int column) {
+/* *ret_text NULL: null stands there. False: no memory, which must not read as “no default” or “no type”. */
+static bool text_at(aon_arena *arena, sqlite3_stmt *row, int column, const char **ret_text) {
+  *ret_text = NULL;
+  if (sqlite3_column_type(row, column) == SQLITE_NULL)
+    return true;
   const char *text = (const char *)sqlite3_column_text(row, column);
-  return text ? aon_arena_text(arena, text, (size_t)sqlite3_column_bytes(row, column)) : NULL;
+  *ret_text = text ? aon_arena_text(arena, text, (size_t)sqlite3_column_bytes(row, column)) : NULL;
+  return *ret_text;
 }
 
 static aon_result prepare_named(sqlite_store *store, const char *sql, const char *name, sqlite3_stmt **ret_statement, aon_error *error) {
@@ -137,11 +142,11 @@ static bool literal(const char *sql) {
 /* cid, name, type, notnull, dflt_value, pk, hidden */
 static aon_result load_column(sqlite_table *table, sqlite3_stmt *row, aon_error *error) {
   sqlite_column *column = &table->columns[table->column_count++];
-  column->name = text_at(&table->arena, row, 1);
-  column->type = text_at(&table->arena, row, 2);
+  if (!text_at(&table->arena, row, 1, &column->name) || !text_at(&table->arena, row, 2, &column->type) ||
+      !text_at(&table->arena, row, 4, &column->default_sql))
+    return aon_fail_memory(error);
   if (!column->type)
     column->type = "";
-  column->default_sql = text_at(&table->arena, row, 4);
   column->key = (uint32_t)sqlite3_column_int(row, 5);
   column->generated = sqlite3_column_int(row, 6) > 1;
   column->affinity = affinity_of(column->type, table->strict);
@@ -150,7 +155,7 @@ static aon_result load_column(sqlite_table *table, sqlite3_stmt *row, aon_error 
   column->default_value.type = SQLITE_NULL;
   if (column->key > table->key_count)
     table->key_count = column->key;
-  return column->name ? AON_OK : aon_fail_memory(error);
+  return AON_OK;
 }
 
 typedef struct found_table { /* what pragma table_list says */

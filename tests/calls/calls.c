@@ -1,0 +1,158 @@
+/* See calls.h. */
+#include "calls.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sqlite3.h>
+
+#include "base/arena.h"
+#include "base/buffer.h"
+
+static struct {
+  int kind;
+  atomic_int left; /* 0: none fails */
+  atomic_bool failed, for_ever;
+  void (*then)(void);
+} fault;
+
+void calls_fail(int kind, int nth) {
+  fault.kind = kind;
+  fault.then = NULL;
+  atomic_store(&fault.for_ever, false);
+  atomic_store(&fault.failed, false);
+  atomic_store(&fault.left, nth);
+}
+
+void calls_fail_for_ever(int nth, void (*then)(void)) {
+  calls_fail(CALL_STEP, 0);
+  fault.then = then;
+  atomic_store(&fault.for_ever, true);
+  atomic_store(&fault.left, nth);
+}
+
+bool calls_due(int kind) {
+  if (kind != fault.kind || atomic_load(&fault.left) <= 0)
+    return atomic_load(&fault.for_ever) && atomic_load(&fault.failed) && kind == fault.kind;
+  if (atomic_fetch_sub(&fault.left, 1) != 1)
+    return false;
+  atomic_store(&fault.failed, true);
+  if (fault.then)
+    fault.then();
+  return true;
+}
+
+bool calls_failed(void) { return atomic_load(&fault.failed); }
+
+bool calls_end(void) {
+  bool failed = calls_failed();
+  atomic_store(&fault.left, 0);
+  atomic_store(&fault.for_ever, false);
+  return failed;
+}
+
+const char *calls_name(int kind) {
+  static const char *const names[CALLS] = {"allocation", "piece of memory", "step", "statement"};
+  return names[kind];
+}
+
+int calls_next(int nth, int fewer) {
+  const char *full = getenv("AON_FULL");
+  return full && !strcmp(full, "1") ? nth + 1 : nth + 1 + nth / fewer;
+}
+
+/* ---- memory ---- */
+
+void *__real_malloc(size_t bytes);
+void *__real_calloc(size_t count, size_t bytes);
+void *__real_realloc(void *block, size_t bytes);
+char *__real_strdup(const char *text);
+void *__wrap_malloc(size_t bytes);
+void *__wrap_calloc(size_t count, size_t bytes);
+void *__wrap_realloc(void *block, size_t bytes);
+char *__wrap_strdup(const char *text);
+void *__wrap_malloc(size_t bytes) { return calls_due(CALL_MEMORY) ? NULL : __real_malloc(bytes); }
+void *__wrap_calloc(size_t count, size_t bytes) { return calls_due(CALL_MEMORY) ? NULL : __real_calloc(count, bytes); }
+void *__wrap_realloc(void *block, size_t bytes) { return calls_due(CALL_MEMORY) ? NULL : __real_realloc(block, bytes); }
+char *__wrap_strdup(const char *text) { return calls_due(CALL_MEMORY) ? NULL : __real_strdup(text); }
+
+void *__real_aon_arena_alloc(aon_arena *arena, size_t bytes);
+void *__real_aon_arena_copy(aon_arena *arena, const void *bytes, size_t length);
+char *__real_aon_arena_text(aon_arena *arena, const char *text, size_t length);
+void *__wrap_aon_arena_alloc(aon_arena *arena, size_t bytes);
+void *__wrap_aon_arena_copy(aon_arena *arena, const void *bytes, size_t length);
+char *__wrap_aon_arena_text(aon_arena *arena, const char *text, size_t length);
+char *__wrap_aon_arena_format(aon_arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void *__wrap_aon_arena_alloc(aon_arena *arena, size_t bytes) { return calls_due(CALL_PIECE) ? NULL : __real_aon_arena_alloc(arena, bytes); }
+void *__wrap_aon_arena_copy(aon_arena *arena, const void *bytes, size_t length) {
+  return calls_due(CALL_PIECE) ? NULL : __real_aon_arena_copy(arena, bytes, length);
+}
+char *__wrap_aon_arena_text(aon_arena *arena, const char *text, size_t length) {
+  return calls_due(CALL_PIECE) ? NULL : __real_aon_arena_text(arena, text, length);
+}
+
+char *__wrap_aon_arena_format(aon_arena *arena, const char *format, ...) {
+  va_list arguments, again;
+  va_start(arguments, format);
+  va_copy(again, arguments);
+  int length = vsnprintf(NULL, 0, format, arguments);
+  char *text = calls_due(CALL_PIECE) ? NULL : __real_aon_arena_alloc(arena, (size_t)length + 1);
+  if (text)
+    vsnprintf(text, (size_t)length + 1, format, again);
+  va_end(again);
+  va_end(arguments);
+  return text;
+}
+
+aon_result __real_aon_buffer_append(aon_buffer *buffer, const void *bytes, size_t length, aon_error *error);
+aon_result __real_aon_buffer_text(aon_buffer *buffer, const char *text, aon_error *error);
+aon_result __real_aon_buffer_reserve(aon_buffer *buffer, size_t more, aon_error *error);
+aon_result __wrap_aon_buffer_append(aon_buffer *buffer, const void *bytes, size_t length, aon_error *error);
+aon_result __wrap_aon_buffer_text(aon_buffer *buffer, const char *text, aon_error *error);
+aon_result __wrap_aon_buffer_reserve(aon_buffer *buffer, size_t more, aon_error *error);
+aon_result __wrap_aon_buffer_format(aon_buffer *buffer, aon_error *error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+aon_result __wrap_aon_buffer_append(aon_buffer *buffer, const void *bytes, size_t length, aon_error *error) {
+  return calls_due(CALL_PIECE) ? aon_fail_memory(error) : __real_aon_buffer_append(buffer, bytes, length, error);
+}
+aon_result __wrap_aon_buffer_text(aon_buffer *buffer, const char *text, aon_error *error) {
+  return calls_due(CALL_PIECE) ? aon_fail_memory(error) : __real_aon_buffer_text(buffer, text, error);
+}
+aon_result __wrap_aon_buffer_reserve(aon_buffer *buffer, size_t more, aon_error *error) {
+  return calls_due(CALL_PIECE) ? aon_fail_memory(error) : __real_aon_buffer_reserve(buffer, more, error);
+}
+
+aon_result __wrap_aon_buffer_format(aon_buffer *buffer, aon_error *error, const char *format, ...) {
+  va_list arguments, again;
+  va_start(arguments, format);
+  va_copy(again, arguments);
+  int length = vsnprintf(NULL, 0, format, arguments);
+  aon_result result = calls_due(CALL_PIECE) ? aon_fail_memory(error) : __real_aon_buffer_reserve(buffer, (size_t)length, error);
+  if (!result) {
+    vsnprintf(buffer->data + buffer->length, (size_t)length + 1, format, again);
+    buffer->length += (size_t)length;
+  }
+  va_end(again);
+  va_end(arguments);
+  return result;
+}
+
+/* ---- SQLite ---- */
+
+int __real_sqlite3_step(sqlite3_stmt *statement);
+int __real_sqlite3_prepare_v2(sqlite3 *database, const char *sql, int length, sqlite3_stmt **ret, const char **tail);
+int __real_sqlite3_prepare_v3(sqlite3 *database, const char *sql, int length, unsigned flags, sqlite3_stmt **ret, const char **tail);
+int __wrap_sqlite3_step(sqlite3_stmt *statement);
+int __wrap_sqlite3_prepare_v2(sqlite3 *database, const char *sql, int length, sqlite3_stmt **ret, const char **tail);
+int __wrap_sqlite3_prepare_v3(sqlite3 *database, const char *sql, int length, unsigned flags, sqlite3_stmt **ret, const char **tail);
+int __wrap_sqlite3_step(sqlite3_stmt *statement) { return calls_due(CALL_STEP) ? SQLITE_IOERR : __real_sqlite3_step(statement); }
+int __wrap_sqlite3_prepare_v2(sqlite3 *database, const char *sql, int length, sqlite3_stmt **ret, const char **tail) {
+  *ret = NULL;
+  return calls_due(CALL_STATEMENT) ? SQLITE_IOERR : __real_sqlite3_prepare_v2(database, sql, length, ret, tail);
+}
+int __wrap_sqlite3_prepare_v3(sqlite3 *database, const char *sql, int length, unsigned flags, sqlite3_stmt **ret, const char **tail) {
+  *ret = NULL;
+  return calls_due(CALL_STATEMENT) ? SQLITE_IOERR : __real_sqlite3_prepare_v3(database, sql, length, flags, ret, tail);
+}

@@ -1,0 +1,19 @@
+/* The n-th call of a kind fails, once: what the suites named `fails` count on. Linked with calls_wraps, which put these in the way of our
+ * own memory (malloc and its like; each piece of an arena, each addition to a buffer, which seldom need malloc) and of SQLite's statements.
+ *
+ * Invariant: nothing fails but between calls_fail and calls_end. One fault at a time; from any thread. */
+#ifndef AON_TESTS_CALLS_H
+#define AON_TESTS_CALLS_H
+
+#include <stdbool.h>
+
+enum { CALL_MEMORY, CALL_PIECE, CALL_STEP, CALL_STATEMENT, CALLS }; /* a suite's own kinds follow */
+
+void calls_fail(int kind, int nth);                    /* nth 0: none does */
+void calls_fail_for_ever(int nth, void (*then)(void)); /* the nth step of SQLite and all after it; `then` at the first of them */
+bool calls_due(int kind);                              /* counts a call: does it fail? */
+bool calls_failed(void);
+bool calls_end(void); /* whether it failed */
+const char *calls_name(int kind);
+int calls_next(int nth, int fewer); /* the one to try after this: all of the first, then fewer and fewer; with AON_FULL=1 each */
+#endif

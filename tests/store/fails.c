@@ -1,0 +1,514 @@
+/* The n-th allocation, step or statement of SQLite, or exchange with PostgreSQL fails, once, in the life of a store: it is opened,
+ * described, written in several transactions, taken back, searched, resolved, examined. With the argument postgresql, PostgreSQL's
+ * (tests/servers).
+ *
+ * A failing call has a kind, a code and a sentence, none of them the caller's fault; what it says of its writes is true of what a sound
+ * store finds afterwards (unknown: what resolve then says); no transaction stays; and the same life can be led again. All of it runs under
+ * the asserting decorator. AON_FULL=1: each n, else all of the first and some of the rest. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "aon/callback.h"
+#include "calls.h"
+#include "model/document.h"
+#include "postgresql_world.h"
+#include "store/memory.h"
+#include "world.h"
+
+/* ---- what fails ---- */
+
+int __real_PQsendQueryParams(PGconn *c, const char *sql, int count, const Oid *types, const char *const *values, const int *lengths,
+                             const int *formats, int format);
+int __real_PQsendQuery(PGconn *c, const char *sql);
+int __real_PQpipelineSync(PGconn *c);
+int __real_PQflush(PGconn *c);
+int __real_PQconsumeInput(PGconn *c);
+PGconn *__real_PQconnectStartParams(const char *const *keywords, const char *const *values, int expand);
+PostgresPollingStatusType __real_PQconnectPoll(PGconn *c);
+int __wrap_PQsendQueryParams(PGconn *c, const char *sql, int count, const Oid *types, const char *const *values, const int *lengths,
+                             const int *formats, int format);
+int __wrap_PQsendQuery(PGconn *c, const char *sql);
+int __wrap_PQpipelineSync(PGconn *c);
+int __wrap_PQflush(PGconn *c);
+int __wrap_PQconsumeInput(PGconn *c);
+PGconn *__wrap_PQconnectStartParams(const char *const *keywords, const char *const *values, int expand);
+PostgresPollingStatusType __wrap_PQconnectPoll(PGconn *c);
+
+enum { OF_SENDING = CALLS, OF_ANSWERS, KINDS };
+
+static const char *kind_name(int kind) { return kind == OF_SENDING ? "request" : kind == OF_ANSWERS ? "answer" : calls_name(kind); }
+
+int __wrap_PQsendQueryParams(PGconn *c, const char *sql, int count, const Oid *types, const char *const *values, const int *lengths,
+                             const int *formats, int format) {
+  return calls_due(OF_SENDING) ? 0 : __real_PQsendQueryParams(c, sql, count, types, values, lengths, formats, format);
+}
+int __wrap_PQsendQuery(PGconn *c, const char *sql) { return calls_due(OF_SENDING) ? 0 : __real_PQsendQuery(c, sql); }
+int __wrap_PQpipelineSync(PGconn *c) { return calls_due(OF_SENDING) ? 0 : __real_PQpipelineSync(c); }
+int __wrap_PQflush(PGconn *c) { return calls_due(OF_SENDING) ? -1 : __real_PQflush(c); }
+int __wrap_PQconsumeInput(PGconn *c) { return calls_due(OF_ANSWERS) ? 0 : __real_PQconsumeInput(c); }
+PGconn *__wrap_PQconnectStartParams(const char *const *keywords, const char *const *values, int expand) {
+  return calls_due(OF_SENDING) ? NULL : __real_PQconnectStartParams(keywords, values, expand);
+}
+PostgresPollingStatusType __wrap_PQconnectPoll(PGconn *c) { return calls_due(OF_ANSWERS) ? PGRES_POLLING_FAILED : __real_PQconnectPoll(c); }
+
+/* ---- a store and its tables ---- */
+
+typedef struct fixture {
+  const char *name;
+  enum { DOCUMENTS, COLUMNS, MEMORY, CALLBACK, PG_DOCUMENTS, PG_COLUMNS } kind;
+  aon_memory_config memory;
+} fixture;
+
+#define WRITES 4
+
+typedef struct life {
+  world w;
+  const fixture *fixture;
+  pg_world pg;
+  aon_memory_database *memory;
+  aon_callbacks callbacks;
+  aon_assert wrap;
+  const char *location;
+  aon_collection items, pairs;
+  bson_t new_item, new_pair;
+  uint32_t attempt; /* of the first transaction of this life */
+  /* What the call under way is about: */
+  aon_write writes[WRITES];
+  bool under_way;
+  aon_write_state *states; /* NULL: in a transaction */
+  size_t count;
+  aon_branch branch;
+  bool prepared, unknown;
+} life;
+
+static const char *const sqlite_columns =
+    "create table items(id text primary key, i integer, r real, n decimal(20,2), x text, b blob, y, v varchar(10), d datetime, "
+    "o boolean default true, q integer default 7, e text default 'it''s', s blob default x'00ff', t default (1 + 1), "
+    "g generated always as (i + 1), note text collate nocase);"
+    "insert into items(id, i, r, n, x, b, y, v, d, o, note) values('a', 9007199254740993, 0.1, 1.5, 'ü', x'00ff', x'01', 'v', "
+    "'2027-01-01', 1, 'Old');"
+    "create table log(n integer);"
+    "create trigger after_items after update on items begin insert into log values(1); end;"
+    "create table children(id text primary key, item text references items(id) on delete cascade);"
+    "create table pairs(a integer, b text, v text, primary key(a, b)) without rowid;"
+    "insert into pairs values(1, 'x', 'one');";
+
+static const char *const pg_columns =
+    "create type mood as enum('ok', 'so so'); create domain positive as int4 check (value > 0); create type pair as (a int4, b text);"
+    "create table items(id text primary key, i2 int2, i8 int8, nu numeric, n2 numeric(10,2), f4 float4, f8 float8, o bool default true, "
+    "x text, v varchar(5), ch char(5), u uuid, d date, ti time, tz timetz, ts timestamp, tt timestamptz, iv interval, by bytea, j json, "
+    "jb jsonb, ai int4[], at text[], an numeric[], att timestamptz[], aj jsonb[], m mood, p positive, pr pair, ra int4range, ip inet, "
+    "bi bit(3), q int4 default 7, e text default 'it''s', g int4 generated always as (q + 1) stored, note text);"
+    "insert into items values('a', -32768, 9007199254740993, '1.50', '1.5', 0.1, 0.1, true, E'é \"\\\\\\n', 'abc', 'ab', "
+    "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '2027-01-06', '23:59:59.5', '12:00:00.5+05:30', '2027-01-06 08:00:00.123456', "
+    "'2027-01-06 08:00:00.12+00', '1 mon', '\\x00ff', '{ \"a\" : 1.50 }', '{\"b\":[null,true,1.50]}', '{1,NULL,3}', "
+    "array['', 'NULL', 'a,b', null], '{1.50,2}', '{2027-01-06 08:00:00+00,infinity}', array['{\"a\":1}'::jsonb, 'null'::jsonb], 'so so', "
+    "3, row(1, 'a,\"b'), '[1,5)', '10.0.0.1', B'101', 1, 'e', default, 'Old');"
+    "create table log(n int4); create function note_it() returns trigger language plpgsql as "
+    "$$ begin insert into log values(1); return new; end $$; "
+    "create trigger after_items after update on items for each row execute function note_it();"
+    "create table children(id text primary key, item text references items(id) on delete cascade);"
+    "create table pairs(a int8, b text, v text, primary key(a, b)); insert into pairs values(1, 'x', 'one');";
+
+static bool of_postgresql(const life *l) { return l->fixture->kind >= PG_DOCUMENTS; }
+static bool of_columns(const life *l) { return l->fixture->kind == COLUMNS || l->fixture->kind == PG_COLUMNS; }
+
+static void open_store(life *l, aon_store **ret_store, aon_result *ret_result, aon_error *error) {
+  static const aon_store_adapter *const adapters[] = {&aon_sqlite_adapter,   &aon_sqlite_adapter,     &aon_memory_adapter,
+                                                      &aon_callback_adapter, &aon_postgresql_adapter, &aon_postgresql_adapter};
+  l->wrap.inner = adapters[l->fixture->kind];
+  l->wrap.inner_options = l->fixture->kind == CALLBACK ? (const void *)&l->callbacks : l->memory;
+  aon_store_config config = {.name = "main",
+                             .location = l->location,
+                             .create = true,
+                             .stamp = l->fixture->kind == DOCUMENTS,
+                             .timeout_ms = of_postgresql(l) ? 3000 : 300,
+                             .options = &l->wrap};
+  *ret_result = aon_store_open(l->w.env, &aon_assert_adapter, &config, ret_store, error);
+}
+
+static aon_store *sound_store(life *l) {
+  aon_store *store;
+  aon_result result;
+  open_store(l, &store, &result, &l->w.error);
+  OK(&l->w, result);
+  return store;
+}
+
+/* ---- the callback store's own database: a memory store ---- */
+
+static aon_result callback_write(void *context, const aon_callback_operation *operation, bool undo, aon_error *error) {
+  char id[100];
+  snprintf(id, sizeof id, "%.*s", (int)operation->id.length, operation->id.data);
+  return aon_memory_foreign_write(context, operation->collection, id, undo ? operation->before : operation->after, error);
+}
+static aon_result callback_perform(void *context, const aon_callback_operation *operation, aon_error *error) {
+  return callback_write(context, operation, false, error);
+}
+static aon_result callback_undo(void *context, const aon_callback_operation *operation, aon_error *error) {
+  return callback_write(context, operation, true, error);
+}
+static aon_result callback_read(void *context, const char *collection, aon_text asked, bson_t *document, bool *ret_exists,
+                                aon_error *error) {
+  char id[100];
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  aon_image found;
+  bson_t view;
+  snprintf(id, sizeof id, "%.*s", (int)asked.length, asked.data);
+  aon_result result = aon_memory_look(context, collection, id, &arena, &found, error);
+  *ret_exists = !result && found.bson && aon_image_view(&found, &view) && bson_concat(document, &view);
+  return result;
+}
+static aon_result callback_scan(void *context, const char *collection, aon_callback_found found, void *found_context, aon_error *error) {
+  static const char *const ids[] = {"a", "b", "1:x", "2:y"};
+  aon_result result = AON_OK;
+  for (size_t i = 0; !result && i < sizeof ids / sizeof *ids; i++) {
+    bson_t document = BSON_INITIALIZER;
+    bool exists;
+    result = callback_read(context, collection, text(ids[i]), &document, &exists, error);
+    if (!result && exists)
+      result = found(found_context, text(ids[i]), &document, error);
+    bson_destroy(&document);
+  }
+  return result;
+}
+
+/* ---- the tables before a life ---- */
+
+static void put_memory(life *l, const char *collection, const char *id, const char *json) {
+  bson_t document;
+  if (json)
+    OK(&l->w, aon_document_from_json(json, strlen(json), &document, &l->w.error));
+  OK(&l->w, aon_memory_foreign_write(l->memory, collection, id, json ? &document : NULL, &l->w.error));
+  if (json)
+    bson_destroy(&document);
+}
+
+static void begin_anew(life *l) {
+  static const char *const drop = "drop table if exists children; drop table if exists items; drop table if exists pairs; "
+                                  "drop table if exists log; ";
+  switch (l->fixture->kind) {
+  case DOCUMENTS:
+    sql(l->location, drop);
+    sql(l->location, "create table items(id text primary key, doc text); insert into items values('a', '{\"i\":1,\"note\":\"Old\"}')");
+    break;
+  case COLUMNS:
+    sql(l->location, drop);
+    sql(l->location, sqlite_columns);
+    break;
+  case MEMORY:
+  case CALLBACK:
+    put_memory(l, "items", "a", "{\"i\":1,\"deep\":{\"er\":[1,{\"x\":null}]},\"note\":\"Old\"}");
+    put_memory(l, "items", "b", NULL);
+    put_memory(l, "pairs", "2:y", NULL);
+    break;
+  case PG_DOCUMENTS:
+    pg_sql(&l->pg, drop);
+    pg_sql(&l->pg, "create table items(id text primary key, doc json); insert into items values('a', '{\"i\":1,\"note\":\"Old\"}')");
+    break;
+  case PG_COLUMNS:
+    pg_sql(&l->pg, drop);
+    pg_sql(&l->pg, "drop type if exists mood; drop domain if exists positive; drop type if exists pair; drop function if exists note_it");
+    pg_sql(&l->pg, pg_columns);
+    break;
+  }
+}
+
+static void life_open(life *l, const fixture *f) {
+  memset(l, 0, sizeof *l);
+  l->fixture = f;
+  world_open(&l->w);
+  aon_memory_config memory = f->memory;
+  if (f->kind == CALLBACK)
+    memory.store_class = AON_CLASS_PLAIN;
+  if (memory.store_class)
+    OK(&l->w, aon_memory_new(&memory, &l->memory, &l->w.error));
+  l->callbacks = (aon_callbacks){.version = AON_CALLBACKS_VERSION,
+                                 .context = l->memory,
+                                 .perform = callback_perform,
+                                 .undo = callback_undo,
+                                 .read = callback_read,
+                                 .scan = callback_scan};
+  if (of_postgresql(l))
+    pg_world_open(&l->pg);
+  l->location = of_postgresql(l) ? l->pg.location : world_path(&l->w, "s.db");
+  l->items = (aon_collection){.store = "main", .name = "items"};
+  l->pairs = (aon_collection){.store = "main", .name = "pairs"};
+  static const char *const item = "{\"i\":2,\"x\":\"é\",\"note\":\"n\"}", *const pg_item =
+                                                                              "{\"i8\":2,\"x\":\"é\",\"j\":{\"a\":1},\"note\":\"n\"}";
+  static const char *const pair = "{\"v\":\"two\"}", *const column_pair = "{\"a\":2,\"b\":\"y\",\"v\":\"two\"}";
+  const char *one = f->kind == PG_COLUMNS ? pg_item : item, *other = of_columns(l) ? column_pair : pair;
+  OK(&l->w, aon_document_from_json(one, strlen(one), &l->new_item, &l->w.error));
+  OK(&l->w, aon_document_from_json(other, strlen(other), &l->new_pair, &l->w.error));
+  l->attempt = 1;
+}
+
+static void life_close(life *l) {
+  bson_destroy(&l->new_item);
+  bson_destroy(&l->new_pair);
+  if (of_postgresql(l))
+    pg_world_close(&l->pg);
+  aon_memory_free(l->memory);
+  world_close(&l->w);
+}
+
+/* ---- a life ---- */
+
+static aon_result in_transaction(life *l, aon_store *store, aon_marker marker, aon_error *error) {
+  aon_transaction *transaction;
+  size_t failed;
+  aon_result result = aon_store_begin(store, &l->branch, marker, &transaction, error);
+  if (result)
+    return result;
+  result = aon_store_apply(store, transaction, l->writes, l->count, NULL, &failed, error);
+  if (!result)
+    result = aon_store_flush(store, transaction, error);
+  if (result) {
+    aon_store_abort(store, transaction);
+    return result;
+  }
+  if (aon_store_capabilities(store)->store_class != AON_CLASS_PREPARED)
+    return aon_store_commit(store, transaction, error);
+  result = aon_store_prepare(store, transaction, error);
+  if (result)
+    return result;
+  l->prepared = true;
+  result = aon_store_commit_prepared(store, &l->branch, error);
+  if (!result)
+    l->prepared = false;
+  return result;
+}
+
+static aon_result write_all(life *l, aon_store *store, uint32_t attempt, aon_marker marker, const aon_write *writes, size_t count,
+                            aon_error *error) {
+  static aon_write_state states[WRITES];
+  size_t failed;
+  memcpy(l->writes, writes, count * sizeof *writes);
+  l->count = count;
+  l->under_way = true;
+  l->branch = branch(attempt);
+  l->unknown = l->prepared = false;
+  memset(states, 0, sizeof states);
+  bool transactions = aon_store_capabilities(store)->store_class <= AON_CLASS_BATCH;
+  l->states = transactions ? NULL : states;
+  aon_result result =
+      transactions ? in_transaction(l, store, marker, error) : aon_store_apply(store, NULL, writes, count, states, &failed, error);
+  l->unknown = result == AON_UNKNOWN;
+  l->under_way = result != AON_OK;
+  return result;
+}
+
+static aon_result read_now(aon_store *store, const aon_collection *in, const char *id, aon_arena *arena, aon_image *ret, aon_error *error) {
+  aon_text asked = text(id);
+  return aon_store_read(store, in, &asked, 1, arena, ret, error);
+}
+
+/* The document with another note. */
+static aon_result with_note(const aon_image *of, const char *note, aon_arena *arena, aon_image *ret, aon_error *error) {
+  bson_t view, changed = BSON_INITIALIZER;
+  assert_true(aon_image_view(of, &view));
+  bson_copy_to_excluding_noinit(&view, &changed, "note", NULL);
+  BSON_APPEND_UTF8(&changed, "note", note);
+  aon_result result = aon_image_from(&changed, arena, ret, error);
+  bson_destroy(&changed);
+  ret->token = of->token;
+  ret->token_length = of->token_length;
+  return result;
+}
+
+static aon_result hear(void *context, const aon_found *found, aon_error *error) {
+  (void)error;
+  *(int *)context += found->id.length > 0;
+  return AON_OK;
+}
+
+static aon_result search(aon_store *store, const aon_collection *in, const char *property, const char *value, int wanted,
+                         aon_error *error) {
+  const char *const properties[] = {property, NULL};
+  aon_match match = {property, text(value)};
+  int found = 0;
+  aon_result result = aon_store_scan(store, in, &match, 1, properties, hear, &found, error);
+  if (!result)
+    assert_int_equal(found, wanted);
+  found = 0;
+  if (!result)
+    result = aon_store_scan(store, in, NULL, 0, NULL, hear, &found, error);
+  if (!result)
+    assert_true(found >= wanted);
+  return result;
+}
+
+#define GO(call)                                                                                                                           \
+  do {                                                                                                                                     \
+    aon_result result_ = (call);                                                                                                           \
+    if (result_)                                                                                                                           \
+      return result_;                                                                                                                      \
+  } while (0)
+
+static aon_result write_life(life *l, aon_store *store, aon_arena *arena, aon_error *error) {
+  aon_image a, changed, again, b, pair;
+  GO(read_now(store, &l->items, "a", arena, &a, error));
+  GO(with_note(&a, "New", arena, &changed, error));
+  GO(aon_store_normalise(store, &l->items, text("b"), &l->new_item, arena, &b, error));
+  GO(aon_store_normalise(store, &l->pairs, text("2:y"), &l->new_pair, arena, &pair, error));
+  const aon_write first[] = {write_of(&l->items, "a", a, changed, 0), write_of(&l->items, "b", (aon_image){0}, b, 1),
+                             write_of(&l->pairs, "2:y", (aon_image){0}, pair, 2)};
+  GO(write_all(l, store, l->attempt, AON_MARKER_COMMIT, first, 3, error));
+  GO(search(store, &l->items, "note", "New", 1, error));
+  GO(read_now(store, &l->items, "a", arena, &again, error));
+  GO(read_now(store, &l->items, "b", arena, &b, error));
+  const aon_write second[] = {write_of(&l->items, "a", again, (aon_image){0}, 3), write_of(&l->items, "b", b, (aon_image){0}, 4)};
+  GO(write_all(l, store, l->attempt + 1, AON_MARKER_COMMIT, second, 2, error));
+  const aon_write back[] = {write_of(&l->items, "b", (aon_image){0}, b, 4), write_of(&l->items, "a", (aon_image){0}, again, 3)};
+  GO(write_all(l, store, l->attempt + 1, AON_MARKER_UNDONE, back, 2, error));
+  return search(store, &l->pairs, "v", "two", 1, error);
+}
+
+static aon_result look_life(life *l, aon_store *store, aon_error *error) {
+  AON_BUFFER_CLEANUP aon_buffer report = {0};
+  const aon_shape *shape;
+  bool healthy;
+  GO(aon_store_describe(store, &l->items, &shape, error));
+  GO(aon_store_describe(store, &l->pairs, &shape, error));
+  if (aon_store_capabilities(store)->store_class <= AON_CLASS_BATCH) {
+    static const aon_branch_state wanted[] = {AON_BRANCH_COMMITTED, AON_BRANCH_UNDONE, AON_BRANCH_ABORTED};
+    for (uint32_t i = 0; i < 3; i++) {
+      aon_branch of = branch(l->attempt + i);
+      aon_branch_state state;
+      GO(aon_store_resolve(store, &of, &state, error));
+      assert_int_equal(state, wanted[i]);
+    }
+    GO(aon_store_forget(store, aon_now_ms(l->w.env), error));
+  }
+  GO(aon_store_examine(store, &report, &healthy, error));
+  if (!healthy && !calls_failed()) /* one that could not be looked at is a finding too */
+    fail_msg("not healthy: %s", report.data);
+  return AON_OK;
+}
+
+static aon_result lead(life *l, aon_arena *arena, aon_error *error) {
+  aon_store *store;
+  aon_result result;
+  l->under_way = false;
+  open_store(l, &store, &result, error);
+  if (result)
+    return result;
+  result = write_life(l, store, arena, error);
+  if (!result)
+    result = look_life(l, store, error);
+  aon_store_close(store);
+  return result;
+}
+
+/* ---- judging ---- */
+
+static bool stands(life *l, aon_store *store, const aon_write *write, const aon_image *image) {
+  aon_image found;
+  bson_t one, other;
+  OK(&l->w, read_now(store, write->collection, write->id.data, &l->w.arena, &found, &l->w.error));
+  if (!found.bson || !image->bson)
+    return !found.bson == !image->bson;
+  assert_true(aon_image_view(&found, &one) && aon_image_view(image, &other));
+  static const char *const added[] = {"_bulkOperationId", "g", NULL}; /* by the store itself: the stamp, a generated column */
+  bool same = aon_document_equal(&one, &other, &(aon_comparison){.volatiles = added});
+  if (!same)
+    print_error("found %s\n", json_of(&l->w, &found));
+  return same;
+}
+
+static bool committed(life *l, aon_store *store) {
+  aon_branch_state state = AON_BRANCH_OPEN;
+  for (int i = 0; i < 200 && state == AON_BRANCH_OPEN; i++) { /* a server takes a while to see that a connection is gone */
+    aon_result result = aon_store_resolve(store, &l->branch, &state, &l->w.error);
+    if (result == AON_TRANSIENT)
+      state = AON_BRANCH_OPEN;
+    else
+      OK(&l->w, result);
+    if (state == AON_BRANCH_OPEN)
+      usleep(20000);
+  }
+  if (state == AON_BRANCH_PREPARED) {
+    OK(&l->w, aon_store_abort_prepared(store, &l->branch, &l->w.error));
+    return false;
+  }
+  assert_int_not_equal(state, AON_BRANCH_OPEN);
+  return state != AON_BRANCH_ABORTED;
+}
+
+/* What was said of the writes under way is so. */
+static void is_true(life *l, const char *about, bool undoing) {
+  if (!l->under_way)
+    return;
+  aon_store *store = sound_store(l);
+  bool in = (l->unknown || l->prepared) && !l->states && committed(l, store);
+  if (undoing && (l->unknown || l->prepared) && !l->states) { /* the marker was there before: undone or not, the rows tell, all of them */
+    in = stands(l, store, &l->writes[0], &l->writes[0].wanted);
+  }
+  for (size_t i = 0; i < l->count; i++) {
+    const aon_write *write = &l->writes[i];
+    if (l->states && l->states[i] == AON_WRITE_UNKNOWN)
+      continue;
+    bool now = l->states ? l->states[i] == AON_WRITE_APPLIED : in;
+    if (!stands(l, store, write, now ? &write->wanted : &write->expected))
+      fail_msg("%s: write %zu should be %s: wanted %s", about, i, now ? "in" : "out",
+               json_of(&l->w, now ? &write->wanted : &write->expected));
+  }
+  aon_store_close(store);
+}
+
+static void each_fault(void **state) {
+  life *l = calloc(1, sizeof *l);
+  life_open(l, *state);
+  for (int kind = 0; kind < KINDS; kind++)
+    for (int nth = 0;; nth = calls_next(nth, 16)) { /* the 0th: without a fault */
+      AON_ARENA_CLEANUP aon_arena arena = {0};
+      aon_error error = AON_ERROR_INIT;
+      char about[100];
+      snprintf(about, sizeof about, "%s, %s %d", l->fixture->name, kind_name(kind), nth);
+      begin_anew(l);
+      calls_fail(kind, nth);
+      aon_result result = lead(l, &arena, &error);
+      bool failed = calls_end();
+      if (!nth && result)
+        fail_msg("%s: %s %s", about, error.code, error.sentence);
+      if (result && (!error.code[0] || !error.sentence[0] || result == AON_USAGE || result == AON_REJECTED || result == AON_CORRUPT))
+        fail_msg("%s: %s %s: %s", about, aon_result_name(result), error.code, error.sentence);
+      is_true(l, about, l->branch.attempt == l->attempt + 1 && l->writes[0].wanted.bson);
+      l->attempt += 3;
+      if (nth && !failed)
+        break;
+    }
+  begin_anew(l);
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  OK(&l->w, lead(l, &arena, &l->w.error));
+  life_close(l);
+  free(l);
+}
+
+static int run(fixture *fixtures, size_t count) {
+  int failures = 0;
+  for (size_t i = 0; i < count; i++) {
+    const struct CMUnitTest tests[] = {{fixtures[i].name, each_fault, NULL, NULL, &fixtures[i]}};
+    failures += cmocka_run_group_tests(tests, NULL, NULL);
+  }
+  return failures != 0;
+}
+
+int main(int count, char **arguments) {
+  static fixture postgresql[] = {{"postgresql, documents", PG_DOCUMENTS, {0}}, {"postgresql, columns", PG_COLUMNS, {0}}};
+  static fixture fixtures[] = {
+      {"sqlite, documents", DOCUMENTS, {0}},
+      {"sqlite, columns", COLUMNS, {0}},
+      {"memory, class 1", MEMORY, {.store_class = AON_CLASS_PREPARED, .tokens = true}},
+      {"memory, class 2", MEMORY, {.store_class = AON_CLASS_TRANSACTION, .one_writer = true}},
+      {"memory, class 3", MEMORY, {.store_class = AON_CLASS_BATCH, .tokens = true}},
+      {"memory, class 4", MEMORY, {.store_class = AON_CLASS_CONDITIONAL, .tokens = true, .drop_empty = true}},
+      {"memory, class 5", MEMORY, {.store_class = AON_CLASS_PLAIN}},
+      {"callbacks", CALLBACK, {0}},
+  };
+  if (count > 1 && !strcmp(arguments[1], "postgresql"))
+    return pg_there("store fails postgresql") ? run(postgresql, sizeof postgresql / sizeof *postgresql) : 77;
+  return run(fixtures, sizeof fixtures / sizeof *fixtures);
+}
