@@ -1,5 +1,7 @@
 """The mutations of tools/mutate: one broken rule each, as text to find (exactly once in its file) and text to put, and the suites that
 must notice, quickest first. Invariants are those of docs/protocol.md, workforce rules those of packs/workforce.lua."""
+import os
+import re
 
 MUTATIONS = []
 
@@ -25,6 +27,8 @@ mutation('gave_up_unnamed', 'invariant 2', RECOVER, 'result = name_documents(run
 mutation('changed_create_is_deleted', 'invariant 3', RESTORE,
          'restore->verdict = operation->after.bson && aon_document_equal(&now, &after, &how) ? AON_RESTORE_WRITE : AON_RESTORE_CONFLICT;',
          'restore->verdict = AON_RESTORE_WRITE;', INVARIANTS, 'coordinator table')
+mutation('created_and_deleted_is_ours', 'invariant 3', RESTORE, 'operation->after.bson && aon_document_equal(&now, &after, &how) ?',
+         '!operation->after.bson || aon_document_equal(&now, &after, &how) ?', 'coordinator table')
 mutation('remade_is_overwritten', 'invariant 3', RESTORE, '} else if (!aon_document_equal(&now, &before, &how)) {\n      restore->verdict = AON_RESTORE_CONFLICT;',
          '} else if (!aon_document_equal(&now, &before, &how)) {\n      restore->verdict = AON_RESTORE_DONE;', 'coordinator table', INVARIANTS)
 mutation('their_delete_is_undone', 'invariant 3', RESTORE, 'return AON_OK; /* their delete stands */',
@@ -104,6 +108,8 @@ mutation('memory_create_over_existing', 'store', MEMORY, 'return seen->bytes ? r
 mutation('sqlite_without_condition', 'store', WRITE, '  return changed_meanwhile(store, write, error);\n}', '  (void)changed_meanwhile;\n  return AON_OK;\n}',
          'store conformance', 'store sqlite_columns')
 
+mutation('no_memory_is_no_default', 'faults', 'src/store/sqlite_schema.c', '  return *ret_text;', '  return true;', 'store fails')
+
 # ---- the rules of the workforce pack ----
 def rule(name, find, put):
     mutation('workforce_' + name, 'workforce rule', PACK, find, put, 'workforce pack')
@@ -122,11 +128,63 @@ rule('reference_missing', 'if (day.scope == "site" or day.scope == "user") and n
 rule('skus_cleared', 'elseif row.cleared.skuIDs then', 'elseif false then')
 rule('user_disabled', 'disabled = user.status == "inactive"', 'disabled = false')
 rule('questions_counted', 'local count = #(it.questions or {})', 'local count = 0')
-rule('product_name_twice', 'type = "text", required = true, unique = true, example = "Milk"}', 'type = "text", required = true, example = "Milk"}')
-rule('site_name_twice', 'required = true, unique = true, example = "Lisbon 1"}', 'required = true, example = "Lisbon 1"}')
-rule('sku_code_missing', 'type = "text", required = true, unique = true, example = "MILK-6"}', 'type = "text", unique = true, example = "MILK-6"}')
-rule('role_missing', '"supervisor", "staff"}, required = true,', '"supervisor", "staff"},')
-rule('sku_of_a_product', 'required = true, references = {collection = "products", by = "name"},', 'required = true,')
+
+# Each rule that a column has for itself, as the pack has them. The text to find begins with its sheet, so that it stands once.
+OWN_RULES = [
+    ('required', r' required = true,', ''),
+    ('unique', r' unique = true,', ''),
+    ('unique_in', r' unique_in = \{[^{}]*\},', ''),
+    ('key', r' key = true,', ''),
+    ('words', r'type = "choice", choices = (?:STATUS|\{[^{}]*\})', 'type = "text"'),
+    ('type', r'type = "(?:email|phone|language|country|timezone|date|time)"', 'type = "text"'),
+    ('type', r'type = "number", min = -?\d+, max = \d+', 'type = "text"'),
+    ('min', r' min = -?\d+,', ''),
+    ('max', r' max = \d+,', ''),
+    ('min_characters', r' min_characters = \d+,', ''),
+    ('max_characters', r' max_characters = \d+,', ''),
+    ('default', r' default = "\w+",', ''),
+    ('create_only', r'\n? *create_only = true,', ''),
+    ('sensitive', r' sensitive = true,', ''),
+]
+
+
+def closing(text, start):
+    """Behind the brace that closes the one at start."""
+    depth = 0
+    for at in range(start, len(text)):
+        depth += {'{': 1, '}': -1}.get(text[at], 0)
+        if not depth:
+            return at + 1
+    raise ValueError('a brace is not closed')
+
+
+def rules_of_columns(pack):
+    for sheet in re.finditer(r'\bname = "([^"]+)", entity = "(\w+)"', pack):
+        columns = pack.index('columns = {', sheet.start()) + len('columns = ')
+        end = closing(pack, columns)
+        for column in re.finditer(r'\{heading = "([^"]+)"', pack[columns:end]):
+            start = columns + column.start()
+            text = pack[start:closing(pack, start)]
+            name = '%s_%s_' % (sheet[2], column[1].lower().replace(' ', '_'))
+            put = lambda changed: pack[sheet.start():start] + changed  # noqa: E731
+            for what, pattern, instead in OWN_RULES:
+                changed, count = re.subn(pattern, instead, text)
+                if count:
+                    yield name + what, put(text), put(changed)
+            refers = text.find(' references = {')
+            if refers >= 0:
+                behind = closing(text, text.index('{', refers))
+                members = re.search(r'\s*members = \{', text)
+                changed = text[:refers] + text[behind + 1:]
+                if members:  # they hold what is referred to
+                    at = changed.index(members[0])
+                    changed = changed[:at] + changed[closing(changed, changed.index('{', at)):].lstrip(',')
+                yield name + 'reference', put(text), put(changed)
+
+
+with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', PACK), encoding='utf-8') as file:
+    for name, find, put in rules_of_columns(file.read()):
+        mutation('column_' + name, 'workforce column', PACK, find, put, 'workforce each rule of a column', 'workforce pack')
 
 # ---- what only the simulator notices: the seed that finds it is printed ----
 def planted(name, rule, file, find, put):

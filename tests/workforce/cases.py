@@ -992,6 +992,172 @@ def too_long(world):
     )
 
 
+# Each rule that a column has for itself, broken once: by sheet a good row, and the cells that are wrong one by one.
+LONG, NOWHERE = 'x' * 201, 'Nowhere'
+EACH = {
+    'Users': (
+        dict(user(None, None), Sites=None),
+        [
+            ('User ID', 'a.b', 'forbidden_character'),
+            ('User ID', 'x' * 129, 'too_long'),
+            ('Name', None, 'required'),
+            ('Name', LONG, 'too_long'),
+            ('Email', None, 'required'),
+            ('Email', 'nobody', 'bad_format'),
+            ('Email', 'first@example.com', 'duplicate'),
+            ('Phone', '12', 'bad_format'),
+            ('Title', LONG, 'too_long'),
+            ('Role', None, 'required'),
+            ('Role', 'boss', 'not_allowed'),
+            ('Departments', NOWHERE, 'not_found'),
+            ('Sites', NOWHERE, 'not_found'),
+            ('Language', 'no tag', 'bad_format'),
+            ('Status', 'asleep', 'not_allowed'),
+            ('Employee Number', LONG, 'too_long'),
+            ('Hire Date', '2027-02-30', 'bad_format'),
+            ('Password', '7 chars', 'out_of_range'),
+        ],
+    ),
+    'Departments': (
+        department(None, 'Department', Code='D1'),
+        [
+            ('Department ID', 'x' * 129, 'too_long'),
+            ('Name', None, 'required'),
+            ('Name', LONG, 'too_long'),
+            ('Name', 'First', 'duplicate'),
+            ('Code', LONG, 'too_long'),
+            ('Email', 'nobody', 'bad_format'),
+            ('Status', 'asleep', 'not_allowed'),
+        ],
+    ),
+    'Sites': (
+        site(None, 'Site', Latitude=1, Longitude=1),
+        [
+            ('Site ID', 'a.b', 'forbidden_character'),
+            ('Name', None, 'required'),
+            ('Name', LONG, 'too_long'),
+            ('Name', 'First', 'duplicate'),
+            ('Code', LONG, 'too_long'),
+            ('Address', 'x' * 1001, 'too_long'),
+            ('City', LONG, 'too_long'),
+            ('Country', 'ZZ', 'not_allowed'),
+            ('Latitude', 'north', 'bad_type'),
+            ('Latitude', -90.5, 'out_of_range'),
+            ('Latitude', 90.5, 'out_of_range'),
+            ('Longitude', 'west', 'bad_type'),
+            ('Longitude', -180.5, 'out_of_range'),
+            ('Longitude', 180.5, 'out_of_range'),
+            ('Time Zone', 'Mars/Olympus', 'not_allowed'),
+            ('Site Group', LONG, 'too_long'),
+            ('Departments', NOWHERE, 'not_found'),
+            ('Status', 'asleep', 'not_allowed'),
+        ],
+    ),
+    'Products': (
+        {'Product ID': None, 'Name': 'Product', 'Category': 'dairy'},
+        [
+            ('Product ID', 'x' * 129, 'too_long'),
+            ('Name', None, 'required'),
+            ('Name', LONG, 'too_long'),
+            ('Name', 'First', 'duplicate'),
+            ('Category', LONG, 'too_long'),
+        ],
+    ),
+    'SKUs': (
+        {'SKU ID': None, 'Name': 'Box', 'Code': 'code', 'Product': 'First'},
+        [
+            ('SKU ID', 'x' * 129, 'too_long'),
+            ('Name', None, 'required'),
+            ('Name', LONG, 'too_long'),
+            ('Code', None, 'required'),
+            ('Code', LONG, 'too_long'),
+            ('Code', 'First', 'duplicate'),
+            ('Product', None, 'required'),
+            ('Product', NOWHERE, 'not_found'),
+        ],
+    ),
+    'Questionnaires': (
+        {'Questionnaire ID': None, 'Title': 'Title', 'Questions': 'Is it so?'},
+        [
+            ('Questionnaire ID', 'a.b', 'forbidden_character'),
+            ('Title', None, 'required'),
+            ('Title', LONG, 'too_long'),
+            ('Title', 'First', 'duplicate'),
+            ('Type', 'quiz', 'not_allowed'),
+            ('Questions', None, 'required'),
+            ('Questions', 'x' * 1001, 'too_long'),
+        ],
+    ),
+    'Schedules': (
+        schedule(None, Sites='First'),
+        [
+            ('Schedule ID', 'x' * 129, 'too_long'),
+            ('Title', None, 'required'),
+            ('Title', LONG, 'too_long'),
+            ('Questionnaire', NOWHERE, 'not_found'),
+            ('Type', None, 'required'),
+            ('Type', 'often', 'not_allowed'),
+            ('Start Date', None, 'required'),
+            ('Start Date', '2027-02-30', 'bad_format'),
+            ('End Date', '2027-02-30', 'bad_format'),
+            ('Start Time', None, 'required'),
+            ('Start Time', '8 am', 'bad_format'),
+            ('End Time', None, 'required'),
+            ('End Time', '8 pm', 'bad_format'),
+            ('Sites', None, 'required'),
+            ('Sites', NOWHERE, 'not_found'),
+            ('Users', 'nobody@example.com', 'not_found'),
+            ('Departments', NOWHERE, 'not_found'),
+            ('SKUs', NOWHERE, 'not_found'),
+        ],
+    ),
+    'Issues': (
+        {'Issue ID': None, 'Title': 'Door', 'Site': 'First'},
+        [
+            ('Issue ID', 'x' * 129, 'too_long'),
+            ('Title', None, 'required'),
+            ('Title', LONG, 'too_long'),
+            ('Site', None, 'required'),
+            ('Site', NOWHERE, 'not_found'),
+            ('Assignee', 'nobody@example.com', 'not_found'),
+            ('Priority', 'top', 'not_allowed'),
+            ('Status', 'shut', 'not_allowed'),
+            ('Due Date', '2027-02-30', 'bad_format'),
+        ],
+    ),
+    'Non-Ops Days': (
+        offday('organization', '2027-01-01'),
+        [
+            ('Scope', None, 'required'),
+            ('Scope', 'galaxy', 'not_allowed'),
+            ('Start Date', None, 'required'),
+            ('Start Date', '2027-02-30', 'bad_format'),
+            ('End Date', '2027-02-30', 'bad_format'),
+            ('Name', None, 'required'),
+            ('Name', LONG, 'too_long'),
+        ],
+    ),
+}
+NAMED = {'Users': 'Email', 'Departments': 'Name', 'Sites': 'Name', 'Products': 'Name', 'SKUs': 'Code', 'Questionnaires': 'Title'}
+
+
+@case
+def each_rule_of_a_column(world):
+    sheets, wrong = {}, []
+    for sheet, (good, cells) in EACH.items():
+        names = dict(good, **({NAMED[sheet]: 'first@example.com' if sheet == 'Users' else 'First'} if sheet in NAMED else {}))
+        headings = list(dict.fromkeys([*good, *(heading for heading, _, _ in cells)]))
+        rows = [names]
+        for heading, value, code in cells:
+            row = dict(good)
+            if sheet in NAMED:
+                row[NAMED[sheet]] = f'n{len(rows)}@example.com' if sheet == 'Users' else f'n{len(rows)}'
+            rows.append(dict(row, **{heading: value}))
+            wrong.append(f'{sheet}!{oracle.column_name(headings.index(heading) + 1)}{len(rows) + 1} {code}')
+        sheets[sheet] = [headings] + [[row.get(heading) for heading in headings] for row in rows]
+    world.upload(sheets, wrong)
+
+
 # --- schedules and days off ---------------------------------------------------------------------------------------------------------------
 
 
