@@ -307,7 +307,8 @@ static uint64_t explore(points_options *options) {
 /* ---- all of them ---- */
 
 /* In the short version, so many points of a scenario and kind; each is several runs. Allocations are many, and most of them alike: the long
- * version takes each way of calls to one. AON_FAULT_BUDGET is another number, 0: all; AON_FAULT_EACH=1: each allocation, alike or not. */
+ * version takes each way of calls to one. AON_FAULT_BUDGET is another number, 0: all; AON_FAULT_EACH=1: each allocation, alike or not;
+ * AON_FAULT_OF=NAME: only those that the table names so (aon: our own allocations). */
 static const uint64_t budgets[] = {[POINT_ALLOCATION] = 12, [POINT_ENV] = 4, [POINT_SQLITE] = 8};
 
 static uint64_t number_of(const char *variable, uint64_t otherwise) {
@@ -321,6 +322,7 @@ static points_options options_of(point_kind kind, int argc, char **argv) {
   options.jobs = (unsigned)number_of("AON_FAULT_JOBS", 1);
   options.stacks = kind == POINT_ALLOCATION && number_of("AON_FAULT_EACH", 0) != 1;
   options.budget = number_of("AON_FAULT_BUDGET", full ? 0 : budgets[kind]);
+  options.of = getenv("AON_FAULT_OF");
   options.only = argc > 3 ? strtoull(argv[3], NULL, 10) : 0;
   for (point_way way = WAY_ONCE; argc > 4 && way < WAYS; way++)
     if (!strcmp(argv[4], point_way_name(way)))

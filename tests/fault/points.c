@@ -231,9 +231,11 @@ static unsigned ways_of(point_kind kind, const char *name) {
   return ways;
 }
 
-static bool chosen(void *const *stack, int frames) {
+static bool chosen(const char *name, void *const *stack, int frames) {
   if (the.options.only)
     return the.number == the.options.only && !the.options.only_counts;
+  if (the.options.of && strcmp(name, the.options.of))
+    return false;
   if (the.options.stacks && !unseen(stack, frames))
     return false;
   uint64_t at = the.candidates++, all = the.options.candidates, some = the.options.budget;
@@ -260,7 +262,7 @@ static point_way explore(const char *name) {
   the.names[slot].points++;
   points_quiet();
   int frames = the.options.stacks || the.options.only ? backtrace(stack, STACK_FRAMES + STACK_SKIPPED) : 0;
-  if (chosen(stack, frames)) {
+  if (chosen(name, stack, frames)) {
     unsigned ways = ways_of(the.options.kind, name);
     if (!frames)
       frames = backtrace(stack, STACK_FRAMES + STACK_SKIPPED);

@@ -27,6 +27,7 @@ typedef enum point_way {
 typedef struct points_options {
   point_kind kind;
   bool stacks;          /* candidates are only the points that are reached by a way of calls that no earlier one had */
+  const char *of;       /* only points of this name; NULL: of any */
   uint64_t budget;      /* so many points of the candidates, evenly spread; 0: all */
   uint64_t candidates;  /* how many there are, as points_end of a run that only counted said; not needed without budget */
   uint64_t only;        /* one point, with its stack printed; 0: by the above */
