@@ -257,7 +257,8 @@ static aon_result restore_branch(aon_run *run, aon_part *part, uint32_t attempt,
       result = aon_journal_conflicts(run->journal, run->id, restored_conflict, &g, error);
       break;
     }
-    if ((result == AON_UNKNOWN || aon_result_retryable(result)) && ++tries < AON_RETRY_TRIES) {
+    bool faster = refused_for_good(result) && is_foreign(&failure); /* somebody wrote between our reading and the commit (class 3) */
+    if ((result == AON_UNKNOWN || aon_result_retryable(result) || faster) && ++tries < AON_RETRY_TRIES) {
       aon_branch_state state = AON_BRANCH_COMMITTED;
       result = aon_run_pause(run, tries, AON_RETRY_LONGEST_MS, error);
       if (!result)
