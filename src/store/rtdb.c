@@ -75,6 +75,7 @@ static aon_result open_store(aon_env *env, const aon_store_config *config, void 
                          .batch_operations = config->exclusive ? RTDB_BATCH_EXCLUSIVE : RTDB_BATCH_OPERATIONS,
                          .batch_bytes = RTDB_BATCH_BYTES,
                          .max_exact_integer = RTDB_MAX_INTEGER,
+                         .any_thread = true,
                          .can_undo = true};
   aon_google_settings settings = google_settings;
   settings.label = config->name;

@@ -167,20 +167,27 @@ static aon_result settle_value(const settling *s, const char *key, const bson_it
 
 /* A list: each at its place, null where none is. */
 static aon_result settle_list(const settling *s, bson_iter_t children, bson_t *out, uint32_t list, int depth) {
-  bson_iter_t *places = calloc(list, sizeof *places);
+  struct where {
+    uint32_t offset, key_length; /* of the element; 0: nothing there */
+  } *places = calloc(list, sizeof *places);
   if (!places)
     return aon_fail_memory(s->error);
+  const uint8_t *raw = children.raw; /* which the iterator forgets at its end */
+  uint32_t length = children.len;
   while (bson_iter_next(&children))
     if (!is_empty(&children))
-      places[place_of(bson_iter_key(&children))] = children;
+      places[place_of(bson_iter_key(&children))] = (struct where){bson_iter_offset(&children), bson_iter_key_len(&children)};
   aon_result result = AON_OK;
   for (uint32_t i = 0; !result && i < list; i++) {
     char key[16];
+    bson_iter_t at;
     snprintf(key, sizeof key, "%u", (unsigned)i);
-    if (places[i].raw)
-      result = settle_value(s, key, &places[i], out, depth);
-    else if (!bson_append_null(out, key, -1))
-      result = aon_fail_memory(s->error);
+    if (!places[i].offset)
+      result = bson_append_null(out, key, -1) ? AON_OK : aon_fail_memory(s->error);
+    else if (bson_iter_init_from_data_at_offset(&at, raw, length, places[i].offset, places[i].key_length))
+      result = settle_value(s, key, &at, out, depth);
+    else
+      result = bad(s, "bad_document", "is damaged");
   }
   free(places);
   return result;

@@ -13,18 +13,17 @@ import pathlib
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS / 'cli'), str(TESTS / 'crash'), str(TESTS / 'workforce')]
+sys.path[:0] = [str(TESTS / 'cli'), str(TESTS / 'crash'), str(TESTS / 'workforce'), str(TESTS / 'servers')]
 
 import compare  # noqa: E402
 import crash_test as crash  # noqa: E402
 import program as p  # noqa: E402
+from lossy import Proxy  # noqa: E402
 from program import Data, Skip, calls_of, check, finish, same  # noqa: E402
 
 URL = os.environ.get('AON_TEST_POSTGRESQL', '')
@@ -180,78 +179,16 @@ def killed_while_rolling_back(folder):
 
 # ---- lost replies ----
 
-class Proxy:
-    """Between program and server; counts what the program sends, and at one of them hangs up: the request was done but its reply is lost, or
-    the request itself is."""
-
-    def __init__(self, drop_at=0, lose='reply'):
-        self.drop_at, self.lose, self.seen, self.lock = drop_at, lose, 0, threading.Lock()
-        self.listener = socket.create_server(('127.0.0.1', 0))
-        self.address = self.listener.getsockname()
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(address())
-            for end in (client, server):
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            lost = threading.Event()
-            threading.Thread(target=self.forward, args=(client, server, lost), daemon=True).start()
-            threading.Thread(target=self.answer, args=(server, client, lost), daemon=True).start()
-
-    def forward(self, client, server, lost):
-        try:
-            while chunk := client.recv(1 << 20):
-                with self.lock:
-                    self.seen += 1
-                    drop = self.seen == self.drop_at
-                if drop and self.lose == 'request':
-                    break
-                if drop:
-                    lost.set()
-                server.sendall(chunk)
-                if drop:
-                    time.sleep(0.3)  # the server has its time to do it
-                    break
-        except OSError:
-            pass
-        self.hang_up(client, server)
-
-    def answer(self, server, client, lost):
-        try:
-            while chunk := server.recv(1 << 20):
-                if not lost.is_set():
-                    client.sendall(chunk)
-        except OSError:
-            pass
-        self.hang_up(client, server)
-
-    @staticmethod
-    def hang_up(*ends):
-        for end in ends:
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-
-    def close(self):
-        self.listener.close()
-
-
 def lost_at_calls(folder, lose):
     data, point = point_of(folder)
     book = p.second_book(folder / 'second')
-    counted, proxy, ends = point.fresh(), Proxy(), {}
+    counted, proxy, ends = point.fresh(), Proxy(address()), {}
     counted.run(*upload(book), env=counted.through(proxy.address)).exits(0)
     calls = proxy.seen
     point.drop(counted)
     step = 1 if p.FULL else max(1, calls // (2 * SAMPLE))
     for n in range(1 if p.FULL else 2, calls + 1, step):
-        copy, proxy, where = point.fresh(), Proxy(n, lose), f'{lose} {n} of {calls} lost'
+        copy, proxy, where = point.fresh(), Proxy(address(), n, lose), f'{lose} {n} of {calls} lost'
         ran = copy.run(*upload(book), env=copy.through(proxy.address)).exits(0, 1, 3, 5)
         proxy.close()
         point.recover(copy, where)

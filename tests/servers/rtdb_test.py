@@ -1,0 +1,251 @@
+#!/usr/bin/python3
+"""The real program with `realtime` on a double of the Firebase Realtime Database and the other stores on SQLite: the workforce workbooks against
+the oracle, kill -9 at calls, replies and requests lost at calls, troubles of the service, foreign writes, credentials, secrets.
+
+    tests/servers/rtdb NAME -- tests/servers/rtdb_test.py [CASE …]
+
+AON_FULL=1 tries every call, else a sample.
+"""
+
+import base64
+import http.server
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.parse
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+import remote  # noqa: E402
+from remote import Cases, check, p, same, upload  # noqa: E402
+
+PATHS = {'firebase:user': ('user', 1), 'firebase:questionnaire': ('questionnaire', 2), 'firebase:questionnaireIndex': ('questionnaireIndex', 2)}
+QUICK = {'AON_STORES_REALTIME_HORIZON': '300ms'}  # what is lost here is lost for good: nothing arrives late
+
+
+class Mixed(remote.Remote):
+    STORE, VARIABLE = 'realtime', 'FIREBASE_DATABASE_EMULATOR_HOST'
+
+    def url(self):
+        return f'firebase-rtdb://db.example/?ns={self.database}'
+
+    def at(self, method, path, body=None):
+        return self.ask(method, f'/{path}.json?ns={self.database}', body)
+
+    def documents(self):
+        """The stamp is ours and always there, so it is compared like everything else."""
+        found, root = {}, self.at('GET', '') or {}
+        for name, (key, depth) in PATHS.items():
+            tree = root.pop(key, {})
+            found[name] = {f'{org}:{one}': value for org, below in tree.items() for one, value in below.items()} if depth == 2 else tree
+        return {name: tree for name, tree in {**found, **root}.items() if tree}
+
+    def write(self, collection, name, document):
+        key, depth = PATHS.get(collection, (collection, 1))
+        self.at('PUT', '/'.join([key] + name.split(':') if depth == 2 else [key, urllib.parse.quote(name, safe='')]), document)
+
+    def take_from(self, other):
+        self.at('PUT', '', other.at('GET', ''))
+
+    def wipe(self):
+        self.at('DELETE', '')
+
+
+def fault(**what):
+    remote.ask(Mixed.address(), 'POST', '/.double', what)
+
+
+def counted():
+    return remote.ask(Mixed.address(), 'POST', '/.double', {'count': True})
+
+
+cases = Cases(Mixed, QUICK, ('firebase:user', 'u1', 'email'))
+
+
+# ---- lost replies ----
+
+def replies_of_an_exclusive_store_lost(folder):
+    return cases.lost_at_calls(folder, 'reply', {'AON_STORES_REALTIME_EXCLUSIVE': 'true'})
+
+
+def a_reply_lost_before_a_rollback(folder):
+    """The write was done, its answer lost, sent again, and then all is taken back: nothing of it is left."""
+    point, book = cases.point(folder), p.second_book(folder / 'second')
+    last = cases.last_operation(point, book)
+    for n in range(1, 4):
+        copy = point.fresh()
+        fault(at=n, writes=True, status=503, done=True)
+        copy.run(*upload(book), env={'TEST_ROLLBACK_AT_OPERATION': last}).exits(3)
+        point.settled(copy, f'write {n} answered by 503 after it was done')
+        point.drop(copy)
+
+
+# ---- troubles of the service ----
+
+def troubles_of_the_service(folder):
+    point, book = cases.point(folder), p.second_book(folder / 'second')
+    ends = {}
+    for what in ({'at': 1, 'times': 2, 'status': 503}, {'at': 2, 'times': 2, 'status': 429, 'retryAfter': 1}, {'at': 1, 'status': 503, 'writes': True},
+                 {'at': 1, 'times': 2, 'status': 500, 'writes': True, 'done': True}, {'at': 1, 'status': 429, 'writes': True},
+                 {'at': 2, 'status': 403, 'writes': True}, {'at': 1, 'status': 400, 'writes': True}, {'at': 1, 'times': 99999, 'status': 503}):
+        copy = point.fresh()
+        fault(**what)
+        ran = copy.run(*upload(book), env={'AON_STORES_REALTIME_TIMEOUT': '3s'}).exits(0, 1, 3)
+        fault(at=0)
+        copy.run('recover').exits(0)
+        state = point.settled(copy, what)
+        refused = what['status'] in (400, 403) or what.get('times', 0) > 100
+        check((state != 'committed') == refused and (ran.status != 0) == refused, what, state, ran)
+        ends[state] = ends.get(state, 0) + 1
+        point.drop(copy)
+    return str(ends)
+
+
+# ---- what is kept ----
+
+def documents_come_back_as_planned(folder):
+    data = Mixed(folder / 'data')
+    documents = [{'n': 1, 'half': 0.5, 'big': 9007199254740992, 'far': 1e300, 'yes': True, 'text': 'é " \\ \n'}, {'list': [1, 2, 3], 'gap': [1, None, 3]},
+                 {'a': {'b': {'c': [{'d': 1}, {'e': []}]}}, 'nothing': None, 'empty': {}}, {'m': {'0': 'a', '1': 'b'}, 'o': {'1': 'x', '7': 'y'}},
+                 {'far': [None, None, None, None, 'x'], '5': 1}]
+    lines = [{'store': 'realtime', 'collection': 'c', 'id': f'k{i}', 'operation': 'create', 'data': one} for i, one in enumerate(documents)]
+    bulk = data.apply(lines).exits(0).json['bulkOperationId']
+    same(data.documents()['c'], {entry['documentId']: entry['newData'] for entry in data.entries(bulk)}, 'what is there is what was planned')
+    data.run('undo', bulk, '--json').exits(0)
+    same(data.rows().get(('realtime', 'c')), None)
+    for bad, code in (({'a.b': 1}, 'forbidden_character'), ({'n': 9007199254740993}, 'out_of_range'), ({'x': 'y' * (11 << 20)}, 'too_long')):
+        ran = data.apply([{'store': 'realtime', 'collection': 'c', 'id': 'k', 'operation': 'create', 'data': bad}]).exits(2)
+        same(ran.json['errors'][0]['code'], code)
+    data.apply([{'store': 'realtime', 'collection': 'c', 'id': 'a/b', 'operation': 'create', 'data': {'n': 1}}]).exits(2).says('forbidden_character')
+
+
+def many_at_once(folder):
+    """2,000 documents: in parallel, and taken back."""
+    data = Mixed(folder / 'data', QUICK)
+    lines = [{'store': 'realtime', 'collection': 'c', 'id': f'k{i}', 'operation': 'create', 'data': {'n': i, 'name': f'Name {i}'}} for i in range(2000)]
+    counted()
+    began = time.monotonic()
+    bulk = data.apply(lines).exits(0).json['bulkOperationId']
+    took, requests = time.monotonic() - began, counted()
+    same(len(data.at('GET', 'c')), 2000)
+    check(sum(requests.values()) <= 2005, 'more requests than operations', requests)
+    data.run('undo', bulk, '--json').exits(0)
+    same(data.at('GET', 'c'), None)
+    exclusive = Mixed(folder / 'exclusive', {**QUICK, 'AON_STORES_REALTIME_EXCLUSIVE': 'true'})
+    counted()
+    exclusive.apply(lines).exits(0)
+    return f'{requests} in {took:.1f} s; exclusive {counted()}'
+
+
+# ---- credentials, secrets, doctor ----
+
+class TokenServer(http.server.ThreadingHTTPServer):
+    """Gives tokens for assertions that the key signed, and hands everything else on to the double."""
+
+    def __init__(self, public, skew=0):
+        super().__init__(('127.0.0.1', 0), TokenHandler)
+        self.public, self.skew, self.given, self.refused = public, skew, 0, 0
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class TokenHandler(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+
+    def date_time_string(self, timestamp=None):
+        return super().date_time_string((timestamp or time.time()) + self.server.skew)
+
+    def do_POST(self):
+        form = urllib.parse.parse_qs(self.rfile.read(int(self.headers['Content-Length'])).decode())
+        signed, _, signature = form['assertion'][0].rpartition('.')
+        def part(text):
+            return base64.urlsafe_b64decode(text + '=' * (-len(text) % 4))
+        claims = json.loads(part(signed.split('.')[1]))
+        with tempfile.TemporaryDirectory() as folder:
+            where = pathlib.Path(folder)
+            (where / 's').write_bytes(part(signature))
+            (where / 'd').write_text(signed)
+            fine = subprocess.run(['openssl', 'dgst', '-sha256', '-verify', self.server.public, '-signature', where / 's', where / 'd'],
+                                  capture_output=True).returncode == 0
+        now = time.time() + self.server.skew
+        fine = fine and claims['iat'] <= now < claims['exp'] <= claims['iat'] + 3600 and 'firebase.database' in claims['scope']
+        self.server.given += fine
+        self.server.refused += not fine
+        body = json.dumps({'access_token': 'owner', 'expires_in': 3600, 'token_type': 'Bearer'} if fine else {'error': 'invalid_grant'}).encode()
+        self.send_response(200 if fine else 400)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def key_file(folder, url):
+    private, public = folder / 'private.pem', folder / 'public.pem'
+    subprocess.run(['openssl', 'genrsa', '-out', private, '2048'], check=True, capture_output=True)
+    subprocess.run(['openssl', 'rsa', '-in', private, '-pubout', '-out', public], check=True, capture_output=True)
+    path = folder / 'key.json'
+    path.write_text(json.dumps({'type': 'service_account', 'client_email': 'robot@demo.example', 'private_key': private.read_text(), 'private_key_id': 'k1',
+                                'token_uri': url}))
+    return path, public, private
+
+
+def credentials_are_named_when_they_fail(folder):
+    data = Mixed(folder / 'data')
+    gone = {'FIREBASE_DATABASE_EMULATOR_HOST': None, 'AON_STORES_REALTIME_URL': 'firebase-rtdb://127.0.0.1:1/'}
+    data.run('doctor', env=gone).exits(1).says('GOOGLE_APPLICATION_CREDENTIALS')
+    path, public, private = key_file(folder, 'http://127.0.0.1:9/token')
+    said = ''
+    for text in ('', '{}', '{"type": "authorized_user"}', path.read_text().replace('BEGIN', 'BEGUN'), path.read_text().replace('http://127.0.0.1:9', 'http://evil')):
+        (folder / 'bad.json').write_text(text)
+        ran = data.run('doctor', env={**gone, 'GOOGLE_APPLICATION_CREDENTIALS': folder / 'bad.json'}).exits(1).says('service account')
+        said += ran.out + ran.err
+    server = TokenServer(public)
+    path.write_text(path.read_text().replace('http://127.0.0.1:9', f'http://127.0.0.1:{server.server_port}'))
+    ran = data.run('doctor', env={**gone, 'GOOGLE_APPLICATION_CREDENTIALS': path, 'LOG_LEVEL': 'debug'}).exits(1)
+    said += ran.out + ran.err
+    same((server.given, server.refused), (1, 0), 'one token for the one request that then found no database')
+    server.skew = 86400
+    data.run('doctor', env={**gone, 'GOOGLE_APPLICATION_CREDENTIALS': path}).exits(1)
+    same((server.given, server.refused), (2, 1), 'signed again with the clock of the server')
+    server.shutdown()
+    for line in private.read_text().splitlines()[1:3] + ['owner']:
+        check(line not in said, 'a secret was said:', said[max(0, said.find(line) - 200):][:400])
+
+
+def secrets_stay_in(folder):
+    data = cases.prepared(folder)
+    said = ''
+    for args, more in ((('doctor',), {}), (upload(p.second_book(folder / 'second')), {}), (('doctor',), {'FIREBASE_DATABASE_EMULATOR_HOST': '127.0.0.1:1'})):
+        ran = data.run(*args, env={**more, 'LOG_LEVEL': 'debug'})
+        said += ran.out + ran.err
+    check('Bearer' not in said, 'a header was said')
+    check('Bearer' not in json.dumps(data.at('GET', '')))
+
+
+def doctor_tells(folder):
+    data = cases.prepared(folder)
+    ours = [item for item in data.run('doctor', '--json').exits(0, 1).lines if item['name'] == 'realtime'][0]
+    text = '\n'.join(ours['findings'])
+    check('class 4' in text and 'emulator' in text and 'ETag' in text, text)
+    text = data.run('doctor', env={'AON_STORES_REALTIME_EXCLUSIVE': 'true'}).out
+    check('PATCH' in text, text)
+    pools = [item for item in data.run('pool', '--json').exits(0).lines if item['store'] == 'realtime']
+    same((pools[0]['max'], pools[0]['waiting']), (20, 0))
+
+
+CASES = [cases.workbooks_end_as_the_oracle_says, documents_come_back_as_planned, many_at_once, cases.killed_at_calls, cases.killed_while_rolling_back,
+         cases.replies_lost_at_calls, cases.requests_lost_at_calls, cases.replies_lost_while_rolling_back, replies_of_an_exclusive_store_lost,
+         a_reply_lost_before_a_rollback, troubles_of_the_service, cases.taken_back_over_foreign_writes,
+         cases.a_foreign_write_between_plan_and_execution_is_refused, credentials_are_named_when_they_fail, secrets_stay_in, doctor_tells]
+
+if __name__ == '__main__':
+    if not os.environ.get(Mixed.VARIABLE):
+        print('skipped: rtdb program: no server; run it by tests/servers/rtdb')
+        sys.exit(77)
+    p.main('rtdb program', CASES)
