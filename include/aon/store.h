@@ -60,6 +60,7 @@ typedef struct aon_store_caps {
   bool paths;                /* documents have paths that an operation may override */
   bool one_writer;           /* an open write transaction keeps every other writer out (SQLite) */
   bool any_thread;           /* its calls, one at a time as ever, may come from any thread; else all come from the one that opened it */
+  bool finishes;             /* class 5: what it deletes is only set aside until the decision; see aon_write.finishes */
   bool can_undo;             /* false: writes can't be taken back at all, so they wait for the decision */
   char database[256];        /* identity of the database: two stores with the same one share its transaction space */
 } aon_store_caps;
@@ -113,6 +114,8 @@ typedef struct aon_write {
   int64_t operation;  /* sequence, for errors */
   bool compensates;   /* takes operation back: expected is its after image or what came of it, wanted its before image. Only
                          class 5 minds: a callback store calls its undo instead of its do */
+  bool finishes;    /* after the decision, where caps.finishes: the document that this delete has set aside goes for good. May be repeated, and
+                       changes nothing where it was made anew, or is gone */
 } aon_write;
 
 typedef enum aon_write_state { AON_WRITE_NOT_SENT, AON_WRITE_APPLIED, AON_WRITE_REFUSED, AON_WRITE_UNKNOWN } aon_write_state;
@@ -247,6 +250,8 @@ bool aon_pool_status(const aon_store *store, aon_pool_counts *ret_counts);
 extern const aon_store_adapter aon_sqlite_adapter; /* location: path of the file */
 extern const aon_store_adapter aon_postgresql_adapter; /* location: //USER@HOST:PORT/DATABASE?… */
 extern const aon_store_adapter aon_rtdb_adapter;       /* Firebase Realtime Database; location: //HOST/?ns=NAME */
+extern const aon_store_adapter aon_firestore_adapter;  /* location: //PROJECT/DATABASE */
+extern const aon_store_adapter aon_auth_adapter;       /* Firebase Auth; location: //PROJECT */
 
 /* The adapter for a URL's scheme ("sqlite"), NULL if none. */
 const aon_store_adapter *aon_store_adapter_find(const char *scheme);

@@ -337,20 +337,30 @@ static aon_result round_of(aon_part *part, sending *s, size_t count, const bool 
   return AON_OK;
 }
 
-/* What became of a batch that failed. Where every answer is known, and those applied come first, nobody need look at the others: what a
- * store refused because somebody else wrote it is not ours to put back. */
-static aon_result note_failed(const sending *s, const aon_part *part, uint32_t batch, const aon_operation *operations, size_t count,
+/* What became of a batch that failed. Where every answer is known nobody need look at what was not applied: what a store refused because
+ * somebody else wrote it is not ours to put back. A store that sends many at once may have applied some behind the one that it refused, so
+ * each run of applied writes gets a record; the last of them takes the batch's own, until when all of it counts as announced. */
+static aon_result note_failed(const sending *s, aon_part *part, uint32_t batch, const aon_operation *operations, size_t count,
                               bool unanswered, aon_error *error) {
-  size_t applied = 0;
-  bool known = !unanswered;
-  while (applied < count && s->states[applied] == AON_WRITE_APPLIED)
-    applied++;
-  for (size_t i = applied; i < count; i++)
-    known = known && s->states[i] != AON_WRITE_APPLIED && s->states[i] != AON_WRITE_UNKNOWN;
-  if (!known)
-    return announce(s->run, part, batch, operations, count, AON_BATCH_ANNOUNCED, unanswered, error);
-  return applied ? announce(s->run, part, batch, operations, applied, AON_BATCH_APPLIED, false, error)
-                 : announce(s->run, part, batch, operations, count, AON_BATCH_REFUSED, false, error);
+  bool known = !unanswered, any = false;
+  for (size_t i = 0; i < count; i++) {
+    known = known && s->states[i] != AON_WRITE_UNKNOWN;
+    any = any || s->states[i] == AON_WRITE_APPLIED;
+  }
+  if (!known || !any)
+    return announce(s->run, part, batch, operations, count, known ? AON_BATCH_REFUSED : AON_BATCH_ANNOUNCED, unanswered, error);
+  aon_result result = AON_OK;
+  for (size_t from = 0, to; !result && from < count; from = to) {
+    for (to = from; to < count && s->states[to] == AON_WRITE_APPLIED; to++)
+      any = false;
+    if (to > from) {
+      for (size_t i = to; i < count; i++)
+        any = any || s->states[i] == AON_WRITE_APPLIED;
+      result = announce(s->run, part, any ? aon_part_take_batch(s->run, part) : batch, operations + from, to - from, AON_BATCH_APPLIED, false, error);
+    }
+    to += to < count;
+  }
+  return result;
 }
 
 /* Classes 4 and 5: conditional or plain writes; a lost reply is sent again under the same condition. */
@@ -709,10 +719,49 @@ static aon_result send_effect(void *context, aon_part *part, const aon_operation
   return result;
 }
 
+/* What a delete has set aside goes for good. Nothing is announced: it may be repeated, and touches only what is set aside. */
+static aon_result finish_delete(void *context, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {
+  sending *s = context;
+  aon_result result = AON_OK;
+  for (size_t i = 0; !result && i < count; i++) {
+    if (operations[i].kind != AON_DELETE)
+      continue;
+    aon_error failure = AON_ERROR_INIT;
+    for (uint32_t tries = 0;; tries++) {
+      size_t failed = 0;
+      aon_to_writes(&operations[i], 1, s->writes);
+      s->writes->finishes = true;
+      result = aon_run_guard(s->run, part, &failure);
+      if (!result)
+        result = aon_store_apply(part->store, NULL, s->writes, 1, s->states, &failed, &failure);
+      if ((result != AON_UNKNOWN && !aon_result_retryable(result)) || tries + 1 >= AON_RETRY_TRIES)
+        break;
+      result = aon_run_pause(s->run, tries, AON_RETRY_LONGEST_MS, error);
+      if (result)
+        return result;
+    }
+    if (result == AON_PERMANENT)
+      result = aon_commit_conflict(s->run, &operations[i], &failure, error);
+    else if (result && error)
+      *error = failure;
+  }
+  return result;
+}
+
+static aon_result finish_deletes(sending *s, aon_error *error) {
+  aon_result result = AON_OK;
+  for (size_t i = 0; !result && i < s->run->part_count; i++) {
+    aon_part *part = &s->run->parts[i];
+    if (part->caps->finishes)
+      result = aon_run_walk(s->run, 0, s->run->operations - 1, false, AON_CLASS_BIT(part->caps->store_class), part, finish_delete, s, error);
+  }
+  return result;
+}
+
 aon_result aon_run_effects(aon_run *run, aon_error *error) {
   bool any = false;
   for (size_t i = 0; i < run->part_count; i++)
-    any = any || !run->parts[i].caps->can_undo;
+    any = any || !run->parts[i].caps->can_undo || run->parts[i].caps->finishes;
   if (!any)
     return AON_OK;
   sending s;
@@ -722,6 +771,8 @@ aon_result aon_run_effects(aon_run *run, aon_error *error) {
     result = aon_run_note_batches(run, error);
   if (!result)
     result = aon_run_walk(run, 0, run->operations - 1, false, slow, NULL, send_effect, &s, error);
+  if (!result)
+    result = finish_deletes(&s, error);
   sending_close(&s);
   return result;
 }
