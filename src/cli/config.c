@@ -165,11 +165,11 @@ static aon_result set_store_url(reading *r, int index, const char *url, const pl
   const char *colon = strchr(url, ':');
   char scheme[40];
   if (!colon || colon - url >= (int)sizeof scheme)
-    return wrong(r, at, "“%s” is no URL of a store: write sqlite:PATH, postgresql://HOST/DATABASE or firebase-rtdb://HOST/.", url);
+    return wrong(r, at, "“%s” is no URL of a store: write sqlite:PATH, postgresql://HOST/DATABASE, firebase-rtdb://HOST/, firestore://PROJECT/ or firebase-auth://PROJECT.", url);
   snprintf(scheme, sizeof scheme, "%.*s", (int)(colon - url), url);
   store->adapter = aon_store_adapter_find(scheme);
   if (!store->adapter)
-    return wrong(r, at, "this build has no store of the kind “%s”; it has sqlite, postgresql and firebase-rtdb.", scheme);
+    return wrong(r, at, "this build has no store of the kind “%s”; it has sqlite, postgresql, firebase-rtdb, firestore and firebase-auth.", scheme);
   store->config.location = store->adapter == &aon_sqlite_adapter ? absolute(r, at, colon + 1) : keep(r, colon + 1);
   if (!r->create_given[index])
     store->config.create = false; /* a database that somebody names is used as it is, unless create says otherwise */
@@ -522,7 +522,7 @@ static aon_result check_pools(reading *r) {
   return AON_OK;
 }
 
-static bool writes_singly(const aon_store_adapter *adapter) { return adapter == &aon_rtdb_adapter; }
+static bool writes_singly(const aon_store_adapter *adapter) { return adapter == &aon_rtdb_adapter || adapter == &aon_auth_adapter; }
 
 /* What is said of late requests, and of who else writes, is for stores that write documents singly. */
 static aon_result check_special(reading *r) {

@@ -1,0 +1,189 @@
+#!/usr/bin/python3
+"""The real program with `identity` on Google's emulator of Firebase Auth and the other stores on SQLite: the workforce workbooks against the
+oracle, accounts created, changed, disabled, deleted and taken back, kill -9 at calls, lost replies, foreign writes, passwords.
+
+    tests/servers/firebase-auth NAME -- tests/servers/firebase_auth_test.py [CASE …]
+
+AON_FULL=1 tries every call, else a sample.
+"""
+
+import json
+import os
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+import remote  # noqa: E402
+from remote import Cases, check, crash, p, same  # noqa: E402
+
+QUICK = {'AON_STORES_IDENTITY_HORIZON': '300ms'}  # what is lost here is lost for good: nothing arrives late
+PACK = ('--pack', 'workforce')
+SECRET = 'pl4nted-p4ssw0rd'
+TEXTS = (('email', 'email'), ('displayName', 'displayName'), ('phoneNumber', 'phoneNumber'), ('photoUrl', 'photoURL'))
+
+
+def plain(user):
+    found = {'uid': user['localId'], 'disabled': user.get('disabled', False), **{ours: user[theirs] for theirs, ours in TEXTS if user.get(theirs)}}
+    claims = json.loads(user.get('customAttributes') or '{}')
+    return {**found, **({'emailVerified': True} if user.get('emailVerified') else {}), **({'customClaims': claims} if claims else {})}
+
+
+class Mixed(remote.Remote):
+    STORE, VARIABLE = 'identity', 'FIREBASE_AUTH_EMULATOR_HOST'
+
+    def url(self):
+        return f'firebase-auth://{self.database}'
+
+    def at(self, method, what, body=None):
+        return self.ask(method, f'/identitytoolkit.googleapis.com/v1/projects/{self.database}/accounts{what}', body)
+
+    def users(self):
+        return {user['localId']: user for user in self.at('GET', ':batchGet?maxResults=1000').get('users', [])}
+
+    def documents(self):
+        found = {name: plain(user) for name, user in self.users().items()}
+        return {'accounts': found} if found else {}
+
+    def write(self, collection, name, document):
+        body = {'localId': name, **{theirs: document[ours] for theirs, ours in TEXTS if ours in document}}
+        if name in self.users():
+            self.at('POST', ':update', {**body, 'disableUser': document.get('disabled', False)})
+        else:
+            self.at('POST', '', {**body, 'disabled': document.get('disabled', False)})
+
+    def take_from(self, other):
+        users = [{name: value for name, value in user.items() if name in ('localId', 'disabled', 'emailVerified', 'customAttributes', 'email', 'displayName',
+                                                                          'phoneNumber', 'photoUrl')} for user in other.users().values()]
+        if users:
+            self.at('POST', ':batchCreate', {'users': users})
+
+    def wipe(self):
+        self.ask('DELETE', f'/emulator/v1/projects/{self.database}/accounts')
+
+
+class Accounts(Cases):
+    def workbooks_end_as_the_oracle_says(self, folder):
+        """The oracle notes that there is a password, which only Auth itself knows; everything else has to agree."""
+        plain_check = remote.compare.check
+        def but_passwords(*args):
+            found, want, got = plain_check(*args)
+            return [line for line in found if 'hasPassword' not in line], want, got
+        remote.compare.check = but_passwords
+        try:
+            return super().workbooks_end_as_the_oracle_says(folder)
+        finally:
+            remote.compare.check = plain_check
+
+
+cases = Accounts(Mixed, QUICK, ('accounts', 'u1', 'email'))
+
+
+def line(operation, name, data=None):
+    return {'store': 'identity', 'collection': 'accounts', 'id': name, 'operation': operation, **({'data': data} if data is not None else {})}
+
+
+def seeded(folder):
+    (folder / 'data').mkdir()
+    data = Mixed(folder / 'data', QUICK)
+    data.at('POST', '', {'localId': 'a', 'email': 'a@example.com', 'password': 'old-p4ssword', 'displayName': 'Anna'})
+    data.at('POST', ':update', {'localId': 'a', 'customAttributes': '{"role":"chef","n":1}', 'emailVerified': True})
+    data.at('POST', '', {'localId': 'b', 'email': 'b@example.com', 'phoneNumber': '+4712345678'})
+    return data
+
+
+def accounts_go_and_come_back(folder):
+    data = seeded(folder)
+    before = data.users()
+    changes = [line('create', 'c', {'email': 'C@example.com', 'displayName': 'Carl', 'customClaims': {'role': 'cook'}}), line('update', 'b', {'phoneNumber': None, 'disabled': True}),
+               line('delete', 'a')]
+    bulk = data.apply(changes).exits(0).json['bulkOperationId']
+    same(data.documents()['accounts'], {'c': {'uid': 'c', 'email': 'c@example.com', 'displayName': 'Carl', 'disabled': False, 'customClaims': {'role': 'cook'}},
+                                        'b': {'uid': 'b', 'email': 'b@example.com', 'disabled': True}})
+    data.run('undo', bulk, '--json').exits(0)
+    same(data.documents()['accounts'], {name: plain(user) for name, user in before.items()}, 'taken back')
+    check('passwordHash' not in data.users()['a'], 'a password that was deleted with its account is gone')
+
+
+def a_rollback_gives_back_the_password_of_what_it_deleted(folder):
+    data = seeded(folder)
+    before = data.users()['a']
+    data.apply([line('delete', 'a'), line('update', 'b', {'displayName': 'B'})], env={'TEST_ROLLBACK_AT_OPERATION': 1}).exits(3)
+    after = data.users()['a']
+    same(plain(after), plain(before))
+    same(after['passwordHash'], before['passwordHash'], 'set aside, not deleted')
+
+
+def killed_while_deleting(folder):
+    data = seeded(folder)
+    before = data.documents()
+    changes = [line('delete', 'a'), {'store': 'main', 'collection': 'c', 'id': 'x', 'operation': 'create', 'data': {'n': 1}}]
+    (folder / 'changes').write_text(''.join(json.dumps(one) + '\n' for one in changes))
+    def fresh(n):
+        return data.copy(folder / f'copy{n}')
+    counted = fresh('')
+    calls = p.calls_of(counted.run('apply', folder / 'changes', '--json', *PACK, env=crash.COUNTED).exits(0))
+    same(set(counted.users()), {'b'})
+    ends = {}
+    for n in [n for n in range(1, len(calls)) if p.FULL or calls[n].startswith('store.') and not calls[n].endswith(crash.QUIET)]:
+        copy = fresh(n)
+        copy.run('apply', folder / 'changes', '--json', *PACK, env={**crash.COUNTED, 'TEST_CRASH_AT_CALL': n}).exits(crash.KILLED)
+        copy.run('recover').exits(0)
+        states = [bulk['state'] for bulk in copy.listed()]
+        state = states[0] if states else None
+        users = copy.documents()['accounts']
+        check(users == {'b': before['accounts']['b']} if state == 'committed' else users == before['accounts'], state, calls[n], users)
+        ends[state] = ends.get(state, 0) + 1
+        copy.wipe()
+    check(ends.get('committed') and ends.get('rolled_back'), ends)
+    return f'{len(calls) - 1} calls, {ends}'
+
+
+def what_auth_refuses_is_named(folder):
+    data = seeded(folder)
+    before = data.rows()
+    for change, word in ((line('create', 'd', {'email': 'a@example.com'}), 'duplicate'), (line('create', 'a', {'email': 'z@example.com'}), 'duplicate'),
+                         (line('update', 'b', {'email': 'a@example.com'}), 'duplicate'), (line('create', 'd', {'email': 'no address'}), 'refused'),
+                         (line('create', 'd', {'nickname': 'x'}), 'unknown_property'), (line('create', 'd', {'password': SECRET}), '--pack')):
+        data.apply([line('create', 'e', {'email': 'e@example.com'}), change]).exits(2, 3).says(word)
+        same(data.rows(), before, change)
+
+
+def a_password_is_sent_once_and_never_said(folder):
+    data = Mixed(folder / 'data', QUICK)
+    ran = data.apply([line('create', 'd', {'email': 'd@example.com', 'password': SECRET})], *PACK, env={'LOG_LEVEL': 'debug'}).exits(0)
+    check(data.users()['d'].get('passwordHash'), 'it has no password')
+    bulk = ran.json['bulkOperationId']
+    said = ran.out + ran.err + ''.join(data.run(*args, env={'LOG_LEVEL': 'debug'}).out for args in (('log', bulk, '--json'), ('diff', bulk, '--json'), ('show', bulk)))
+    check(SECRET not in said, 'the password was said')
+    for path in data.folder.rglob('*'):
+        check(path.is_dir() or SECRET.encode() not in path.read_bytes(), 'the password stands in', path)
+    data.apply([line('create', 'w', {'email': 'w@example.com', 'password': 'x'})], *PACK).exits(3).says('WEAK_PASSWORD')
+
+
+def many_at_once(folder):
+    data = Mixed(folder / 'data', QUICK)
+    lines = [line('create', f'k{i}', {'email': f'k{i}@example.com', 'displayName': f'Name {i}'}) for i in range(500)]
+    bulk = data.apply(lines).exits(0).json['bulkOperationId']
+    same(len(data.users()), 500)
+    data.run('undo', bulk, '--json').exits(0)
+    same(data.users(), {})
+
+
+def doctor_tells(folder):
+    data = seeded(folder)
+    ours = [item for item in data.run('doctor', '--json').exits(0, 1).lines if item['name'] == 'identity'][0]
+    text = '\n'.join(ours['findings'])
+    check('class 5' in text and 'emulator' in text and 'password' in text, text)
+
+
+CASES = [cases.workbooks_end_as_the_oracle_says, accounts_go_and_come_back, a_rollback_gives_back_the_password_of_what_it_deleted, killed_while_deleting,
+         what_auth_refuses_is_named, a_password_is_sent_once_and_never_said, many_at_once, cases.killed_at_calls, cases.killed_while_rolling_back,
+         cases.replies_lost_at_calls, cases.requests_lost_at_calls, cases.taken_back_over_foreign_writes,
+         cases.a_foreign_write_between_plan_and_execution_is_refused, doctor_tells]
+
+if __name__ == '__main__':
+    if not os.environ.get(Mixed.VARIABLE):
+        print('skipped: firebase-auth program: no server; run it by tests/servers/firebase-auth')
+        sys.exit(77)
+    p.main('firebase-auth program', CASES)
