@@ -232,9 +232,13 @@ static aon_result set(reading *r, const char *path, const char *value, const pla
   if (!strcmp(path, "version"))
     return strcmp(value, "1") ? wrong(r, at, "version “%s” of this file is not known; this program reads version 1.", value) : AON_OK;
   if (!strcmp(path, "journal.url")) {
-    if (strncmp(value, "sqlite:", 7))
-      return wrong(r, at, "“%s” is no journal that this build can keep: write sqlite:PATH.", value);
-    r->journal_url = absolute(r, at, value + 7);
+    char scheme[40] = ""; /* the rest may hold a password */
+    size_t length = strcspn(value, ":/");
+    memcpy(scheme, value, length < sizeof scheme ? length : sizeof scheme - 1);
+    bool server = aon_journal_on_server(value);
+    if (!server && strncmp(value, "sqlite:", 7))
+      return wrong(r, at, "“%s…” is no journal that this build can keep: write sqlite:PATH or postgresql://HOST/DATABASE.", scheme);
+    r->journal_url = server ? keep(r, value) : absolute(r, at, value + 7);
     return r->journal_url ? AON_OK : aon_fail_memory(r->error);
   }
   if (!strcmp(path, "journal.key_file")) {

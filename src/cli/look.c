@@ -315,7 +315,7 @@ int cli_doctor(cli *c) {
   aon_result result = aon_engine_journal(c->engine, false, &journal, &error);
   if (!result)
     result = aon_journal_examine(journal, &report, &healthy, &error);
-  print_report(c, "journal", "sqlite", !result && healthy, result ? error.sentence : report.data ? report.data : "");
+  print_report(c, "journal", aon_journal_kind(c->config.engine.journal.location), !result && healthy, result ? error.sentence : report.data ? report.data : "");
   status = result || !healthy;
   for (size_t i = 0; i < c->config.engine.store_count; i++) {
     const aon_engine_store *store = &c->config.engine.stores[i];

@@ -657,10 +657,10 @@ static aon_result make_plan(void *context, aon_run *run, aon_planner *planner, a
 /* ---- the whole ---- */
 
 /* Standard input is kept in a file of ours first: its digest is part of the submission, and a plan may have to be made again. */
-static aon_result spool_input(aon_env *env, const char *folder, aon_buffer *ret_path, aon_error *error) {
+static aon_result spool_input(aon_env *env, const char *beside, aon_buffer *ret_path, aon_error *error) {
   char id[AON_UUID_LENGTH + 1];
   aon_uuid_make(env, id);
-  aon_result result = aon_buffer_format(ret_path, error, "%s.input-%s", folder, id);
+  aon_result result = aon_buffer_format(ret_path, error, "%s.input-%s", beside, id);
   aon_file *file;
   if (!result)
     result = env->ops->file_open(env->context, ret_path->data, AON_FILE_CREATE, &file, error);
@@ -773,7 +773,7 @@ aon_result aon_apply(aon_engine *engine, aon_pack *pack, const char *file, const
     result = aon_housekeep(engine, options, error);
   AON_BUFFER_CLEANUP aon_buffer spool = {0};
   if (!result && from_input)
-    result = spool_input(engine->env, engine->config.journal.location, &spool, error);
+    result = spool_input(engine->env, engine->config.journal.key_file, &spool, error);
   if (!result)
     result =
         apply_file(engine, journal, pack, from_input ? spool.data : file, from_input ? "standard input" : file, options, outcome, error);

@@ -114,11 +114,11 @@ static aon_result part_to_json(const aon_part *part, aon_buffer *out, aon_error 
 }
 
 aon_result aon_parts_decide(aon_run *run, aon_buffer *out, aon_error *error) {
-  char journal[AON_SQLITE_IDENTITY] = "";
+  char journal[AON_SQLITE_IDENTITY] = "a server, which no transaction of a store locks out";
   const char *location = run->engine->config.journal.location;
   if (!strncmp(location, "sqlite:", 7))
     location += 7;
-  aon_result result = aon_sqlite_identity(run->env, location, journal, error);
+  aon_result result = aon_journal_on_server(location) ? AON_OK : aon_sqlite_identity(run->env, location, journal, error);
   if (result)
     return result;
   choose(run, journal);

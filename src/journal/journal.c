@@ -19,17 +19,27 @@ struct aon_entries {
   void *cursor;
 };
 
+bool aon_journal_on_server(const char *location) {
+  return !strncmp(location, "postgresql://", 13) || !strncmp(location, "postgres://", 11);
+}
+
+const char *aon_journal_kind(const char *location) {
+  return aon_journal_on_server(location) ? aon_journal_postgresql.kind : aon_journal_sqlite.kind;
+}
+
 aon_result aon_journal_backend_find(const char *location, const aon_journal_backend **ret_backend, const char **ret_rest,
                                     aon_error *error) {
   if (!location || !*location)
     return aon_fail(error, AON_USAGE, "no_journal", "No place for the journal is given. Set journal.url in the configuration.");
   const char *rest = location;
+  *ret_backend = &aon_journal_sqlite;
   if (!strncmp(location, "sqlite:", 7))
     rest = location + 7;
+  else if (aon_journal_on_server(location))
+    *ret_backend = &aon_journal_postgresql;
   else if (strstr(location, "://"))
-    return aon_fail(error, AON_USAGE, "unknown_journal", "A journal can't be kept in “%.*s”. Use sqlite:PATH.", (int)strcspn(location, ":"),
-                    location);
-  *ret_backend = &aon_journal_sqlite;
+    return aon_fail(error, AON_USAGE, "unknown_journal", "A journal can't be kept in “%.*s”. Use sqlite:PATH or postgresql://….",
+                    (int)strcspn(location, ":"), location);
   *ret_rest = rest;
   return AON_OK;
 }

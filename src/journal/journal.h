@@ -24,13 +24,15 @@
 typedef struct aon_journal aon_journal;
 
 typedef struct aon_journal_config {
-  const char *location;    /* SQLite: path of the file */
+  const char *location;    /* path of a SQLite file, or postgresql://… (docs/journals.md) */
   const char *key_file;    /* made with 0600 together with the journal; keys newest first, older ones still read */
-  uint64_t reserve_bytes;  /* kept in a file beside, given free when the disk is full; 0: none */
+  uint64_t reserve_bytes;  /* SQLite: kept in a file beside, given free when the disk is full; 0: none */
   bool read_only;          /* a missing journal is then an empty one */
   int64_t lease_ms;        /* default 30 s */
 } aon_journal_config;
 
+const char *aon_journal_kind(const char *location);    /* "sqlite", "postgresql" */
+bool aon_journal_on_server(const char *location);      /* a URL of a server, not a file; it may hold a password */
 aon_result aon_journal_open(aon_env *env, const aon_journal_config *config, aon_journal **ret_journal, aon_error *error) AON_MUST_USE;
 void aon_journal_close(aon_journal *journal);
 /* Opened for reading where there was none: an empty stand-in, which never sees one that is made later. Open it again. */

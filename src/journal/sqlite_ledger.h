@@ -18,6 +18,7 @@
 #include "journal/chain.h"
 #include "journal/cipher.h"
 #include "journal/filter.h"
+#include "journal/lock_name.h"
 #include "journal/reserve.h"
 #include "journal/segment.h"
 #include "wire/sqlite.h"
@@ -201,13 +202,6 @@ uint64_t aon_ledger_run_hash(const aon_ledger_locks_run *run, size_t index);
 uint32_t aon_ledger_run_at(const aon_ledger_locks_run *run, size_t index);
 /* The first entry with this hash or a greater one, from index on. */
 size_t aon_ledger_run_seek(const aon_ledger_locks_run *run, size_t index, uint64_t hash);
-
-/* What a named lock is about. */
-typedef struct aon_lock_name {
-  const char *kind; /* "named", "document", "property" */
-  aon_text store, collection, document;
-} aon_lock_name;
-aon_lock_name aon_lock_name_read(const char *name);
 
 /* ---- the backend's functions ---- */
 

@@ -311,7 +311,7 @@ static aon_result queue(aon_postgresql *c, const aon_postgresql_statement *state
     lengths[i] = statement->values[i].length;
     formats[i] = statement->values[i].binary;
   }
-  if (PQsendQueryParams(c->handle, statement->sql, (int)statement->count, NULL, texts, lengths, formats, 0))
+  if (PQsendQueryParams(c->handle, statement->sql, (int)statement->count, NULL, texts, lengths, formats, statement->binary))
     return AON_OK;
   return lost(c, statement->doing, "hung up", error);
 }
@@ -354,7 +354,7 @@ static aon_result may_call(aon_postgresql *c, const char *doing, aon_error *erro
 
 aon_result aon_postgresql_run(aon_postgresql *connection, const char *sql, const aon_postgresql_value *values, size_t count,
                               const char *doing, PGresult **ret_result, aon_error *error) {
-  aon_postgresql_statement statement = {sql, values, count, doing};
+  aon_postgresql_statement statement = {.sql = sql, .values = values, .count = count, .doing = doing};
   PGresult *got = NULL;
   aon_result result = may_call(connection, doing, error);
   if (!result)

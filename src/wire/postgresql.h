@@ -41,6 +41,7 @@ typedef struct aon_postgresql_statement {
   const aon_postgresql_value *values;
   size_t count;
   const char *doing; /* "reading", for sentences */
+  bool binary;       /* how its rows come: false: as texts */
 } aon_postgresql_statement;
 
 /* One statement. ret_result may be NULL; else PQclear it. */

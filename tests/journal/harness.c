@@ -1,13 +1,86 @@
 /* See harness.h. */
 #include "harness.h"
 
+#include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 const aon_collection users = {.store = "main", .name = "users", .id_property = "userID"};
 static const char *const stamps[] = {"updatedAt", NULL}, *const sensitive[] = {"phone", NULL};
 const aon_collection sites = {
     .store = "realtime", .name = "sites", .path = "/site/{siteID}", .stamps = stamps, .sensitive = sensitive, .merge_none = true};
+
+/* ---- a journal on a server ---- */
+
+struct world_server {
+  PGconn *connection; /* beside the journal's */
+  pid_t owner;        /* a child opens one of its own */
+  char schema[48];
+  int64_t skew_ms; /* that the server has been told */
+  bool clock_ours;
+};
+
+static void server_sql(world *w, const char *sql) {
+  if (w->server->owner != getpid()) {
+    w->server->connection = PQconnectdb(w->location);
+    w->server->owner = getpid();
+  }
+  PGresult *result = PQexec(w->server->connection, sql);
+  if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK)
+    fail_msg("%s: %s", sql, PQresultErrorMessage(result));
+  PQclear(result);
+}
+
+static void hear_nothing(void *context, const PGresult *notice) {
+  (void)context;
+  (void)notice;
+}
+
+static void server_make(world *w) {
+  static unsigned number;
+  const char *url = getenv("AON_TEST_POSTGRESQL");
+  char sql[200];
+  assert_non_null(url);
+  w->server = calloc(1, sizeof *w->server);
+  assert_non_null(w->server);
+  snprintf(w->server->schema, sizeof w->server->schema, "j%d_%u", (int)getpid(), ++number);
+  snprintf(w->location, sizeof w->location, "%s?options=-csearch_path%%3D%s", url, w->server->schema);
+  w->server->connection = PQconnectdb(w->location);
+  w->server->owner = getpid();
+  assert_int_equal(PQstatus(w->server->connection), CONNECTION_OK);
+  PQsetNoticeReceiver(w->server->connection, hear_nothing, NULL);
+  snprintf(sql, sizeof sql, "create schema %s; create table test_skew as select 0::bigint as ms", w->server->schema);
+  server_sql(w, sql);
+}
+
+/* Once the journal's tables are there. */
+static void server_clock(world *w) {
+  if (w->server && !w->server->clock_ours)
+    server_sql(w, "create or replace function aon_journal_now() returns bigint language sql volatile as"
+                  " 'select (extract(epoch from clock_timestamp()) * 1000)::bigint + (select ms from test_skew)'");
+  if (w->server)
+    w->server->clock_ours = true;
+}
+
+static void server_skew(world *w) {
+  char sql[80];
+  if (!w->server || w->server->skew_ms == w->skew_ms)
+    return;
+  snprintf(sql, sizeof sql, "update test_skew set ms = %lld", (long long)w->skew_ms);
+  server_sql(w, sql);
+  w->server->skew_ms = w->skew_ms;
+}
+
+static void server_end(world *w) {
+  char sql[80];
+  if (!w->server)
+    return;
+  snprintf(sql, sizeof sql, "drop schema %s cascade", w->server->schema);
+  server_sql(w, sql);
+  PQfinish(w->server->connection);
+  free(w->server);
+}
 
 /* ---- the environment: the real one, but for what a test sets ---- */
 
@@ -48,6 +121,7 @@ static bool process_dead(void *c, const aon_process *process) {
 static void step(void *c, const char *what) {
   assert_true(!strncmp(what, "journal.", 8));
   ((world *)c)->steps++;
+  server_skew(c);
 }
 static void log_line(void *c, aon_log_level level, const char *line) {
   (void)level;
@@ -89,6 +163,11 @@ world *world_make(void) {
   assert_non_null(mkdtemp(w->folder));
   snprintf(w->path, sizeof w->path, "%s/journal.db", w->folder);
   snprintf(w->key, sizeof w->key, "%s/journal.key", w->folder);
+  const char *kind = getenv("AON_TEST_JOURNAL");
+  if (kind && !strcmp(kind, "postgresql"))
+    server_make(w);
+  else
+    snprintf(w->location, sizeof w->location, "%s", w->path);
   return w;
 }
 
@@ -101,6 +180,7 @@ static bool remove_one(void *argument, const char *name) {
 
 void world_end(world *w) {
   w->quota_bytes = -1;
+  server_end(w);
   OK(w->env.ops->folder_list(w, w->folder, remove_one, w, error));
   remove(w->folder);
   free((void *)w->env.ops);
@@ -111,11 +191,13 @@ void world_end(world *w) {
 aon_journal *world_open_with(world *w, const aon_journal_config *config) {
   aon_journal *journal = NULL;
   OK(aon_journal_open(&w->env, config, &journal, error));
+  if (!config->read_only)
+    server_clock(w);
   return journal;
 }
 
 aon_journal *world_open(world *w) {
-  aon_journal_config config = {.location = w->path, .key_file = w->key};
+  aon_journal_config config = {.location = w->location, .key_file = w->key};
   return world_open_with(w, &config);
 }
 

@@ -17,13 +17,18 @@
 typedef struct world {
   aon_env env, *real;
   char folder[64], path[96], key[96];
+  char location[400]; /* of the journal: the path, or a URL (below) */
   int64_t skew_ms;  /* added to the wall clock */
   int64_t dead_pid; /* this process counts as proved dead */
   uint64_t steps;
   uint64_t log_lines;
   bool no_room;        /* free_bytes reads as 0 */
   int64_t quota_bytes; /* what test_disk still lets be written; < 0: no limit */
+  struct world_server *server; /* NULL: the journal is a file */
 } world;
+
+/* With AON_TEST_JOURNAL=postgresql (and AON_TEST_POSTGRESQL, from tests/servers/postgresql) journals are kept on that server, each world's in a
+ * schema of its own, whose clock is the server's and skew_ms: the same suite runs against every backend. */
 
 world *world_make(void);
 void world_end(world *w);

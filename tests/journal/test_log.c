@@ -393,7 +393,7 @@ static void tells_who_holds(void **state) {
   plan_add(&plan, 4, 'd', &users, "u1");
   log_plan(journal, id, &plan);
   plan_clear(&plan);
-  aon_journal *reader = world_open_with(w, &(aon_journal_config){.location = w->path, .key_file = w->key, .read_only = true});
+  aon_journal *reader = world_open_with(w, &(aon_journal_config){.location = w->location, .key_file = w->key, .read_only = true});
   assert_true(holder(reader, &users, "u1", &arena, &bulk, &operation));
   assert_string_equal(bulk.id, id);
   assert_int_equal(operation.kind, AON_DELETE);

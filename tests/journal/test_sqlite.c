@@ -314,7 +314,7 @@ static void refuses_what_it_does_not_know(void **state) {
   assert_memory_equal(bytes, later, after);
   free(bytes);
   free(later);
-  aon_journal_config config = {.location = "postgresql://localhost/journal", .key_file = w->key};
+  aon_journal_config config = {.location = "mysql://localhost/journal", .key_file = w->key};
   aon_journal *journal;
   aon_error found;
   FAILS(aon_journal_open(&w->env, &config, &journal, error), AON_USAGE, "unknown_journal", found);

@@ -40,7 +40,7 @@ static int in_processes(world *w, int n, int (*work)(world *w, int number)) {
 static aon_journal *open_quietly(world *w) {
   aon_journal *journal;
   aon_error error = AON_ERROR_INIT;
-  aon_journal_config config = {.location = w->path, .key_file = w->key, .reserve_bytes = 1000};
+  aon_journal_config config = {.location = w->location, .key_file = w->key, .reserve_bytes = 1000};
   if (aon_journal_open(&w->env, &config, &journal, &error)) {
     fprintf(stderr, "open: %s (%lld)\n", error.sentence, (long long)error.native_code);
     _exit(99);
