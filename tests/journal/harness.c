@@ -21,7 +21,7 @@ struct world_server {
   bool clock_ours;
 };
 
-static void server_sql(world *w, const char *sql) {
+void world_sql(world *w, const char *sql) {
   if (w->server->owner != getpid()) {
     w->server->connection = PQconnectdb(w->location);
     w->server->owner = getpid();
@@ -51,13 +51,13 @@ static void server_make(world *w) {
   assert_int_equal(PQstatus(w->server->connection), CONNECTION_OK);
   PQsetNoticeReceiver(w->server->connection, hear_nothing, NULL);
   snprintf(sql, sizeof sql, "create schema %s; create table test_skew as select 0::bigint as ms", w->server->schema);
-  server_sql(w, sql);
+  world_sql(w, sql);
 }
 
 /* Once the journal's tables are there. */
 static void server_clock(world *w) {
   if (w->server && !w->server->clock_ours)
-    server_sql(w, "create or replace function aon_journal_now() returns bigint language sql volatile as"
+    world_sql(w, "create or replace function aon_journal_now() returns bigint language sql volatile as"
                   " 'select (extract(epoch from clock_timestamp()) * 1000)::bigint + (select ms from test_skew)'");
   if (w->server)
     w->server->clock_ours = true;
@@ -68,7 +68,7 @@ static void server_skew(world *w) {
   if (!w->server || w->server->skew_ms == w->skew_ms)
     return;
   snprintf(sql, sizeof sql, "update test_skew set ms = %lld", (long long)w->skew_ms);
-  server_sql(w, sql);
+  world_sql(w, sql);
   w->server->skew_ms = w->skew_ms;
 }
 
@@ -77,7 +77,7 @@ static void server_end(world *w) {
   if (!w->server)
     return;
   snprintf(sql, sizeof sql, "drop schema %s cascade", w->server->schema);
-  server_sql(w, sql);
+  world_sql(w, sql);
   PQfinish(w->server->connection);
   free(w->server);
 }

@@ -36,6 +36,7 @@ aon_journal *world_open(world *w);
 aon_journal *world_open_with(world *w, const aon_journal_config *config);
 bool world_contains(world *w, const char *text); /* in any file of the folder but the key */
 bool world_has(world *w, const char *name);      /* a file in the folder */
+void world_sql(world *w, const char *sql);       /* on the journal's server, beside the journal */
 
 /* Asserts with the sentence of the error. */
 #define OK(call)                                                                                                                           \
