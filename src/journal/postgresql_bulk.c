@@ -31,7 +31,12 @@ aon_result aon_register_bulk_from(const aon_register_call *call, size_t statemen
   snprintf(bulk.worker.boot_id, sizeof bulk.worker.boot_id, "%s", aon_register_text(call, statement, row, column++));
   result = state_of(bulk.id, aon_register_text(call, statement, row, column++), &bulk.state, error);
   bulk.epoch = aon_register_int(call, statement, row, column++);
-  bulk.attempt = (uint32_t)aon_register_int(call, statement, row, column++);
+  int64_t attempt = aon_register_int(call, statement, row, column++);
+  if (attempt < 0 || attempt > AON_ATTEMPTS_MAX)
+    return aon_fail(error, AON_CORRUPT, "corrupt",
+                    "Bulk operation %s was tried %lld times, says the journal; there can be %d. Restore the journal from a backup.",
+                    bulk.id, (long long)attempt, AON_ATTEMPTS_MAX);
+  bulk.attempt = (uint32_t)attempt;
   bool *const flags[] = {&bulk.dry_run, &bulk.hold_on_failure, &bulk.test_mode, &bulk.cancel_asked};
   for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
     *flags[i] = aon_register_int(call, statement, row, column++) != 0;
@@ -167,7 +172,8 @@ aon_result aon_register_submit(void *state, const aon_submission *submission, ao
   }
   if (result)
     return result;
-  *ret_existed = strcmp(aon_register_text(&call, 2, 0, AON_REGISTER_COLUMN_TOKEN), token) != 0;
+  /* After a reply that was lost: is it the row that we made, and nobody's since? */
+  *ret_existed = strcmp(aon_register_text(&call, 2, 0, AON_REGISTER_COLUMN_TOKEN), token) || bulk.epoch != (submission->worker ? 1 : 0);
   *ret_bulk = bulk;
   return AON_OK;
 }
