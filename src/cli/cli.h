@@ -105,6 +105,7 @@ int cli_locks(cli *c);
 int cli_doctor(cli *c);
 int cli_pool(cli *c);
 int cli_journal_rotate(cli *c);
+int cli_journal_migrate(cli *c);
 int cli_pack_list(cli *c);
 int cli_pack_check(cli *c);
 int cli_pack_show(cli *c);

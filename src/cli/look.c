@@ -1,5 +1,5 @@
 /* The commands that only look: sheet, list, show, log, diff, watch, locks, doctor, pool, and those of packs. None of them changes anything, but
- * for locks --release and journal rotate-key, which say so. */
+ * for locks --release, journal rotate-key and journal migrate, which say so. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -367,6 +367,53 @@ int cli_journal_rotate(cli *c) {
   if (result)
     return cli_fail(c, result, &error);
   printf("A new key encrypts what is written from now on. Keep a copy of %s in a safe place.\n", c->config.engine.journal.key_file);
+  return 0;
+}
+
+static aon_result count_one(void *context, const aon_bulk *bulk, aon_error *error) {
+  (void)bulk;
+  (void)error;
+  ++*(uint64_t *)context;
+  return AON_OK;
+}
+
+/* Opens both, copies, and counts what arrived. */
+static aon_result migrate(cli *c, const char *from_location, const char *to_location, aon_journal_copied *ret_copied, aon_error *error) {
+  aon_journal_config from_config = c->config.engine.journal, to_config = from_config;
+  aon_journal *from = NULL, *to = NULL;
+  uint64_t arrived = 0;
+  from_config.location = from_location;
+  from_config.read_only = true;
+  to_config.location = to_location;
+  aon_result result = aon_journal_open(c->env, &from_config, &from, error);
+  if (!result)
+    result = aon_journal_open(c->env, &to_config, &to, error);
+  if (!result)
+    result = aon_journal_copy(from, to, ret_copied, error);
+  if (!result)
+    result = aon_journal_list(to, NULL, count_one, &arrived, error);
+  if (!result && arrived != ret_copied->bulk)
+    result = aon_fail(error, AON_CORRUPT, "corrupt", "Of %llu bulk operations %llu arrived. Keep the old journal, and report this.",
+                      (unsigned long long)ret_copied->bulk, (unsigned long long)arrived);
+  aon_journal_close(to);
+  aon_journal_close(from);
+  return result;
+}
+
+int cli_journal_migrate(cli *c) {
+  int status = 1;
+  aon_error error = AON_ERROR_INIT;
+  aon_journal_copied copied = {0};
+  if (!cli_prepare(c, &status) || !cli_make_data_folder(c, &status))
+    return status;
+  aon_result result = migrate(c, c->arguments[0], c->arguments[1], &copied, &error);
+  if (result)
+    return cli_fail(c, result, &error);
+  printf(cli_given(c, OPT_JSON) ? "{\"bulkOperations\":%llu,\"segments\":%llu,\"conflicts\":%llu,\"events\":%llu}\n"
+                                : "Copied %llu bulk operations, %llu pieces of their logs, %llu documents in conflict or watched, %llu events. Now set "
+                                  "journal.url to the new place.\n",
+         (unsigned long long)copied.bulk, (unsigned long long)copied.segments, (unsigned long long)copied.conflicts,
+         (unsigned long long)copied.events);
   return 0;
 }
 

@@ -4,6 +4,7 @@
 #ifndef AON_JOURNAL_BACKEND_H
 #define AON_JOURNAL_BACKEND_H
 
+#include "journal/copy.h"
 #include "journal/journal.h"
 
 #define AON_JOURNAL_INTERFACE 2
@@ -72,6 +73,10 @@ typedef struct aon_journal_backend {
   aon_result (*room)(void *state, uint64_t bytes, aon_error *error);
   aon_result (*examine)(void *state, aon_buffer *report, bool *ret_healthy, aon_error *error);
   aon_result (*rotate_key)(void *state, aon_error *error);
+
+  aon_result (*dump)(void *state, aon_copy_put put, void *context, aon_error *error); /* one state of it, row by row */
+  /* Takes in what feed gives, in one transaction: AON_USAGE journal_not_empty where there is something already. */
+  aon_result (*load)(void *state, aon_copy_feed feed, void *feed_context, aon_error *error);
 } aon_journal_backend;
 
 extern const aon_journal_backend aon_journal_sqlite;     /* location: path of the file */

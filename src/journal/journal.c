@@ -333,3 +333,57 @@ aon_result aon_journal_rotate_key(aon_journal *journal, aon_error *error) {
   aon_result result = writing(journal, "journal.rotate_key", error);
   return result ? result : journal->backend->rotate_key(journal->state, error);
 }
+
+/* ---- moving ---- */
+
+typedef struct copying {
+  aon_journal *from;
+  aon_copy_put put; /* of the target */
+  void *context;
+  aon_journal_copied counts;
+} copying;
+
+static aon_result refuse_busy(void *context, const aon_bulk *bulk, aon_error *error) {
+  aon_env *env = ((const copying *)context)->from->env;
+  if (!bulk->worker.boot_id[0] || env->ops->process_dead(env->context, &bulk->worker))
+    return AON_OK;
+  return aon_fail(error, AON_BUSY, "busy",
+                  "Bulk operation %s is %s and has a worker (process %lld). Let it end, or run aon recover when its lease has run out, then move "
+                  "the journal.",
+                  bulk->id, aon_state_name(bulk->state), (long long)bulk->worker.pid);
+}
+
+static aon_result count_and_put(void *context, aon_copy_table table, const aon_copy_cell *cells, aon_error *error) {
+  copying *copy = context;
+  aon_journal_copied *counts = &copy->counts;
+  uint64_t *const counter[AON_COPY_TABLES] = {[AON_COPY_BULK] = &counts->bulk,
+                                              [AON_COPY_SEGMENTS] = &counts->segments,
+                                              [AON_COPY_CONFLICTS] = &counts->conflicts,
+                                              [AON_COPY_EVENTS] = &counts->events};
+  if (counter[table])
+    ++*counter[table];
+  return copy->put(copy->context, table, cells, error);
+}
+
+static aon_result feed_from(void *feed_context, aon_copy_put put, void *context, aon_error *error) {
+  copying *copy = feed_context;
+  copy->put = put;
+  copy->context = context;
+  copy->counts = (aon_journal_copied){0};
+  return copy->from->backend->dump(copy->from->state, count_and_put, copy, error);
+}
+
+aon_result aon_journal_copy(aon_journal *from, aon_journal *to, aon_journal_copied *ret_copied, aon_error *error) {
+  copying copy = {.from = from};
+  aon_step(from->env, "journal.dump");
+  if (aon_journal_missing(from))
+    return aon_fail(error, AON_USAGE, "no_journal", "There is no journal at the place that is to be copied.");
+  aon_result result = from->backend->list(from->state, NULL, refuse_busy, &copy, error);
+  if (!result)
+    result = writing(to, "journal.load", error);
+  if (!result)
+    result = to->backend->load(to->state, feed_from, &copy, error);
+  if (!result)
+    *ret_copied = copy.counts;
+  return result;
+}

@@ -281,4 +281,11 @@ aon_result aon_journal_room(aon_journal *, uint64_t bytes, aon_error *) AON_MUST
 /* Lines for aon doctor: schema, version, size, integrity, key. */
 aon_result aon_journal_examine(aon_journal *, aon_buffer *report, bool *ret_healthy, aon_error *) AON_MUST_USE;
 aon_result aon_journal_rotate_key(aon_journal *, aon_error *) AON_MUST_USE;
+
+/* Copies all of one journal but its named locks into another, which must be empty, in one transaction of it; both must have the same keys. Where a
+ * living worker is at a bulk operation of the source: AON_BUSY. What is written to the source afterwards is not in the copy. */
+typedef struct aon_journal_copied {
+  uint64_t bulk, segments, conflicts, events;
+} aon_journal_copied;
+aon_result aon_journal_copy(aon_journal *from, aon_journal *to, aon_journal_copied *ret_copied, aon_error *) AON_MUST_USE;
 #endif

@@ -200,7 +200,7 @@ aon_result aon_register_ask(aon_register *r, aon_register_call *call, const char
 
 /* ---- one state for several reads ---- */
 
-aon_result aon_register_read(aon_register *r, aon_register_work work, void *arguments, aon_error *error) {
+aon_result aon_register_read(aon_register *r, bool again, aon_register_work work, void *arguments, aon_error *error) {
   static const char begin[] = "begin isolation level repeatable read read only";
   if (r->absent)
     return work(r, arguments, error);
@@ -215,7 +215,7 @@ aon_result aon_register_read(aon_register *r, aon_register_work work, void *argu
     r->inside = false;
     bool broke = aon_postgresql_broken(r->connection);
     end_refused(r);
-    if (result != AON_TRANSIENT || !broke || aon_monotonic_ms(r->env) >= until_ms)
+    if (!again || result != AON_TRANSIENT || !broke || aon_monotonic_ms(r->env) >= until_ms)
       return result;
   }
 }

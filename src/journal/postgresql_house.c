@@ -227,7 +227,8 @@ aon_result aon_register_stale(void *state, aon_stale_each each, void *context, a
 /* ---- a new key ---- */
 
 /* Within the lock of schema and keys, so that two rotations at once don't lose one of the keys. */
-static aon_result rotate_work(aon_register *r, aon_error *error) {
+static aon_result rotate_work(aon_register *r, void *arguments, aon_error *error) {
+  (void)arguments;
   aon_keys *before, *keys;
   AON_REGISTER_CALL call = {0};
   aon_result result = aon_keys_read(r->env, r->key_file, &before, error);
@@ -243,4 +244,4 @@ static aon_result rotate_work(aon_register *r, aon_error *error) {
                           "t", aon_keys_name(keys, 0));
 }
 
-aon_result aon_register_rotate_key(void *state, aon_error *error) { return aon_register_locked(state, rotate_work, error); }
+aon_result aon_register_rotate_key(void *state, aon_error *error) { return aon_register_locked(state, true, rotate_work, NULL, error); }

@@ -380,7 +380,7 @@ static aon_result holder_work(aon_register *r, void *arguments, aon_error *error
 aon_result aon_register_holder(void *state, const aon_collection *collection, aon_text document, aon_arena *arena, bool *ret_held,
                                aon_bulk *ret_bulk, aon_operation *ret_operation, aon_error *error) {
   holder_call call = {.collection = collection, .document = document, .arena = arena};
-  aon_result result = aon_register_read(state, holder_work, &call, error);
+  aon_result result = aon_register_read(state, true, holder_work, &call, error);
   if (result)
     return result;
   *ret_held = call.held;

@@ -100,14 +100,15 @@ aon_result aon_register_copy(const aon_register_call *call, size_t statement, in
                              aon_error *error) AON_MUST_USE;
 
 typedef aon_result (*aon_register_work)(aon_register *r, void *arguments, aon_error *error);
-/* All reads of work see one state of the journal; work is done again where the connection broke. */
-aon_result aon_register_read(aon_register *r, aon_register_work work, void *arguments, aon_error *error) AON_MUST_USE;
+/* All reads of work see one state of the journal; again: work is done again where the connection broke. */
+aon_result aon_register_read(aon_register *r, bool again, aon_register_work work, void *arguments, aon_error *error) AON_MUST_USE;
 void aon_register_token(aon_register *r, char ret_token[AON_REGISTER_TOKEN + 1]);
 
 /* ---- schema ---- */
 
-/* Runs work in a transaction that holds the advisory lock: schema and keys change by one at a time. It may be run again. */
-aon_result aon_register_locked(aon_register *r, aon_result (*work)(aon_register *r, aon_error *error), aon_error *error) AON_MUST_USE;
+/* Runs work in a transaction that holds the advisory lock: schema and keys change by one at a time. again: work may be done again from its
+ * start where the connection broke. */
+aon_result aon_register_locked(aon_register *r, bool again, aon_register_work work, void *arguments, aon_error *error) AON_MUST_USE;
 aon_result aon_register_open(aon_env *env, const aon_journal_config *config, void **ret_register, aon_error *error) AON_MUST_USE;
 void aon_register_close(void *r);
 bool aon_register_missing(const void *r);
@@ -196,4 +197,6 @@ aon_result aon_register_events(void *, const char *, int64_t, aon_event_each, vo
 aon_result aon_register_room(void *, uint64_t, aon_error *) AON_MUST_USE;
 aon_result aon_register_examine(void *, aon_buffer *, bool *, aon_error *) AON_MUST_USE;
 aon_result aon_register_rotate_key(void *, aon_error *) AON_MUST_USE;
+aon_result aon_register_dump(void *, aon_copy_put, void *, aon_error *) AON_MUST_USE;
+aon_result aon_register_load(void *, aon_copy_feed, void *, aon_error *) AON_MUST_USE;
 #endif

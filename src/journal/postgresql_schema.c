@@ -9,6 +9,8 @@
 
 #include "journal/postgresql_register.h"
 
+#define LOCKED_TRIES 3
+
 /* ---- tables ---- */
 
 /* log names what belongs together of one plan: a plan that is discarded leaves its old one to the sweep and gets a new one. */
@@ -166,7 +168,8 @@ static aon_result keys_check(aon_register *r, bool *ret_known, aon_error *error)
 /* ---- opening ---- */
 
 /* Within the transaction that holds the advisory lock. */
-static aon_result prepare_work(aon_register *r, aon_error *error) {
+static aon_result prepare_work(aon_register *r, void *arguments, aon_error *error) {
+  (void)arguments;
   int64_t version;
   bool known = false;
   aon_result result = version_of(r, &version, error);
@@ -186,10 +189,8 @@ static aon_result prepare_work(aon_register *r, aon_error *error) {
   return result;
 }
 
-typedef aon_result (*locked_work)(aon_register *r, aon_error *error);
-
 /* One try; what it does is done again from its start if the connection broke, so it must bear that. */
-static aon_result locked_once(aon_register *r, locked_work work, aon_error *error) {
+static aon_result locked_once(aon_register *r, aon_register_work work, void *arguments, aon_error *error) {
   AON_REGISTER_CALL opening = {0}, closing = {0};
   aon_register_add(&opening, "begin", "");
   aon_register_add(&opening, "select pg_advisory_xact_lock($1)", "i", AON_REGISTER_ADVISORY);
@@ -197,7 +198,7 @@ static aon_result locked_once(aon_register *r, locked_work work, aon_error *erro
   if (result)
     return result;
   r->inside = true;
-  result = work(r, error);
+  result = work(r, arguments, error);
   if (!result)
     result = aon_register_ask(r, &closing, "preparing it", "commit", error, "");
   r->inside = false;
@@ -209,11 +210,11 @@ static aon_result locked_once(aon_register *r, locked_work work, aon_error *erro
   return result;
 }
 
-aon_result aon_register_locked(aon_register *r, aon_result (*work)(aon_register *r, aon_error *error), aon_error *error) {
+aon_result aon_register_locked(aon_register *r, bool again, aon_register_work work, void *arguments, aon_error *error) {
   aon_error failure = AON_ERROR_INIT;
   aon_result result = AON_TRANSIENT;
-  for (int i = 0; result == AON_TRANSIENT && i < 3; i++)
-    result = locked_once(r, work, &failure);
+  for (int i = 0; result == AON_TRANSIENT && i < (again ? LOCKED_TRIES : 1); i++)
+    result = locked_once(r, work, arguments, &failure);
   if (result && error)
     *error = failure;
   return result;
@@ -233,7 +234,7 @@ static aon_result open_for_writing(aon_register *r, aon_error *error) {
     if (!result)
       result = keys_check(r, &known, error);
   }
-  return result || known ? result : aon_register_locked(r, prepare_work, error);
+  return result || known ? result : aon_register_locked(r, true, prepare_work, NULL, error);
 }
 
 static aon_result open_for_reading(aon_register *r, aon_error *error) {
@@ -328,4 +329,6 @@ const aon_journal_backend aon_journal_postgresql = {
     .room = aon_register_room,
     .examine = aon_register_examine,
     .rotate_key = aon_register_rotate_key,
+    .dump = aon_register_dump,
+    .load = aon_register_load,
 };

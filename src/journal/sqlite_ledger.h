@@ -249,4 +249,6 @@ aon_result aon_ledger_events(void *, const char *, int64_t, aon_event_each, void
 aon_result aon_ledger_room(void *, uint64_t, aon_error *) AON_MUST_USE;
 aon_result aon_ledger_examine(void *, aon_buffer *, bool *, aon_error *) AON_MUST_USE;
 aon_result aon_ledger_rotate_key(void *, aon_error *) AON_MUST_USE;
+aon_result aon_ledger_dump(void *, aon_copy_put, void *, aon_error *) AON_MUST_USE;
+aon_result aon_ledger_load(void *, aon_copy_feed, void *, aon_error *) AON_MUST_USE;
 #endif

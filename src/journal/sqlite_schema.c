@@ -422,4 +422,6 @@ const aon_journal_backend aon_journal_sqlite = {
     .room = aon_ledger_room,
     .examine = aon_ledger_examine,
     .rotate_key = aon_ledger_rotate_key,
+    .dump = aon_ledger_dump,
+    .load = aon_ledger_load,
 };

@@ -23,6 +23,7 @@ import program as p  # noqa: E402
 from program import Skip, calls_of, check, finish, same  # noqa: E402
 from postgresql_test import psql  # noqa: E402
 
+Plain = p.Data  # the class that keeps its journal in a file
 URL, FULL, SECRET = servers.URL, p.FULL, servers.SECRET
 SAMPLE = 6
 
@@ -225,7 +226,40 @@ def doctor_tells(folder):
     data.run('list').exits(1).says('version 99')
 
 
-CASES = [workbooks_end_as_the_oracle_says, replies_lost_at_calls, requests_lost_at_calls, two_recover_at_once, workers_on_two_machines, secrets_stay_in,
+def a_journal_moves_there_and_back(folder):
+    """Ended ones, one on hold with its locks, a rollback that waits for a person: all of it is there, and goes on, after each move."""
+    plain = Plain(folder / 'plain')
+    plain.imports(p.first_book(folder / 'first')).exits(0)
+    committed = plain.imports(p.second_book(folder / 'second')).exits(0).json['bulkOperationId']
+    lines = ''.join(f'{{"store":"main","collection":"c","id":"{n}","operation":"create","data":{{"n":{n}}}}}\n' for n in range(40))
+    held = plain.run('apply', '-', '--json', '--on-failure', 'hold', given=lines, env={'TEST_ROLLBACK_AT_OPERATION': 7}).exits(6).json['bulkOperationId']
+    said = [plain.run(*args).exits(0).out for args in (('list', '--json'), ('log', committed, '--json'), ('show', held, '--json'), ('locks', '--json'))]
+    served = Served(folder / 'served')
+    shutil.copytree(plain.folder, served.folder, ignore=shutil.ignore_patterns('journal.db*'))
+    there, file = served.env['AON_JOURNAL_URL'], folder / 'back' / 'journal.db'
+    plain.run('journal', 'migrate', f'sqlite:{plain.folder}/journal.db', there).exits(0).says('3 bulk operations')
+    def looks_the_same(at, where):
+        for args, wanted in zip((('list', '--json'), ('log', committed, '--json'), ('show', held, '--json'), ('locks', '--json')), said):
+            same(at.run(*args).exits(0).out, wanted, where, args)
+        at.apply([{'store': 'main', 'collection': 'c', 'id': '3', 'operation': 'create', 'data': {}}], '--lock-wait', '0').exits(5).says(held)
+    looks_the_same(served, 'on the server')
+    served.run('journal', 'migrate', f'sqlite:{plain.folder}/journal.db', there).exits(1).says('bulk operations already')
+    back = Plain(folder / 'back')
+    shutil.copytree(served.folder, back.folder)
+    served.run('list').exits(0)
+    before = served.run('list', '--json').out
+    back.run('journal', 'migrate', there, f'sqlite:{file}').exits(0).says('bulk operations')
+    same(back.run('list', '--json').exits(0).out, before, 'back in a file')
+    back.run('doctor').exits(0).says('right check sum')
+    for at in (served, back):
+        at.run('rollback', held).exits(0)
+        at.run('undo', committed).exits(0)
+        at.run('recover').exits(0).says('nothing to recover')
+        same(at.run('locks', '--json').exits(0).out, '')
+        at.imports(p.second_book(folder / f'again-{at.folder.name}')).exits(0)
+
+
+CASES = [workbooks_end_as_the_oracle_says, replies_lost_at_calls, requests_lost_at_calls, two_recover_at_once, workers_on_two_machines, a_journal_moves_there_and_back, secrets_stay_in,
          doctor_tells, crash.workbook_of_our_own, crash.recovery_itself, crash.undo_killed, crash.forced_failure_killed, crash.resume_killed,
          crash.resolve_killed, crash.frozen_worker, server_killed_in_the_middle, the_server_stays_away]
 
