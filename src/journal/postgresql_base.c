@@ -121,8 +121,7 @@ static aon_result complete(const aon_register_call *call, aon_error *error) {
   return AON_OK;
 }
 
-/* A transaction whose statement was refused is still open. */
-static void end_refused(aon_register *r) {
+void aon_register_abandon(aon_register *r) {
   aon_error ignored = AON_ERROR_INIT;
   if (!aon_postgresql_broken(r->connection) && PQtransactionStatus(aon_postgresql_handle(r->connection)) != PQTRANS_IDLE &&
       aon_postgresql_run(r->connection, "rollback", NULL, 0, "rolling back", NULL, &ignored)) {
@@ -145,7 +144,7 @@ static aon_result send(aon_register *r, aon_register_call *call, bool *ret_doubt
   if (!refused && result != AON_NO_MEMORY)
     result = AON_TRANSIENT;
   if (!r->inside) {
-    end_refused(r);
+    aon_register_abandon(r);
     if (r->connection && aon_postgresql_broken(r->connection)) {
       aon_postgresql_close(r->connection);
       r->connection = NULL;
@@ -214,7 +213,7 @@ aon_result aon_register_read(aon_register *r, bool again, aon_register_work work
     result = work(r, arguments, error);
     r->inside = false;
     bool broke = aon_postgresql_broken(r->connection);
-    end_refused(r);
+    aon_register_abandon(r);
     if (!again || result != AON_TRANSIENT || !broke || aon_monotonic_ms(r->env) >= until_ms)
       return result;
   }

@@ -226,6 +226,7 @@ static bool same_operation(const aon_operation *a, const aon_operation *b) {
 
 static void note_logged(aon_register *r, const log_call *call) {
   snprintf(r->logged_id, sizeof r->logged_id, "%s", call->id);
+  r->logged_log = r->names.log;
   r->logged = call->first + (int64_t)call->count;
 }
 
@@ -244,7 +245,8 @@ static aon_result compare(aon_register *r, const log_call *call, const aon_regis
   if (result && result != AON_END)
     return result;
   if (result == AON_OK && same) {
-    note_logged(r, call);
+    if (call->count) /* its names have been read */
+      note_logged(r, call);
     return AON_OK;
   }
   return aon_fail(error, AON_USAGE, "bad_sequence", "Operation %lld of bulk operation %s is in the log already, with another content.",
@@ -299,15 +301,23 @@ static aon_result check_sequences(const log_call *call, aon_error *error) {
   return AON_OK;
 }
 
-static aon_result log_call_run(aon_register *r, log_call *call, aon_error *error) {
-  aon_register_head head;
-  AON_REGISTER_CALL out = {0};
-  aon_result result = aon_register_head_of(r, call->id, &head, error);
+/* The names of its log, and where it goes on; known already where this handle logged for it before. */
+static aon_result log_begin(aon_register *r, log_call *call, aon_error *error) {
+  aon_register_head head = {.log = r->logged_log, .logged = r->logged};
+  aon_result result = AON_OK;
+  if (strcmp(r->logged_id, call->id) || r->names.log != r->logged_log)
+    result = aon_register_head_of(r, call->id, &head, error);
   if (!result && r->names.log != head.log)
     result = aon_register_names_load(r, head.log, error);
+  call->first = call->count ? call->operations[0].sequence : head.logged;
+  return result;
+}
+
+static aon_result log_call_run(aon_register *r, log_call *call, aon_error *error) {
+  AON_REGISTER_CALL out = {0};
+  aon_result result = log_begin(r, call, error);
   if (result)
     return result;
-  call->first = call->count ? call->operations[0].sequence : head.logged;
   call->collections = aon_dictionary_collections(r->names.dictionary);
   call->texts = aon_dictionary_texts(r->names.dictionary);
   result = encode(r, call, error);

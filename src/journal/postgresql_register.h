@@ -61,7 +61,7 @@ typedef struct aon_register {
   aon_segment_writer writer;
   aon_register_piece piece;      /* the last one that a single operation was looked for in */
   char logged_id[40];            /* the bulk operation that this handle logged for last, … */
-  int64_t logged;                /* … and how far */
+  int64_t logged_log, logged;    /* … its log, and how far */
 } aon_register;
 
 /* ---- statements ---- */
@@ -102,6 +102,7 @@ aon_result aon_register_copy(const aon_register_call *call, size_t statement, in
 typedef aon_result (*aon_register_work)(aon_register *r, void *arguments, aon_error *error);
 /* All reads of work see one state of the journal; again: work is done again where the connection broke. */
 aon_result aon_register_read(aon_register *r, bool again, aon_register_work work, void *arguments, aon_error *error) AON_MUST_USE;
+void aon_register_abandon(aon_register *r); /* ends a transaction that is still open: a statement of it was refused, or it only read */
 void aon_register_token(aon_register *r, char ret_token[AON_REGISTER_TOKEN + 1]);
 
 /* ---- schema ---- */

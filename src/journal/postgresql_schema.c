@@ -202,11 +202,7 @@ static aon_result locked_once(aon_register *r, aon_register_work work, void *arg
   if (!result)
     result = aon_register_ask(r, &closing, "preparing it", "commit", error, "");
   r->inside = false;
-  AON_REGISTER_CALL undo = {0};
-  aon_error ignored = AON_ERROR_INIT;
-  if (result && !aon_postgresql_broken(r->connection) &&
-      aon_register_ask(r, &undo, "rolling back", "rollback", &ignored, ""))
-    aon_log(r->env, AON_LOG_DEBUG, "%s", ignored.sentence);
+  aon_register_abandon(r);
   return result;
 }
 
