@@ -273,17 +273,32 @@ static void print_recovered(void *context, const char *id, aon_state before, aon
   printf("%.8s  %s -> %s  %s\n", id, before == AON_STATE_COUNT ? "?" : aon_state_name(before), after == AON_STATE_COUNT ? "?" : aon_state_name(after), sentence);
 }
 
+/* Recovery makes no journal: where there is none, somebody is at the wrong place. */
+static aon_result journal_there(cli *c, aon_error *error) {
+  const char *location = c->config.engine.journal.location;
+  aon_file_info info = {0};
+  aon_journal *journal;
+  if (!aon_journal_on_server(location)) {
+    aon_result result = c->env->ops->file_info(c->env->context, location, &info, error);
+    if (result || info.exists)
+      return result;
+    return aon_fail(error, AON_ENVIRONMENT, "no_journal", "There is no journal “%s”: nothing to recover. Is --data right?", location);
+  }
+  aon_result result = aon_engine_journal(c->engine, false, &journal, error);
+  if (!result && aon_journal_missing(journal))
+    result = aon_fail(error, AON_ENVIRONMENT, "no_journal",
+                      "There is no journal in the database of journal.url: nothing to recover. Is the URL right, and its search_path?");
+  return result;
+}
+
 int cli_recover(cli *c) {
   int status = 1;
   char id[37];
   aon_error error = AON_ERROR_INIT;
   uint64_t recovered, open, person;
-  aon_file_info info = {0};
   if (!begin(c, false, &status))
     return status;
-  aon_result result = c->env->ops->file_info(c->env->context, c->config.engine.journal.location, &info, &error);
-  if (!result && !info.exists)
-    result = aon_fail(&error, AON_ENVIRONMENT, "no_journal", "There is no journal “%s”: nothing to recover. Is --data right?", c->config.engine.journal.location);
+  aon_result result = journal_there(c, &error);
   if (result)
     return cli_fail(c, result, &error);
   if (c->argument_count && !cli_find_id(c, c->arguments[0], id, &status))
