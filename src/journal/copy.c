@@ -5,10 +5,10 @@ const aon_copy_form aon_copy_forms[AON_COPY_TABLES] = {
     [AON_COPY_KEYS] = {"keys", "number, name, since_ms", "iti"},
     [AON_COPY_BULK] = {"bulk",
                        "number, id, idempotency_key, digest, organization, \"user\", kind, source, pack, undoes, state, worker_boot, stores,"
-                       " summary, failure, epoch, attempt, logged, created_ms, changed_ms, finished_ms, age_ms, lease_until_ms, hold_until_ms,"
+                       " summary, failure, options, epoch, attempt, logged, created_ms, changed_ms, finished_ms, age_ms, lease_until_ms, hold_until_ms,"
                        " images_until_ms, worker_pid, worker_ticks, operations, progress, dry_run, hold_on_failure, test_mode, cancel_asked,"
                        " holds",
-                       "itttttttttttttt"
+                       "ittttttttttttttt"
                        "iiiiiiiiiiiiii"
                        "ooooo"},
     [AON_COPY_NAMES] = {"names", "number, bulk, kind, name", "iiit"},
@@ -21,5 +21,7 @@ const aon_copy_form aon_copy_forms[AON_COPY_TABLES] = {
                             "iiitttttttiio"},
     [AON_COPY_GENERATIONS] = {"generations", "store, generation", "ti"},
     [AON_COPY_EVENTS] = {"events", "number, bulk_id, at_ms, who, what, detail", "itittt"},
+    [AON_COPY_FILES] = {"files", "number, id, bulk, role, bytes, put_ms, until_ms, owner_boot, owner_pid, owner_ticks, doomed", "itiiiiitiio"},
+    [AON_COPY_CHUNKS] = {"file_chunks", "file, chunk, bytes", "iib"},
     [AON_COPY_EPOCH] = {"epoch", "epoch", "i"},
 };

@@ -21,6 +21,8 @@ typedef enum aon_copy_table {
   AON_COPY_CONFLICTS,
   AON_COPY_GENERATIONS,
   AON_COPY_EVENTS,
+  AON_COPY_FILES,
+  AON_COPY_CHUNKS,
   AON_COPY_EPOCH, /* of named locks: the last one given */
   AON_COPY_TABLES
 } aon_copy_table;

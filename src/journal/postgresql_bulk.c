@@ -6,7 +6,7 @@
 #include "journal/postgresql_register.h"
 #include "model/text.h"
 
-#define TEXTS 12
+#define TEXTS 13
 
 static aon_result state_of(const char *id, const char *text, aon_state *ret_state, aon_error *error) {
   if (text && aon_state_parse(text, ret_state))
@@ -19,7 +19,8 @@ aon_result aon_register_bulk_from(const aon_register_call *call, size_t statemen
                                   aon_error *error) {
   aon_bulk bulk = {0};
   const char **const texts[TEXTS] = {&bulk.id,   &bulk.idempotency_key, &bulk.digest, &bulk.organization, &bulk.user,    &bulk.kind,
-                                     &bulk.source, &bulk.pack,          &bulk.undoes, &bulk.stores,       &bulk.summary, &bulk.failure};
+                                     &bulk.source, &bulk.pack,          &bulk.undoes, &bulk.stores,       &bulk.summary, &bulk.failure,
+                                     &bulk.options};
   aon_result result = AON_OK;
   int column = 0;
   for (; !result && column < TEXTS; column++)
@@ -131,16 +132,18 @@ static void add_insert(aon_register *r, aon_register_call *call, const aon_submi
   aon_register_add(
       call,
       "insert into aon_journal_bulk (id, idempotency_key, digest, organization, \"user\", kind, source, pack, undoes, state, epoch, attempt,"
-      " dry_run, hold_on_failure, test_mode, created_ms, changed_ms, age_ms, lease_until_ms, worker_boot, worker_pid, worker_ticks, token)"
+      " dry_run, hold_on_failure, test_mode, created_ms, changed_ms, age_ms, lease_until_ms, worker_boot, worker_pid, worker_ticks, token,"
+      " options)"
       " select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::bigint, 1, $12::boolean, $13::boolean, $14::boolean, now, now,"
-      " coalesce(nullif($15::bigint, 0), now), case when $11::bigint > 0 then now + $16::bigint else 0 end, $17, $18::bigint, $19::bigint, $20"
-      " from aon_journal_now() as now on conflict do nothing",
+      " coalesce(nullif($15::bigint, 0), now), case when $11::bigint > 0 then now + $16::bigint else 0 end, $17, $18::bigint, $19::bigint, $20,"
+      " $21 from aon_journal_now() as now where $22 = '' or current_setting('aon.file', true) = 'whole' on conflict do nothing",
       "ttttttttttiooo"
-      "iitiit",
+      "iitiittt",
       submission->id, submission->idempotency_key, submission->digest, submission->organization ? submission->organization : "",
       submission->user, submission->kind, submission->source, submission->pack, submission->undoes, aon_state_name(submission->state),
       (int64_t)(submission->worker ? 1 : 0), (int)submission->dry_run, (int)submission->hold_on_failure, (int)submission->test_mode,
-      submission->age_ms, r->lease_ms, worker->boot_id, worker->pid, (int64_t)worker->start_ticks, token);
+      submission->age_ms, r->lease_ms, worker->boot_id, worker->pid, (int64_t)worker->start_ticks, token,
+      submission->options, submission->file ? submission->file : "");
 }
 
 aon_result aon_register_submit(void *state, const aon_submission *submission, aon_arena *arena, aon_bulk *ret_bulk, bool *ret_existed,
@@ -152,7 +155,15 @@ aon_result aon_register_submit(void *state, const aon_submission *submission, ao
   AON_REGISTER_CALL call = {0};
   aon_register_token(r, token);
   aon_register_begin(&call, true);
+  if (submission->file)
+    aon_register_file_look(&call, submission->file, submission->file_bytes);
   add_insert(r, &call, submission, token);
+  if (submission->file)
+    aon_register_add(&call,
+                     "update aon_journal_files f set bulk = b.number, role = 0, until_ms = 0 from aon_journal_bulk b where f.id = $1"
+                     " and current_setting('aon.file') = 'whole' and b.id = $2 and b.token = $3",
+                     "ttt", submission->file, submission->id, token);
+  size_t at = call.count;
   aon_register_add(&call,
                    "select " AON_REGISTER_COLUMNS " from aon_journal_bulk b where b.id = $1 or (b.organization = $2 and b.idempotency_key = $3)"
                    " order by b.id = $1 desc limit 1",
@@ -161,9 +172,11 @@ aon_result aon_register_submit(void *state, const aon_submission *submission, ao
   if (result)
     return result;
   aon_bulk bulk;
-  if (!aon_register_rows(&call, 2))
+  if (!aon_register_rows(&call, at) && submission->file)
+    return aon_register_file_incomplete(aon_register_int(&call, 2, 0, 0), submission->file_bytes, error);
+  if (!aon_register_rows(&call, at))
     return aon_fail(error, AON_CORRUPT, "corrupt", "The journal did not keep a bulk operation that was submitted.");
-  result = aon_register_bulk_from(&call, 2, 0, arena, &bulk, error);
+  result = aon_register_bulk_from(&call, at, 0, arena, &bulk, error);
   if (!result && strcmp(bulk.digest, submission->digest)) {
     result = aon_fail(error, AON_USAGE, "idempotency_mismatch",
                       "This id or idempotency key was used before, for bulk operation %s, with other content. Use a new one.", bulk.id);
@@ -173,7 +186,7 @@ aon_result aon_register_submit(void *state, const aon_submission *submission, ao
   if (result)
     return result;
   /* After a reply that was lost: is it the row that we made, and nobody's since? */
-  *ret_existed = strcmp(aon_register_text(&call, 2, 0, AON_REGISTER_COLUMN_TOKEN), token) || bulk.epoch != (submission->worker ? 1 : 0);
+  *ret_existed = strcmp(aon_register_text(&call, at, 0, AON_REGISTER_COLUMN_TOKEN), token) || bulk.epoch != (submission->worker ? 1 : 0);
   *ret_bulk = bulk;
   return AON_OK;
 }

@@ -22,11 +22,14 @@ static const char *const selections[AON_COPY_TABLES] = {
                            " watched from aon_journal_conflicts order by bulk, sequence offset $1 limit $2",
     [AON_COPY_GENERATIONS] = "select store, generation from aon_journal_generations order by store offset $1 limit $2",
     [AON_COPY_EVENTS] = "select number, bulk_id, at_ms, who, what, detail from aon_journal_events where number > $1 order by number limit $2",
+    [AON_COPY_FILES] = "select number, id, bulk, role, bytes, put_ms, until_ms, owner_boot, owner_pid, owner_ticks, doomed from aon_journal_files"
+                       " where number > $1 order by number limit $2",
+    [AON_COPY_CHUNKS] = "select file, chunk, bytes from aon_journal_file_chunks order by file, chunk offset $1 limit $2",
     [AON_COPY_EPOCH] = "select last_value from aon_journal_epochs offset $1 limit $2",
 };
 
 static bool by_number(aon_copy_table table) {
-  return table == AON_COPY_KEYS || table == AON_COPY_BULK || table == AON_COPY_NAMES || table == AON_COPY_EVENTS;
+  return table == AON_COPY_KEYS || table == AON_COPY_BULK || table == AON_COPY_NAMES || table == AON_COPY_EVENTS || table == AON_COPY_FILES;
 }
 
 static void cell_from(const aon_register_call *call, int row, int column, char type, aon_copy_cell *cell) {
@@ -162,11 +165,11 @@ static const char *const insertions[AON_COPY_TABLES] = {
     [AON_COPY_KEYS] = "insert into aon_journal_keys (number, name, since_ms) overriding system value values ($1::bigint, $2, $3::bigint)",
     [AON_COPY_BULK] =
         "insert into aon_journal_bulk (number, id, idempotency_key, digest, organization, \"user\", kind, source, pack, undoes, state, worker_boot,"
-        " stores, summary, failure, epoch, attempt, logged, created_ms, changed_ms, finished_ms, age_ms, lease_until_ms, hold_until_ms,"
+        " stores, summary, failure, options, epoch, attempt, logged, created_ms, changed_ms, finished_ms, age_ms, lease_until_ms, hold_until_ms,"
         " images_until_ms, worker_pid, worker_ticks, operations, progress, dry_run, hold_on_failure, test_mode, cancel_asked, holds, log, token)"
-        " overriding system value values ($1::bigint, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16::bigint, $17::bigint,"
+        " overriding system value values ($1::bigint, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17::bigint,"
         " $18::bigint, $19::bigint, $20::bigint, $21::bigint, $22::bigint, $23::bigint, $24::bigint, $25::bigint, $26::bigint, $27::bigint,"
-        " $28::bigint, $29::bigint, $30::boolean, $31::boolean, $32::boolean, $33::boolean, $34::boolean, $1::bigint, '')",
+        " $28::bigint, $29::bigint, $30::bigint, $31::boolean, $32::boolean, $33::boolean, $34::boolean, $35::boolean, $1::bigint, '')",
     [AON_COPY_NAMES] = "insert into aon_journal_names (number, log, kind, name) overriding system value values ($1::bigint, $2::bigint,"
                        " $3::bigint, $4)",
     [AON_COPY_SEGMENTS] = "insert into aon_journal_segments (log, first, count, sealed, operations_sum, images_sum, operations, images)"
@@ -182,6 +185,10 @@ static const char *const insertions[AON_COPY_TABLES] = {
     [AON_COPY_GENERATIONS] = "insert into aon_journal_generations (store, generation) values ($1, $2::bigint)",
     [AON_COPY_EVENTS] = "insert into aon_journal_events (number, bulk_id, at_ms, who, what, detail, token) overriding system value"
                         " values ($1::bigint, $2, $3::bigint, $4, $5, $6, 'moved ' || $1)",
+    [AON_COPY_FILES] = "insert into aon_journal_files (number, id, bulk, role, bytes, put_ms, until_ms, owner_boot, owner_pid, owner_ticks, doomed)"
+                       " overriding system value values ($1::bigint, $2, $3::bigint, $4::bigint, $5::bigint, $6::bigint, $7::bigint, $8,"
+                       " $9::bigint, $10::bigint, $11::boolean)",
+    [AON_COPY_CHUNKS] = "insert into aon_journal_file_chunks (file, chunk, bytes) values ($1::bigint, $2::bigint, $3::bytea)",
     [AON_COPY_EPOCH] = "select setval('aon_journal_epochs', greatest($1::bigint, 1))",
 };
 
@@ -241,7 +248,7 @@ static const char *const afterwards[] = {
     "select setval(pg_get_serial_sequence('aon_journal_' || t, 'number'), greatest(n, 1)) from (values"
     " ('bulk', (select max(number) from aon_journal_bulk)), ('names', (select max(number) from aon_journal_names)),"
     " ('batches', (select max(number) from aon_journal_batches)), ('events', (select max(number) from aon_journal_events)),"
-    " ('keys', (select max(number) from aon_journal_keys))) as of (t, n)",
+    " ('files', (select max(number) from aon_journal_files)), ('keys', (select max(number) from aon_journal_keys))) as of (t, n)",
     "select setval('aon_journal_logs', greatest((select max(log) from aon_journal_bulk), 1))",
 };
 

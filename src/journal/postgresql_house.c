@@ -175,6 +175,8 @@ static aon_result examine_keys(health *look, aon_error *error) {
   return result;
 }
 
+static aon_result examine_files(health *look, aon_error *error) { return aon_register_files_examine(look->r, look->report, error); }
+
 aon_result aon_register_examine(void *state, aon_buffer *report, bool *ret_healthy, aon_error *error) {
   aon_register *r = state;
   health look = {.r = r, .report = report, .healthy = true};
@@ -185,7 +187,8 @@ aon_result aon_register_examine(void *state, aon_buffer *report, bool *ret_healt
     return absent;
   }
   aon_result (*const looks[])(health *, aon_error *) = {examine_server, examine_permissions, examine_size,
-                                                        examine_states, examine_segments,    examine_keys};
+                                                        examine_states, examine_segments,    examine_files,
+                                                        examine_keys};
   aon_result result = AON_OK;
   for (size_t i = 0; !result && i < sizeof looks / sizeof *looks; i++)
     result = looks[i](&look, error);

@@ -32,7 +32,7 @@ aon_result aon_register_generation(void *state, const char *store, int64_t *ret_
 /* ---- arrows ---- */
 
 #define CHANGES                                                                                                                            \
-  "changed_ms = aon_journal_now(), stores = coalesce($3, stores), summary = coalesce($4, summary), failure = coalesce($5, failure),"       \
+  "changed_ms = aon_journal_now(), stores = coalesce($3, stores), summary = coalesce($4, summary), failure = nullif(coalesce($5, failure), ''),"       \
   " operations = coalesce($6::bigint, operations), progress = coalesce($7::bigint, progress),"                                             \
   " hold_until_ms = coalesce($8::bigint, hold_until_ms), images_until_ms = coalesce($9::bigint, images_until_ms),"                         \
   " attempt = coalesce($10::bigint, attempt)"

@@ -120,23 +120,29 @@ static aon_result fetch(const aon_register_call *call, size_t statement, int col
   return AON_OK;
 }
 
-/* Keys are read when first needed (read-only), and again if one is missing: another program may have added it. */
+aon_result aon_register_keys_with(aon_register *r, const char *name, aon_error *error) {
+  aon_keys *keys;
+  if ((r->keys && aon_keys_has(r->keys, name)) || !r->key_file)
+    return AON_OK;
+  aon_result result = aon_keys_read(r->env, r->key_file, &keys, error);
+  if (result)
+    return result;
+  aon_keys_close(r->keys);
+  r->keys = keys;
+  return AON_OK;
+}
+
 static aon_result unseal(aon_register *r, const char *bulk_id, int64_t first, aon_arena *arena, bytes *images, aon_error *error) {
   char name[AON_KEY_NAME_LENGTH + 1];
   if (!aon_seal_key_name(images->data, images->length, name))
     return damaged(bulk_id, first, error);
-  if ((!r->keys || !aon_keys_has(r->keys, name)) && r->key_file) {
-    aon_keys *keys;
-    aon_result result = aon_keys_read(r->env, r->key_file, &keys, error);
-    if (result)
-      return result;
-    aon_keys_close(r->keys);
-    r->keys = keys;
-  }
+  aon_result result = aon_register_keys_with(r, name, error);
+  if (result)
+    return result;
   bytes plain = {.data = aon_arena_alloc(arena, images->length), .length = images->length - AON_SEAL_OVERHEAD};
   if (!plain.data)
     return aon_fail_memory(error);
-  aon_result result = aon_keys_unseal(r->keys, bulk_id, first, images->data, images->length, (void *)plain.data, error);
+  result = aon_keys_unseal(r->keys, bulk_id, first, images->data, images->length, (void *)plain.data, error);
   if (!result)
     *images = plain;
   return result;

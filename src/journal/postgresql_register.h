@@ -2,7 +2,7 @@
  * files share; docs/journals.md says why it is made so.
  *
  * Tables (postgresql_schema.c), in the schema that search_path names first: aon_journal_bulk, _names, _segments, _locks, _batches,
- * _conflicts, _generations, _named, _waits, _events, _keys, _waste, _turn, _tail, _version.
+ * _conflicts, _generations, _named, _waits, _events, _keys, _files, _file_chunks, _waste, _turn, _tail, _version.
  *
  * Invariants beside those of journal.h:
  *  - a writing call is one transaction, sent as one pipeline: no lock of the server waits for this process between two statements;
@@ -121,13 +121,13 @@ int aon_register_version(void);
 /* In the order that aon_register_bulk_from reads; b: the alias of the table. */
 #define AON_REGISTER_COLUMNS                                                                                                               \
   "b.id, b.idempotency_key, b.digest, b.organization, b.\"user\", b.kind, b.source, b.pack, b.undoes, b.stores, b.summary, b.failure,"      \
+  " b.options,"                                                                                                                            \
   " b.worker_boot, b.state, b.epoch, b.attempt, b.dry_run, b.hold_on_failure, b.test_mode, b.cancel_asked, b.created_ms, b.changed_ms,"    \
   " b.finished_ms, b.age_ms, b.lease_until_ms, b.hold_until_ms, b.images_until_ms, b.worker_pid, b.worker_ticks, b.operations,"            \
   " b.progress, b.number, b.token, b.claim_token, aon_journal_now()"
-#define AON_REGISTER_COLUMN_NUMBER 31
-#define AON_REGISTER_COLUMN_TOKEN 32
-#define AON_REGISTER_COLUMN_CLAIM_TOKEN 33
-#define AON_REGISTER_COLUMN_NOW 34
+#define AON_REGISTER_COLUMN_NUMBER 32
+#define AON_REGISTER_COLUMN_TOKEN 33
+#define AON_REGISTER_COLUMN_NOW 35
 aon_result aon_register_bulk_from(const aon_register_call *call, size_t statement, int row, aon_arena *arena, aon_bulk *ret_bulk,
                                   aon_error *error) AON_MUST_USE;
 aon_result aon_register_not_found(const char *id, aon_error *error) AON_MUST_USE;
@@ -160,6 +160,16 @@ bool aon_register_same_document(const aon_operation *operation, const aon_collec
 bool aon_register_sum_right(const char *bulk_id, int64_t first, aon_segment_role role, const void *bytes, size_t length, const void *sum,
                             size_t sum_length);
 
+/* Reads the key file again where it lacked a key: another program may have added it. */
+aon_result aon_register_keys_with(aon_register *r, const char *name, aon_error *error) AON_MUST_USE;
+
+/* ---- files ---- */
+
+/* Adds two statements: the file's row is locked; then its bytes, its bulk, and aon.file, 'whole' if it is there with so many bytes and nobody's. */
+void aon_register_file_look(aon_register_call *call, const char *file, uint64_t bytes);
+aon_result aon_register_file_incomplete(int64_t there, uint64_t wanted, aon_error *error) AON_MUST_USE;
+aon_result aon_register_files_examine(aon_register *r, aon_buffer *report, aon_error *error) AON_MUST_USE;
+
 /* ---- the backend's functions ---- */
 
 aon_result aon_register_submit(void *, const aon_submission *, aon_arena *, aon_bulk *, bool *, aon_error *) AON_MUST_USE;
@@ -171,6 +181,14 @@ aon_result aon_register_update(void *, const char *, int64_t, const aon_bulk_cha
 aon_result aon_register_claim(void *, const char *, const aon_process *, aon_arena *, aon_bulk *, aon_error *) AON_MUST_USE;
 aon_result aon_register_renew(void *, const char *, int64_t, int64_t *, bool *, aon_error *) AON_MUST_USE;
 aon_result aon_register_ask_cancel(void *, const char *, aon_error *) AON_MUST_USE;
+aon_result aon_register_take(void *, const aon_take *, aon_arena *, aon_bulk *, aon_error *) AON_MUST_USE;
+aon_result aon_register_wait(void *, int64_t, aon_error *) AON_MUST_USE;
+aon_result aon_register_file_put(void *, const char *, const aon_process *, uint32_t, const void *, size_t, aon_error *) AON_MUST_USE;
+aon_result aon_register_file_attach(void *, const char *, int64_t, const aon_journal_file *, aon_error *) AON_MUST_USE;
+aon_result aon_register_file_find(void *, const char *, aon_file_role, aon_arena *, aon_journal_file *, aon_error *) AON_MUST_USE;
+aon_result aon_register_file_get(void *, const char *, uint32_t, aon_buffer *, aon_error *) AON_MUST_USE;
+aon_result aon_register_file_drop(void *, const char *, aon_error *) AON_MUST_USE;
+aon_result aon_register_sweep_files(void *, uint64_t *, aon_error *) AON_MUST_USE;
 aon_result aon_register_log(void *, const char *, int64_t, const aon_operation *, size_t, const aon_claimed *, size_t, bool *,
                             aon_error *) AON_MUST_USE;
 aon_result aon_register_discard(void *, const char *, int64_t, aon_error *) AON_MUST_USE;

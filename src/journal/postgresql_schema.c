@@ -28,13 +28,14 @@ static const char *const schema_1[] = {
     " changed_ms bigint not null, finished_ms bigint not null default 0, age_ms bigint not null, lease_until_ms bigint not null default 0,"
     " hold_until_ms bigint not null default 0, images_until_ms bigint not null default 0, worker_boot text not null default '',"
     " worker_pid bigint not null default 0, worker_ticks bigint not null default 0, operations bigint not null default 0,"
-    " progress bigint not null default 0, stores text, summary text, failure text, token text not null, claim_token text not null default '')"
+    " progress bigint not null default 0, stores text, summary text, failure text, options text, token text not null, claim_token text not null default '')"
     " with (fillfactor = 70)",
     "create unique index aon_journal_bulk_key on aon_journal_bulk (organization, idempotency_key) where idempotency_key is not null",
     "create unique index aon_journal_bulk_log on aon_journal_bulk (log)",
     "create index aon_journal_bulk_holds on aon_journal_bulk (number) where holds",
     "create index aon_journal_bulk_state on aon_journal_bulk (state, number)",
     "create index aon_journal_bulk_images on aon_journal_bulk (images_until_ms) where images_until_ms > 0",
+    "create index aon_journal_bulk_queue on aon_journal_bulk (age_ms, number) where state = 'queued'",
     "create index aon_journal_bulk_undoes on aon_journal_bulk (undoes, number) where undoes is not null",
     /* Names of the log: kind 0 collections with their settings as JSON, 1 texts. Their numbers count by kind. */
     "create table aon_journal_names (number bigint generated always as identity primary key, log bigint not null, kind bigint not null,"
@@ -70,6 +71,13 @@ static const char *const schema_1[] = {
     "create index aon_journal_events_bulk on aon_journal_events (bulk_id, number)",
     "create table aon_journal_keys (number bigint generated always as identity primary key, name text not null unique,"
     " since_ms bigint not null)",
+    /* A file's bulk is null until it is named; once it is doomed nobody may name it any more. */
+    "create table aon_journal_files (number bigint generated always as identity primary key, id text not null unique, bulk bigint,"
+    " role bigint not null default 0, bytes bigint not null default 0, put_ms bigint not null, until_ms bigint not null default 0,"
+    " doomed boolean not null default false, owner_boot text not null, owner_pid bigint not null, owner_ticks bigint not null)",
+    "create unique index aon_journal_files_bulk on aon_journal_files (bulk, role) where bulk is not null",
+    "create table aon_journal_file_chunks (file bigint not null, chunk bigint not null, bytes bytea not null, primary key (file, chunk))",
+    "alter table aon_journal_file_chunks alter column bytes set storage external",
     "create table aon_journal_waste (log bigint primary key)", /* logs whose locks bind nobody any more, for the sweep */
     "create table aon_journal_turn ()",                        /* locked by whoever asks who holds a document, and takes it */
     "create table aon_journal_tail ()",                        /* locked by whoever adds an event, so that their numbers appear in order */
@@ -300,6 +308,14 @@ const aon_journal_backend aon_journal_postgresql = {
     .claim = aon_register_claim,
     .renew = aon_register_renew,
     .ask_cancel = aon_register_ask_cancel,
+    .take = aon_register_take,
+    .wait = aon_register_wait,
+    .file_put = aon_register_file_put,
+    .file_attach = aon_register_file_attach,
+    .file_find = aon_register_file_find,
+    .file_get = aon_register_file_get,
+    .file_drop = aon_register_file_drop,
+    .sweep_files = aon_register_sweep_files,
     .log = aon_register_log,
     .discard = aon_register_discard,
     .last_of = aon_register_last_of,

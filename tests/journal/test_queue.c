@@ -125,7 +125,7 @@ static void a_file_comes_back_as_it_was_put(void **state) {
     check_all(journal, file, sizes[i], i);
   }
   aon_journal_close(journal);
-  journal = world_open_with(w, &(aon_journal_config){.location = w->path, .key_file = w->key, .read_only = true});
+  journal = world_open_with(w, &(aon_journal_config){.location = w->location, .key_file = w->key, .read_only = true});
   char file[37];
   aon_error found;
   check_all(journal, uuid(w, 104, file), sizes[4], 4); /* who only reads can read it, by the key */
@@ -375,7 +375,7 @@ static void what_was_given_back_is_taken_again(void **state) {
 static int take_all(world *w, int number) {
   aon_journal *journal = NULL;
   aon_error failure = AON_ERROR_INIT;
-  aon_journal_config config = {.location = w->path, .key_file = w->key};
+  aon_journal_config config = {.location = w->location, .key_file = w->key};
   aon_process self = {.boot_id = "boot", .pid = 200 + number, .start_ticks = 1};
   int taken = 0;
   if (aon_journal_open(&w->env, &config, &journal, &failure))
@@ -429,7 +429,7 @@ static void waiting_ends(void **state) {
   if (child == 0) {
     aon_journal *other = NULL;
     char id[37];
-    aon_journal_config config = {.location = w->path, .key_file = w->key};
+    aon_journal_config config = {.location = w->location, .key_file = w->key};
     usleep(100000);
     _exit(aon_journal_open(&w->env, &config, &other, NULL) || submit(other, uuid(w, 1, id), "org1", NULL, 0, 0, NULL));
   }
