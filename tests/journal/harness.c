@@ -197,7 +197,8 @@ aon_journal *world_open_with(world *w, const aon_journal_config *config) {
 }
 
 aon_journal *world_open(world *w) {
-  aon_journal_config config = {.location = w->location, .key_file = w->key};
+  aon_journal_config config = {.location = w->server ? w->location : w->path, /* which a test may have changed */
+                               .key_file = w->key};
   return world_open_with(w, &config);
 }
 
