@@ -56,6 +56,22 @@ typedef struct aon_session_run {
 /* A workbook, by a pack (a name in pack_folders, or a path). report: where to write the marked workbook, NULL: nowhere. */
 aon_result aon_session_import(aon_session *session, const char *file, const char *pack, const char *report, const aon_session_run *run,
                               char **ret_result, int *ret_exit_status, aon_error *error) AON_MUST_USE;
+/* Leaves a workbook in the journal for a worker: any session, here or elsewhere, that calls aon_session_work, or `aon serve --workers-only`. The
+ * result has state queued; aon_session_show tells later what became of it. At most 100 MiB. */
+aon_result aon_session_queue(aon_session *session, const char *file, const char *pack, const aon_session_run *run, char **ret_result,
+                             int *ret_exit_status, aon_error *error) AON_MUST_USE;
+
+/* Works on what is queued, the oldest first, one at a time, and recovers what dead workers left, until aon_session_cancel: what has not begun to
+ * execute then goes back into the queue. Needs the stores and packs of whoever queued; an upload for which they differ is left to others.
+ * Several sessions on threads of their own are several workers. work NULL: all organizations, for ever. */
+typedef struct aon_session_worker {
+  const char *organization; /* only its uploads; NULL: all */
+  bool until_empty;         /* returns when nothing is left that it can take now, or the journal fails */
+  void (*ended)(void *context, const char *result); /* each one's result, borrowed for the call; NULL */
+  void *context;
+} aon_session_worker;
+aon_result aon_session_work(aon_session *session, const aon_session_worker *work, uint64_t *ret_taken /* NULL is allowed */,
+                            aon_error *error) AON_MUST_USE;
 /* Operations by line (docs/reference.md), as text. */
 aon_result aon_session_apply(aon_session *session, const char *lines, size_t length, const aon_session_run *run, char **ret_result,
                              int *ret_exit_status, aon_error *error) AON_MUST_USE;

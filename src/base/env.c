@@ -297,7 +297,15 @@ static void boot_id_of(char boot_id[40]) {
   char text[64] = "";
   read_small("/proc/sys/kernel/random/boot_id", text, sizeof text);
   text[strcspn(text, "\n")] = 0;
-  snprintf(boot_id, 40, "%.36s", text);
+  /* Two containers on one kernel have each their own process numbers: which ones they are, replaces the end of the boot id. */
+  char link[64];
+  ssize_t length = readlink("/proc/self/ns/pid", link, sizeof link - 1);
+  unsigned numbers = 0;
+  link[length > 0 ? length : 0] = 0;
+  if (text[0] && sscanf(link, "pid:[%u]", &numbers) == 1)
+    snprintf(boot_id, 40, "%.27s-%08x", text, numbers);
+  else
+    snprintf(boot_id, 40, "%.36s", text);
 }
 
 static aon_process real_process_self(void *context) {

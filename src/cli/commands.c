@@ -12,6 +12,9 @@ const cli_option_info cli_options[OPT_COUNT] = {
     [OPT_ORG] = {"org", 'o', "NAME", "The organization whose data it is."},
     [OPT_DRY_RUN] = {"dry-run", 'n', NULL, "Check everything and show what would change; write to no store."},
     [OPT_REPORT] = {"report", 0, "FILE", "Write the workbook with every faulty cell marked and commented, and a sheet that lists the errors."},
+    [OPT_QUEUE] = {"queue", 0, NULL, "Leave it in the journal for a worker (aon serve --workers-only), and print its id."},
+    [OPT_WORKERS_ONLY] = {"workers-only", 0, NULL, "Work on what is queued in the journal; serve no HTTP."},
+    [OPT_WORKERS] = {"workers", 0, "N", "So many worker processes. Default: 1."},
     [OPT_ON_FAILURE] = {"on-failure", 0, "rollback|hold", "After a failure put everything back (the default), or wait for a person to resume or roll back."},
     [OPT_LOCK_WAIT] = {"lock-wait", 0, "SECONDS", "How long to wait for documents that another bulk operation holds; 0: refuse at once. Default: 30."},
     [OPT_ID] = {"id", 0, "UUID", "Id of the new bulk operation. The same id again prints the first result."},
@@ -41,10 +44,18 @@ const cli_command cli_commands[] = {
     {"import", "FILE", 1, 1, "Upload a workbook: all of it, or nothing",
      "Reads a workbook (.xlsx, .xlsm) or a folder or zip of .csv files, checks every cell of every sheet, plans what would change, writes the plan to the "
      "journal and executes it as one. If anything fails, every store is put back as it was, and what other people changed meanwhile is kept.\n\n"
-     "Errors are printed with their cells; --report writes the workbook with these cells marked, to correct and upload again.",
+     "Errors are printed with their cells; --report writes the workbook with these cells marked, to correct and upload again.\n\n"
+     "With --queue the file is kept in the journal, encrypted, until a worker has taken it; exit status 0 says that it is there. Follow it with aon watch.",
      "aon import users.xlsx --pack workforce --org org1 --dry-run   # check, and show what would change\n"
-     "aon import users.xlsx --pack workforce --org org1 --report marked.xlsx   # do it; mark what is wrong\n",
-     RUNNING | OPT_BIT(OPT_PACK) | OPT_BIT(OPT_ORG) | OPT_BIT(OPT_REPORT), RUN(cli_import)},
+     "aon import users.xlsx --pack workforce --org org1 --report marked.xlsx   # do it; mark what is wrong\n"
+     "aon watch $(aon import users.xlsx --pack workforce --org org1 --queue)   # let a worker do it, and follow it\n",
+     RUNNING | OPT_BIT(OPT_PACK) | OPT_BIT(OPT_ORG) | OPT_BIT(OPT_REPORT) | OPT_BIT(OPT_QUEUE), RUN(cli_import)},
+    {"serve", "", 0, 0, "Work on what is queued",
+     "With --workers-only: takes uploads from the queue of the journal, the oldest first, one at a time in each worker process, and brings to an end what dead "
+     "workers left. Prints a line for each one taken and ended. Any number of them, on any machines, may share a journal; all need the same stores and packs.\n\n"
+     "SIGTERM or SIGINT: takes nothing more, gives back what has not begun to execute, finishes what has, and ends with 0. A second signal ends it at once; "
+     "another worker recovers what it left. --org takes the uploads of one organization only.",
+     "aon serve --workers-only --workers 3   # three processes\n", OPT_BIT(OPT_WORKERS_ONLY) | OPT_BIT(OPT_WORKERS) | OPT_BIT(OPT_ORG), RUN(cli_serve)},
     {"apply", "FILE", 1, 1, "Execute operations, one JSON object a line: all of them, or none",
      "Each line is {\"store\", \"collection\", \"id\", \"operation\", \"data\", \"expect\"}; operation is create, update, upsert, replace or delete. FILE may be - for "
      "standard input. All errors are collected and reject the file as a whole.",
@@ -57,10 +68,11 @@ const cli_command cli_commands[] = {
      "aon sheet users.xlsx --json   # one row a line\n", 0, RUN(cli_sheet)},
     {"list", "", 0, 0, "List bulk operations, newest first", "", "aon list --state rollback_failed   # which ones need a person\n",
      OPT_BIT(OPT_STATE) | OPT_BIT(OPT_LIMIT) | OPT_BIT(OPT_QUERY) | OPT_BIT(OPT_ORG), RUN(cli_list)},
-    {"show", "ID", 1, 1, "Show one bulk operation", "The first characters of an id are enough, where no other id begins with them.", "aon show 0b7f\n", 0, RUN(cli_show)},
+    {"show", "ID", 1, 1, "Show one bulk operation", "The first characters of an id are enough, where no other id begins with them.", "aon show 0b7f\n"
+     "aon show 0b7f --report marked.xlsx   # the report that a worker kept\n", OPT_BIT(OPT_REPORT), RUN(cli_show)},
     {"log", "ID", 1, 1, "Print the journal's entries of a bulk operation", "Sensitive values are shown as •••.", "aon log 0b7f --json | jq .status\n", 0, RUN(cli_log)},
     {"diff", "ID", 1, 1, "Show what a bulk operation changed, or a dry run would change", "Before and after, per document and property.", "aon diff 0b7f\n", 0, RUN(cli_diff)},
-    {"watch", "ID", 1, 1, "Follow a bulk operation until its end", "Ends with the exit status of the bulk operation.", "aon watch 0b7f\n", 0, RUN(cli_watch)},
+    {"watch", "ID", 1, 1, "Follow a bulk operation until its end", "Ends with the exit status of the bulk operation. --report writes the report that a worker kept of it.", "aon watch 0b7f\n", OPT_BIT(OPT_REPORT), RUN(cli_watch)},
     {"rollback", "ID", 1, 1, "End one that is held, try a failed rollback again, or take back a part",
      "With --range or --sheet a part of a committed bulk operation is taken back, if nothing outside the part depends on it. For the whole use aon undo.",
      "aon rollback 0b7f\naon rollback 0b7f --sheet Schedules   # only what came from this sheet\n",

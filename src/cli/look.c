@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "coordinator/worker.h"
 #include "model/document.h"
 #include "model/text.h"
 #include "sheet/rows_json.h"
@@ -91,10 +92,21 @@ static int show(cli *c, const char *id) {
   return 0;
 }
 
+static int write_report(cli *c, const char *id, bool wanted) {
+  aon_error error = AON_ERROR_INIT;
+  aon_result result = cli_given(c, OPT_REPORT) ? aon_report_fetch(c->engine, id, cli_value(c, OPT_REPORT), &error) : AON_OK;
+  if (result && !wanted && !strcmp(error.code, "no_report"))
+    return 0; /* it went well, so there is none */
+  return result ? cli_fail(c, result, &error) : 0;
+}
+
 int cli_show(cli *c) {
   int status = 1;
   char id[37];
-  return open_id(c, id, &status) ? show(c, id) : status;
+  if (!open_id(c, id, &status))
+    return status;
+  status = show(c, id);
+  return status ? status : write_report(c, id, true);
 }
 
 typedef void (*line_printer)(cli *c, const char *json);
@@ -136,9 +148,14 @@ int cli_log(cli *c) {
   return result ? cli_fail(c, result, &error) : 0;
 }
 
-static int status_of(aon_state state) {
-  aon_outcome outcome = {.state = state};
-  return aon_outcome_exit_status(&outcome, AON_OK, NULL);
+/* That of the command which would have done it here. */
+static int exit_status_of(cli *c, const char *id) {
+  aon_outcome outcome = {0};
+  aon_error error = AON_ERROR_INIT;
+  aon_result result = aon_look(c->engine, id, &outcome, &error);
+  int status = result ? cli_fail(c, result, &error) : aon_outcome_exit_status(&outcome, AON_OK, NULL);
+  aon_outcome_release(&outcome);
+  return status;
 }
 
 int cli_watch(cli *c) {
@@ -174,7 +191,9 @@ int cli_watch(cli *c) {
     if (over) {
       cli_progress_clear(c);
       status = show(c, id);
-      return status ? status : status_of(shown);
+      if (!status)
+        status = write_report(c, id, false);
+      return status ? status : exit_status_of(c, id);
     }
     if (c->run.interrupted && *c->run.interrupted)
       return 0;

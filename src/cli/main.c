@@ -17,12 +17,17 @@
 
 extern char **environ;
 
-static volatile sig_atomic_t interrupted; /* a handler can be given no context: the one variable of the program */
+static volatile sig_atomic_t interrupted, second_ends; /* a handler can be given no context: the two variables of the program */
 
 static void interrupt(int signal_number) {
-  (void)signal_number;
+  if (interrupted && second_ends) { /* as it would without a handler */
+    signal(signal_number, SIG_DFL);
+    raise(signal_number);
+  }
   interrupted = 1;
 }
+
+void cli_second_signal_ends(void) { second_ends = 1; }
 
 static void catch_signals(void) {
   struct sigaction action = {.sa_handler = interrupt};

@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "cli/cli.h"
+#include "coordinator/worker.h"
 #include "model/document.h"
 #include "model/text.h"
 
@@ -103,6 +104,18 @@ static bool fitting_report(cli *c, const char *file, int *ret_status) {
   return false;
 }
 
+/* Standard output is the id alone, for a script to keep. */
+static int end_queued(cli *c, aon_outcome *outcome, aon_result result, const aon_error *error) {
+  int status = result ? cli_fail(c, result, error) : aon_outcome_exit_status(outcome, AON_OK, NULL);
+  cli_progress_clear(c);
+  if (!result && cli_given(c, OPT_JSON))
+    printf("%s\n", outcome->json.data);
+  else if (!result)
+    printf("%s\n", outcome->bulk_id);
+  aon_outcome_release(outcome);
+  return status;
+}
+
 int cli_import(cli *c) {
   int status = 1;
   aon_pack *pack;
@@ -115,6 +128,10 @@ int cli_import(cli *c) {
     result = aon_fail(&error, AON_ENVIRONMENT, "no_such_file", "There is no file “%s”. Check the name.", file);
   if (result)
     return cli_fail(c, result, &error);
+  if (cli_given(c, OPT_QUEUE) && cli_given(c, OPT_REPORT)) {
+    fprintf(stderr, "aon: --queue: the worker keeps the report in the journal. Get it with: aon show ID --report FILE\n");
+    return 1;
+  }
   if (!fitting_report(c, file, &status) || !begin(c, false, &status) || !wanted_pack(c, true, &pack, &status))
     return status;
   if (!c->run.organization) {
@@ -122,7 +139,10 @@ int cli_import(cli *c) {
     aon_pack_close(pack);
     return 1;
   }
-  if (cli_make_data_folder(c, &status)) {
+  if (cli_given(c, OPT_QUEUE) && cli_make_data_folder(c, &status)) {
+    result = aon_import_queue(c->engine, pack, cli_value(c, OPT_PACK), file, &c->run, &outcome, &error);
+    status = end_queued(c, &outcome, result, &error);
+  } else if (!cli_given(c, OPT_QUEUE) && cli_make_data_folder(c, &status)) {
     result = aon_import(c->engine, pack, file, cli_value(c, OPT_REPORT), &c->run, &outcome, &error);
     status = end(c, &outcome, result, &error);
   }

@@ -325,6 +325,9 @@ aon_result aon_cancel(aon_engine *engine, const char *id, const aon_run_options 
   aon_result result = with_claim(engine, id, options, do_cancel, NULL, outcome, &failure);
   if (result == AON_BUSY && engine->journal)
     return ask_worker(engine, engine->journal, id, options, outcome, error);
+  uint64_t freed;
+  if (!result) /* of one that waited in the queue */
+    result = aon_journal_sweep_files(engine->journal, &freed, &failure);
   if (result && error)
     *error = failure;
   return result;

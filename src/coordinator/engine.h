@@ -129,6 +129,9 @@ aon_result aon_entries_log(aon_engine *, const char *id, aon_line_each, void *co
 /* {"bulkOperationId","state",…}: a result object of any bulk operation, as `aon show` and `aon list` print it. */
 aon_result aon_show(aon_engine *, const char *id, aon_buffer *out, aon_error *) AON_MUST_USE;
 
+/* Its first result, as if it had just run: for its exit status. */
+aon_result aon_look(aon_engine *, const char *id, aon_outcome *, aon_error *) AON_MUST_USE;
+
 typedef enum aon_read_mode { AON_READ_LATEST, AON_READ_COMMITTED, AON_READ_LOCKED, AON_READ_PENDING } aon_read_mode;
 aon_result aon_document_get(aon_engine *, const aon_collection *, aon_text id, aon_read_mode, int64_t wait_ms, aon_arena *,
                             aon_image *ret_image, aon_image *ret_pending, aon_error *) AON_MUST_USE;

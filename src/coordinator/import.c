@@ -49,11 +49,14 @@ aon_result aon_run_submit(aon_run *run, const aon_submit_what *what, const char 
                                .pack = what->pack,
                                .undoes = what->undoes,
                                .state = what->state,
+                               .options = what->options,
+                               .file = what->file,
+                               .file_bytes = what->file_bytes,
                                .dry_run = run->options->dry_run,
                                .hold_on_failure = run->options->hold_on_failure,
                                .test_mode = run->engine->config.test_mode,
                                .age_ms = run->instant_ms,
-                               .worker = &self};
+                               .worker = what->state == AON_QUEUED ? NULL : &self};
   aon_bulk bulk;
   bool existed;
   run->adopting_ms = aon_monotonic_ms(run->env);
@@ -61,7 +64,7 @@ aon_result aon_run_submit(aon_run *run, const aon_submit_what *what, const char 
   if (result)
     return result;
   if (existed) {
-    result = wait_for_first(run, &bulk, error);
+    result = what->state == AON_QUEUED ? AON_OK : wait_for_first(run, &bulk, error);
     if (!result)
       result = aon_outcome_repeat(run->engine, run->journal, &bulk, run->outcome, error);
     return result ? result : AON_END;
@@ -76,6 +79,8 @@ aon_result aon_run_give_up(aon_run *run, aon_result result, const aon_error *fai
       *error = *failure;
     return result; /* the journal has its state; recovery goes on with what is open */
   }
+  if (run->queued && aon_run_requeue(run, result, failure))
+    return AON_OK;
   run->deaf = true;
   if (!run->outcome->failure.set && result != AON_REJECTED)
     aon_run_fail(run, failure, NULL);
@@ -130,7 +135,7 @@ typedef struct upload {
   aon_pack *pack;
   aon_pack_job *job;
   aon_problems *problems;
-  const aon_pack_input *input;
+  const aon_upload_what *what;
   aon_document_source source;
   bool validated;
 } upload;
@@ -141,11 +146,13 @@ static aon_result parse_tick(void *context, uint64_t rows, aon_error *error) {
   return aon_run_tick(run, error);
 }
 
-static aon_result reject(aon_run *run, aon_error *error) {
+static aon_result reject(upload *up, aon_error *error) {
+  aon_run *run = up->run;
   run->deaf = true;
-  aon_problems_sort(&run->outcome->problems);
+  aon_problems_sort(up->problems);
+  aon_result result = up->what->rejecting ? up->what->rejecting(up->what->context, error) : AON_OK;
   run->outcome->state = AON_REJECTED_STATE;
-  return aon_run_conclude(run, AON_REJECTED_STATE, error);
+  return result ? result : aon_run_conclude(run, AON_REJECTED_STATE, error);
 }
 
 static aon_result validate(upload *up, aon_error *error) {
@@ -184,11 +191,11 @@ static aon_result plan_and_execute(upload *up, aon_error *error) {
     return result;
   up->validated = false; /* the first plan uses this validation */
   if (up->problems->error_count)
-    return reject(run, error);
+    return reject(up, error);
   aon_error failure = AON_ERROR_INIT;
   result = aon_plan_under_locks(run, false, make_plan, up, &failure);
   if (result == AON_REJECTED && up->problems->error_count)
-    return reject(run, error);
+    return reject(up, error);
   if (result) {
     if (error)
       *error = failure;
@@ -199,7 +206,7 @@ static aon_result plan_and_execute(upload *up, aon_error *error) {
   return run->outcome->dry_run ? aon_run_conclude(run, AON_PLANNED, error) : aon_run_execute(run, error);
 }
 
-static const char *base_name(const char *path) {
+const char *aon_base_name(const char *path) {
   size_t length = strlen(path);
   while (length > 1 && path[length - 1] == '/')
     length--;
@@ -209,50 +216,62 @@ static const char *base_name(const char *path) {
   return at;
 }
 
-static aon_result upload_workbook(upload *up, const char *file, aon_error *error) {
-  aon_run *run = up->run;
+aon_result aon_run_upload(aon_run *run, const aon_upload_what *what, aon_error *error) {
   aon_workbook *workbook;
+  upload up = {.run = run, .pack = what->pack, .problems = &run->outcome->problems, .what = what, .source = aon_engine_source(run->engine)};
   int64_t started = aon_monotonic_ms(run->env);
-  aon_result result = aon_workbook_open(run->env, file, run->engine->config.workbook, &workbook, error);
+  aon_result result = aon_workbook_open(run->env, what->path, run->engine->config.workbook, &workbook, error);
   if (result)
     return result;
-  up->source = aon_engine_source(run->engine);
   aon_pack_input input = {.workbook = workbook,
-                          .file_name = base_name(file),
+                          .file_name = what->name,
                           .organization = run->options->organization,
                           .user = run->options->user,
                           .bulk_id = run->id,
                           .instant_ms = run->instant_ms,
-                          .source = &up->source,
-                          .problems = up->problems,
+                          .source = &up.source,
+                          .problems = up.problems,
                           .tick = parse_tick,
                           .tick_context = run};
-  up->input = &input;
-  result = aon_pack_job_open(up->pack, &input, &up->job, error);
+  result = aon_pack_job_open(up.pack, &input, &up.job, error);
   run->outcome->timings.parse = (double)(aon_monotonic_ms(run->env) - started);
   if (!result)
-    result = plan_and_execute(up, error);
-  aon_pack_job_close(up->job);
+    result = plan_and_execute(&up, error);
+  aon_pack_job_close(up.job);
   aon_workbook_close(workbook);
   return result;
 }
 
-static aon_result write_report(aon_engine *engine, const char *file, const char *report, const aon_outcome *outcome, aon_error *error) {
+aon_result aon_upload_report(aon_engine *engine, const char *file, const char *report, const aon_outcome *outcome, aon_error *error) {
   const aon_problems *problems = &outcome->problems;
   return aon_report_write(engine->env, file, report, engine->config.workbook, problems->errors, problems->errors_kept, problems->warnings,
                           problems->warnings_kept, problems->error_count - problems->errors_kept, error);
 }
 
+void aon_upload_digest_texts(const char *pack, const aon_run_options *options, const char *texts[6]) {
+  texts[0] = "import";
+  texts[1] = pack;
+  texts[2] = options->organization;
+  texts[3] = options->dry_run ? "dry" : "real";
+  texts[4] = options->hold_on_failure ? "hold" : "rollback";
+  texts[5] = NULL;
+}
+
+aon_result aon_upload_look(aon_env *env, const char *file, aon_file_info *ret_info, aon_error *error) {
+  aon_result result = env->ops->file_info(env->context, file, ret_info, error);
+  return result || ret_info->exists
+             ? result
+             : aon_fail(error, AON_ENVIRONMENT, "no_such_file", "There is no file “%s”. Check the name.", file);
+}
+
 static aon_result digest_upload(aon_engine *engine, const char *file, const char *pack, const aon_run_options *options, char ret_digest[65],
                                 aon_error *error) {
-  const char *texts[] = {
-      "import", pack, options->organization, options->dry_run ? "dry" : "real", options->hold_on_failure ? "hold" : "rollback", NULL};
+  const char *texts[6];
   aon_file_info info;
-  aon_result result = engine->env->ops->file_info(engine->env->context, file, &info, error);
+  aon_result result = aon_upload_look(engine->env, file, &info, error);
   if (result)
     return result;
-  if (!info.exists)
-    return aon_fail(error, AON_ENVIRONMENT, "no_such_file", "There is no file “%s”. Check the name.", file);
+  aon_upload_digest_texts(pack, options, texts);
   return info.is_directory ? aon_folder_digest(engine->env, file, texts, ret_digest, error)
                            : aon_content_digest(engine->env, file, texts, ret_digest, error);
 }
@@ -273,20 +292,20 @@ aon_result aon_import(aon_engine *engine, aon_pack *pack, const char *file, cons
   aon_log(engine->env, AON_LOG_INFO, "Starting bulk upload process...");
   aon_run run;
   aon_run_begin(&run, engine, journal, options, outcome);
-  aon_submit_what what = {.kind = "import", .source = base_name(file), .pack = aon_pack_name(pack), .state = AON_PARSING};
+  aon_submit_what what = {.kind = "import", .source = aon_base_name(file), .pack = aon_pack_name(pack), .state = AON_PARSING};
   aon_error failure = AON_ERROR_INIT;
   result = aon_run_submit(&run, &what, digest, &failure);
   if (result == AON_END) {
     aon_run_end(&run);
     return AON_OK;
   }
-  upload up = {.run = &run, .pack = pack, .problems = &outcome->problems};
+  aon_upload_what whole = {.pack = pack, .path = file, .name = what.source};
   if (!result)
-    result = upload_workbook(&up, file, &failure);
+    result = aon_run_upload(&run, &whole, &failure);
   result = aon_run_close(&run, result, &failure, error);
   if (report) { /* whatever the outcome; the first failure is the one to tell */
     aon_error second = AON_ERROR_INIT;
-    aon_result written = write_report(engine, file, report, outcome, result ? &second : error);
+    aon_result written = aon_upload_report(engine, file, report, outcome, result ? &second : error);
     if (written && result)
       aon_log(engine->env, AON_LOG_WARNING, "No report was written: %s", second.sentence);
     result = result ? result : written;

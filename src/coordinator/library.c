@@ -9,6 +9,7 @@
 
 #include "coordinator/engine.h"
 #include "coordinator/internal.h"
+#include "coordinator/worker.h"
 #include "model/text.h"
 
 #define STORES_LIMIT 64
@@ -221,6 +222,42 @@ aon_result aon_session_import(aon_session *session, const char *file, const char
     result = aon_import(session->engine, pack, file, report, &c.options, &c.outcome, &failure);
   aon_pack_close(pack);
   return end(&c, result, &failure, ret_result, ret_exit_status, error);
+}
+
+aon_result aon_session_queue(aon_session *session, const char *file, const char *pack_name, const aon_session_run *run, char **ret_result,
+                             int *ret_exit_status, aon_error *error) {
+  call c;
+  aon_error failure = AON_ERROR_INIT;
+  aon_pack *pack = NULL;
+  aon_result result = begin_result(session, run, &c, ret_result, &failure);
+  if (!result)
+    result = need(file, "file", &failure);
+  if (!result)
+    result = need(pack_name, "pack", &failure);
+  if (!result)
+    result = aon_pack_load(session->env, pack_name, session->pack_folders, NULL, &pack, &failure);
+  if (!result)
+    result = aon_import_queue(session->engine, pack, pack_name, file, &c.options, &c.outcome, &failure);
+  aon_pack_close(pack);
+  return end(&c, result, &failure, ret_result, ret_exit_status, error);
+}
+
+static void hear_work(void *context, const aon_work_event *event) {
+  const aon_session_worker *work = context;
+  if (work->ended && event->kind == AON_WORK_ENDED && event->outcome->json.data)
+    work->ended(work->context, event->outcome->json.data);
+}
+
+aon_result aon_session_work(aon_session *session, const aon_session_worker *work, uint64_t *ret_taken, aon_error *error) {
+  static const aon_session_worker usual;
+  aon_session_worker what = work ? *work : usual;
+  call c;
+  aon_result result = begin(session, NULL, &c, error);
+  if (result)
+    return result;
+  aon_work_options options = {.user = session->user, .organization = what.organization, .folder = session->data_folder, .packs = session->pack_folders,
+                              .until_empty = what.until_empty, .stop = &session->interrupted, .hear = hear_work, .context = &what};
+  return aon_work(session->engine, &options, ret_taken, error);
 }
 
 /* Lines are kept in a file of ours: their digest is part of the submission, and a plan may have to be made again. */

@@ -336,3 +336,13 @@ aon_result aon_show(aon_engine *engine, const char *id, aon_buffer *out, aon_err
     result = aon_journal_get(journal, id, &arena, &bulk, error);
   return result ? result : aon_result_json(journal, &bulk, out, error);
 }
+
+aon_result aon_look(aon_engine *engine, const char *id, aon_outcome *outcome, aon_error *error) {
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  aon_journal *journal;
+  aon_bulk bulk;
+  aon_result result = aon_engine_journal(engine, false, &journal, error);
+  if (!result)
+    result = aon_journal_get(journal, id, &arena, &bulk, error);
+  return result ? result : aon_outcome_repeat(engine, journal, &bulk, outcome, error);
+}

@@ -1,6 +1,6 @@
 /* Recovery: what dead or expired workers left is brought to an end; housekeeping.
  *
- *   parsing … logged   -> rolled_back (nothing was written)          executing -> rolling_back
+ *   parsing … logged   -> rolled_back (nothing was written), or queued again      executing -> rolling_back
  *   preparing          -> the last resource says: committing, or rolling_back
  *   committing, rolling_back -> go on where it stopped                held      -> rolled back once its time is over
  *   undoing            -> follows the bulk operation that takes it back
@@ -11,6 +11,8 @@
 
 #include "coordinator/internal.h"
 #include "coordinator/run.h"
+#include "coordinator/submit.h"
+#include "coordinator/worker.h"
 #include "model/text.h"
 
 static void lost(aon_run *run) {
@@ -95,6 +97,16 @@ static aon_result recover_failed(aon_run *run, const aon_bulk *bulk, aon_error *
                           error);
 }
 
+/* No store was written. One that came from the queue is tried again by whoever takes it next. */
+static aon_result recover_unwritten(aon_run *run, const aon_bulk *bulk, aon_error *error) {
+  bool queued = false;
+  aon_result result = aon_run_requeue_lost(run, bulk, &queued, error);
+  if (result || queued)
+    return result;
+  lost(run);
+  return aon_run_conclude(run, AON_ROLLED_BACK, error);
+}
+
 static aon_result recover_by_state(aon_run *run, const aon_bulk *bulk, aon_error *error) {
   run->deaf = true;
   run->recovering = true;
@@ -104,8 +116,7 @@ static aon_result recover_by_state(aon_run *run, const aon_bulk *bulk, aon_error
   case AON_VALIDATING:
   case AON_PLANNING:
   case AON_LOGGED:
-    lost(run);
-    return aon_run_conclude(run, AON_ROLLED_BACK, error);
+    return recover_unwritten(run, bulk, error);
   case AON_EXECUTING:
     return roll_back_lost(run, bulk->stores, error);
   case AON_PREPARING:
@@ -247,6 +258,8 @@ static const char *sentence_for(aon_state before, aon_state after) {
     return "Rollback failed: documents need a person. Look with aon show, then decide with aon resolve.";
   if (after == AON_COMMIT_FAILED)
     return "The decision was made, but documents need a person. Look with aon show, then decide with aon resolve.";
+  if (after == AON_QUEUED)
+    return "Its worker was lost before the first write. It is queued again.";
   if (after == AON_HELD)
     return "It is on hold and waits for a person: aon resume or aon rollback.";
   return "It is not at its end yet.";
@@ -340,6 +353,9 @@ aon_result aon_recover(aon_engine *engine, const char *id, const aon_run_options
       result = aon_journal_list(r.journal, &filter, gather_open, &list, error);
     for (size_t i = list.count; !result && i-- > 0;) /* oldest first */
       result = recover_listed(&r, list.ids[i], false, error);
+    uint64_t freed;
+    if (!result) /* of uploads that are at their end, or were never queued */
+      result = aon_journal_sweep_files(r.journal, &freed, error);
   }
   aon_arena_release(&list.arena);
   free(list.ids);
@@ -374,11 +390,15 @@ static aon_result look_at_stale(aon_engine *engine, aon_journal *journal, const 
 }
 
 aon_result aon_housekeep(aon_engine *engine, const aon_run_options *options, aon_error *error) {
+  return aon_housekeep_heard(engine, options, NULL, NULL, error);
+}
+
+aon_result aon_housekeep_heard(aon_engine *engine, const aon_run_options *options, aon_recovered each, void *context, aon_error *error) {
   aon_journal *journal;
   uint64_t recovered, open, person, freed;
   aon_result result = aon_engine_journal(engine, true, &journal, error);
   if (!result)
-    result = aon_recover(engine, NULL, options, NULL, NULL, &recovered, &open, &person, error);
+    result = aon_recover(engine, NULL, options, each, context, &recovered, &open, &person, error);
   if (!result && recovered)
     aon_log(engine->env, AON_LOG_WARNING, "%llu bulk operations that an earlier worker left were brought to an end",
             (unsigned long long)recovered);

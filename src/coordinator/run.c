@@ -102,7 +102,9 @@ static aon_result renew(aon_run *run, aon_error *error) {
 }
 
 aon_result aon_run_tick(aon_run *run, aon_error *error) {
-  if (!run->deaf && run->options && run->options->interrupted && *run->options->interrupted)
+  /* A worker that shall stop finishes what has begun to execute. */
+  bool asked = run->options && run->options->interrupted && *run->options->interrupted;
+  if (!run->deaf && asked && !(run->queued && run->state >= AON_EXECUTING))
     return aon_fail(error, AON_CANCELLED, "cancelled", "It was interrupted.");
   if (!run->deaf && run->spare_given != aon_spare_given()) /* it goes on spare memory: stop while that lasts */
     return aon_fail_memory(error);
@@ -177,33 +179,44 @@ void aon_run_fail(aon_run *run, const aon_error *error, const aon_operation *ope
   failure->row = operation->origin.row;
 }
 
-aon_result aon_content_digest(aon_env *env, const char *path, const char *const *options, char ret_hex[65], aon_error *error) {
+static aon_result read_pieces(aon_env *env, aon_file *file, crypto_generichash_state *state, aon_content_each each, void *context,
+                              aon_error *error) {
+  unsigned char *piece = malloc(AON_FILE_CHUNK_BYTES);
+  size_t length = AON_FILE_CHUNK_BYTES;
+  aon_result result = piece ? AON_OK : aon_fail_memory(error);
+  for (uint64_t offset = 0; !result && length == AON_FILE_CHUNK_BYTES; offset += length) {
+    result = env->ops->file_read(file, offset, piece, AON_FILE_CHUNK_BYTES, &length, error);
+    if (result || !length)
+      break;
+    crypto_generichash_update(state, piece, length);
+    if (each)
+      result = each(context, piece, length, error);
+  }
+  free(piece);
+  return result;
+}
+
+aon_result aon_content_read(aon_env *env, const char *path, const char *const *options, aon_content_each each, void *context, char ret_hex[65],
+                            aon_error *error) {
   crypto_generichash_state state;
+  unsigned char hash[32];
+  aon_result result = AON_OK;
   crypto_generichash_init(&state, NULL, 0, 32);
   for (; *options; options++)
     crypto_generichash_update(&state, (const unsigned char *)*options, strlen(*options) + 1);
-  aon_result result = AON_OK;
   if (path) {
     aon_file *file;
     result = env->ops->file_open(env->context, path, AON_FILE_READ, &file, error);
     if (result)
       return result;
-    unsigned char *piece = malloc(1 << 16);
-    size_t length = 0;
-    uint64_t offset = 0;
-    result = piece ? AON_OK : aon_fail_memory(error);
-    do {
-      if (!result)
-        result = env->ops->file_read(file, offset, piece, 1 << 16, &length, error);
-      if (!result)
-        crypto_generichash_update(&state, piece, length);
-      offset += length;
-    } while (!result && length == 1 << 16);
-    free(piece);
+    result = read_pieces(env, file, &state, each, context, error);
     env->ops->file_close(file);
   }
-  unsigned char hash[32];
   crypto_generichash_final(&state, hash, sizeof hash);
   sodium_bin2hex(ret_hex, 65, hash, sizeof hash);
   return result;
+}
+
+aon_result aon_content_digest(aon_env *env, const char *path, const char *const *options, char ret_hex[65], aon_error *error) {
+  return aon_content_read(env, path, options, NULL, NULL, ret_hex, error);
 }

@@ -48,6 +48,7 @@ typedef struct aon_run {
   aon_state state;
   uint32_t attempt;
   bool has_lease;
+  bool queued;                            /* it came from the queue, and may go back there before it executes (worker.c) */
   int64_t adopting_ms;                    /* monotonic, before the submit or claim was asked; 0: not known */
   int64_t taken_up_ms;                    /* monotonic, when a rollback that another worker had begun was claimed; 0: it is our own */
   int64_t lease_deadline_ms, renew_at_ms; /* monotonic */
@@ -216,6 +217,10 @@ aon_result aon_result_json(aon_journal *journal, const aon_bulk *bulk, aon_buffe
 
 /* ---- small helpers (run.c) ---- */
 aon_result aon_content_digest(aon_env *env, const char *path, const char *const *options, char ret_hex[65], aon_error *error) AON_MUST_USE;
+/* The same, and each piece that was read (AON_FILE_CHUNK_BYTES, the last one less) is handed on. */
+typedef aon_result (*aon_content_each)(void *context, const void *bytes, size_t length, aon_error *error);
+aon_result aon_content_read(aon_env *env, const char *path, const char *const *options, aon_content_each each, void *context, char ret_hex[65],
+                            aon_error *error) AON_MUST_USE;
 const char *aon_operation_name(aon_operation_kind kind); /* "create" */
 bool aon_result_retryable(aon_result result);
 #endif

@@ -8,7 +8,7 @@ import re
 import program as p
 from program import Data, aon, check, keys, same
 
-COMMANDS = ['import', 'apply', 'sheet', 'list', 'show', 'log', 'diff', 'watch', 'rollback', 'undo', 'resume', 'recover', 'cancel', 'resolve', 'locks',
+COMMANDS = ['import', 'serve', 'apply', 'sheet', 'list', 'show', 'log', 'diff', 'watch', 'rollback', 'undo', 'resume', 'recover', 'cancel', 'resolve', 'locks',
             'doctor', 'pool', 'journal rotate-key', 'journal migrate', 'pack list', 'pack check', 'pack show', 'pack template']
 NO_ID = '00000000-0000-4000-8000-000000000000'
 

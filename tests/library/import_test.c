@@ -1,7 +1,9 @@
 /* A folder of .csv goes in by a pack, through the library: into the embedded stores, and into a table of the program's own. */
 #include <stdlib.h>
 #include <string.h>
+#include <stdio.h>
 #include <sys/stat.h>
+#include <zlib.h>
 
 #include "world.h"
 
@@ -98,12 +100,117 @@ static void a_file_that_is_not_there(void **state) {
   assert_int_equal(status, 1);
 }
 
+/* ---- by a worker ---- */
+
+static void put(FILE *file, uint32_t number, int bytes) {
+  for (int i = 0; i < bytes; i++)
+    fputc((int)(number >> (8 * i) & 0xff), file);
+}
+
+/* A zip with one stored file (APPNOTE.TXT 4.3.7, 4.3.12, 4.3.16). */
+static char *zip_of(world *w, const char *name, const char *csv) {
+  static const char entry[] = "Contacts.csv";
+  uint32_t length = (uint32_t)strlen(csv), sum = (uint32_t)crc32(0, (const unsigned char *)csv, length), name_length = sizeof entry - 1;
+  char *path = world_path(w, name);
+  FILE *file = fopen(path, "wb");
+  assert_non_null(file);
+  for (int central = 0; central < 2; central++) {
+    put(file, central ? 0x02014b50 : 0x04034b50, 4);
+    if (central)
+      put(file, 20, 2);
+    put(file, 20, 2), put(file, 0, 2), put(file, 0, 2), put(file, 0x21 << 16, 4), put(file, sum, 4), put(file, length, 4), put(file, length, 4);
+    put(file, name_length, 2), put(file, 0, 2);
+    if (central)
+      put(file, 0, 2), put(file, 0, 2), put(file, 0, 2), put(file, 0, 4), put(file, 0, 4);
+    fwrite(entry, 1, name_length, file);
+    if (!central)
+      fwrite(csv, 1, length, file);
+  }
+  put(file, 0x06054b50, 4), put(file, 0, 4), put(file, 1, 2), put(file, 1, 2), put(file, 46 + name_length, 4), put(file, 30 + name_length + length, 4);
+  put(file, 0, 2);
+  fclose(file);
+  return path;
+}
+
+typedef struct heard {
+  int count;
+  json_t *last;
+} heard;
+
+static void hear(void *context, const char *result) {
+  heard *h = context;
+  json_decref(h->last);
+  h->last = json_loads(result, 0, NULL);
+  h->count++;
+}
+
+static void queue(world *w, const char *name, const char *csv, const char *id) {
+  aon_error error = AON_ERROR_INIT;
+  aon_session_run run = AON_SESSION_RUN_INIT;
+  char *text = NULL, *path = zip_of(w, name, csv);
+  int status = -1;
+  run.id = id;
+  json_t *queued = world_result(aon_session_queue(w->session, path, "contacts", &run, &text, &status, &error), &text, &error);
+  assert_string_equal(text_of(queued, "state"), "queued");
+  assert_int_equal(status, 0);
+  assert_int_equal(remove(path), 0); /* nobody needs it any more */
+  json_decref(queued);
+  free(path);
+}
+
+static void a_worker_does_what_waits(void **state) {
+  world *w = *state;
+  aon_error error = AON_ERROR_INIT;
+  heard heard = {0};
+  uint64_t taken = 99;
+  aon_session_worker work = {.until_empty = true, .ended = hear, .context = &heard};
+  assert_int_equal(aon_session_work(w->session, &work, &taken, &error), AON_OK);
+  assert_int_equal(taken, 0);
+  queue(w, "good.zip", good, "11111111-1111-4111-8111-111111111111");
+  char *rows = world_rows(w);
+  assert_string_equal(rows, "");
+  free(rows);
+  assert_int_equal(aon_session_work(w->session, &work, &taken, &error), AON_OK);
+  assert_int_equal(taken, 1);
+  assert_int_equal(heard.count, 1);
+  assert_string_equal(text_of(heard.last, "state"), "committed");
+  assert_string_equal(text_of(heard.last, "bulkOperationId"), "11111111-1111-4111-8111-111111111111");
+  assert_string_equal(text_of(heard.last, "source"), "good.zip");
+  queue(w, "wrong.zip", wrong, "22222222-2222-4222-8222-222222222222");
+  work.organization = "org2";
+  assert_int_equal(aon_session_work(w->session, &work, &taken, &error), AON_OK);
+  assert_int_equal(taken, 0);
+  work.organization = "org1";
+  assert_int_equal(aon_session_work(w->session, &work, NULL, &error), AON_OK);
+  assert_int_equal(heard.count, 2);
+  assert_string_equal(text_of(heard.last, "state"), "rejected");
+  assert_int_equal(json_array_size(json_object_get(heard.last, "errors")), 3);
+  json_decref(heard.last);
+}
+
+static void what_can_not_be_queued(void **state) {
+  world *w = *state;
+  aon_error error = AON_ERROR_INIT;
+  char *text = NULL, *folder = world_path(w, "upload");
+  int status = -1;
+  assert_int_equal(aon_session_queue(w->session, folder, "contacts", NULL, &text, &status, &error), AON_USAGE);
+  assert_string_equal(error.code, "is_folder");
+  assert_int_equal(status, 1);
+  assert_int_equal(aon_session_queue(w->session, NULL, "contacts", NULL, &text, &status, &error), AON_USAGE);
+  assert_string_equal(error.code, "required");
+  assert_int_equal(aon_session_queue(w->session, "/nowhere.zip", "contacts", NULL, &text, &status, &error), AON_ENVIRONMENT);
+  assert_int_equal(aon_session_work(NULL, NULL, NULL, &error), AON_USAGE);
+  free(folder);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(rows_go_in, set_up, tear_down),
       cmocka_unit_test_setup_teardown(wrong_cells_are_all_named, set_up, tear_down),
       cmocka_unit_test_setup_teardown(every_forced_failure_leaves_nothing, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_file_that_is_not_there, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_worker_does_what_waits, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(what_can_not_be_queued, set_up, tear_down),
   };
   return cmocka_run_group_tests_name("library import", tests, NULL, NULL);
 }

@@ -63,6 +63,13 @@ mutation('transition_unchecked', 'states', RUN, 'if (!aon_transition_find(run->s
 mutation('zombie_may_write_journal', 'invariant 7', LEDGER, 'if (head.epoch != epoch) {', 'if (false) {', 'journal bulk', INVARIANTS)
 mutation('living_lease_is_taken', 'invariant 7', LEASE, 'bool leased = bulk->worker.boot_id[0] && bulk->lease_until_ms', 'bool leased = false && bulk->lease_until_ms',
          'journal bulk', 'journal two')
+mutation('half_a_file_is_queued', 'the queue', 'src/journal/sqlite_files.c', '|| row.bytes != (int64_t)file->bytes)', '|| row.bytes < 0)', 'journal queue')
+mutation('file_in_clear', 'invariant 10', 'src/journal/sqlite_files.c', 'result = aon_keys_seal(ledger->env, ledger->keys, file, chunk, bytes, length, &ledger->sealed, error);',
+         'result = aon_buffer_append(&ledger->sealed, bytes, length, error);', 'journal queue')
+mutation('upload_swept_too_soon', 'the queue', 'src/journal/sqlite_files.c', "'planning', 'logged')", "'planning')", 'journal queue')
+mutation('living_lease_is_taken_from_the_queue', 'invariant 7', 'src/journal/sqlite_queue.c', 'call->found = aon_ledger_claimable(ledger, &bulk, NULL) == AON_OK;',
+         'call->found = true;', 'journal queue')
+mutation('given_back_at_once', 'the queue', 'src/journal/sqlite_queue.c', 'hold_until_ms <= ?3', '?3 > 0', 'journal queue')
 mutation('claim_keeps_epoch', 'invariant 7', LEASE, 'set epoch = epoch + 1, lease_until_ms', 'set epoch = epoch, lease_until_ms', 'journal bulk')
 mutation('arrow_from_anywhere', 'states', LEASE, 'if (call->arrow && head.state != call->from)', 'if (false)', 'journal bulk')
 mutation('stamps_count', 'model', MERGE, 'if (aon_place_is_stamp(place, m->how) || aon_value_equal_at(current, before,', 'if (aon_value_equal_at(current, before,',
