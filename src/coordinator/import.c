@@ -203,7 +203,10 @@ static aon_result plan_and_execute(upload *up, aon_error *error) {
   }
   aon_problems_sort(up->problems);
   aon_log(run->env, AON_LOG_INFO, "Total operations to execute: %lld", (long long)run->operations);
-  return run->outcome->dry_run ? aon_run_conclude(run, AON_PLANNED, error) : aon_run_execute(run, error);
+  if (run->outcome->dry_run)
+    return aon_run_conclude(run, AON_PLANNED, error);
+  result = aon_run_tick(run, error); /* the last moment at which stopping costs nothing */
+  return result ? result : aon_run_execute(run, error);
 }
 
 const char *aon_base_name(const char *path) {

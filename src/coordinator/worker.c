@@ -69,7 +69,8 @@ static bool too_late(const aon_run *run, const aon_bulk *bulk) { return aon_now_
 /* state -> queued. What is logged already is taken out before, or where the state does not allow that, at once after; who takes it next does it
  * again. */
 static aon_result move_back(aon_run *run, const char *failure, uint32_t attempt, int64_t not_before_ms, aon_error *error) {
-  aon_bulk_change change = {.failure = failure, .free_lease = true, .hold_until_ms = &not_before_ms, .attempt = &attempt};
+  static const int64_t none = 0; /* operations: those of the plan go, and the next one counts from 0 again */
+  aon_bulk_change change = {.failure = failure, .free_lease = true, .hold_until_ms = &not_before_ms, .attempt = &attempt, .operations = &none};
   bool logged = run->state == AON_LOGGED;
   aon_result result = logged ? AON_OK : aon_journal_discard(run->journal, run->id, run->epoch, error);
   if (!result)
@@ -269,7 +270,7 @@ static void free_lease(job *j) {
 static void tell_end(job *j, aon_result result, const aon_error *failure) {
   const aon_failure *kept = &j->outcome.failure;
   bool back = j->run.state == AON_QUEUED, ended = aon_state_terminal(j->run.state) || j->run.state == AON_HELD;
-  const char *why = result ? failure->sentence : kept->set ? kept->message : stopping(j->w) ? "This worker is stopping." : NULL;
+  const char *why = result ? failure->sentence : kept->set ? kept->message : back && stopping(j->w) ? "This worker is stopping." : NULL;
   aon_work_event event = {.kind = result == AON_FENCED ? AON_WORK_LEFT : ended ? AON_WORK_ENDED : back ? AON_WORK_GIVEN_BACK : AON_WORK_LEFT,
                           .id = j->run.id, .source = j->bulk->source, .pack = j->bulk->pack, .organization = j->bulk->organization,
                           .state = j->run.state, .outcome = &j->outcome, .took_ms = aon_monotonic_ms(j->w->env) - j->started_ms, .why = why};
