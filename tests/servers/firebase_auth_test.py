@@ -76,7 +76,7 @@ class Accounts(Cases):
             remote.compare.check = plain_check
 
 
-cases = Accounts(Mixed, QUICK, ('accounts', 'u1', 'email'))
+cases = Accounts(Mixed, QUICK, ('accounts', 'u0', 'displayName'), ('photoURL', 'https://example.com/u0.png'))
 
 
 def line(operation, name, data=None):

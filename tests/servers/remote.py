@@ -87,9 +87,10 @@ class Point(crash.Point):
 
 
 class Cases:
-    def __init__(self, remote, env=None, touched=None):
-        """touched: (collection, id, property) of a document of the store that the second workbook changes."""
-        self.remote, self.env, self.touched = remote, env or {}, touched
+    def __init__(self, remote, env=None, touched=None, foreign=('nickname', 'U')):
+        """touched: (collection, id, property) of a document of the store that the second workbook changes; foreign: a property, and a value of it,
+        that it knows nothing of."""
+        self.remote, self.env, self.touched, self.foreign = remote, env or {}, touched, foreign
 
     def prepared(self, folder, env=None):
         data = self.remote(folder / 'prepared', {**self.env, **(env or {})})
@@ -186,13 +187,13 @@ class Cases:
 
     def taken_back_over_foreign_writes(self, folder):
         data = self.prepared(folder)
-        collection, name, prop = self.touched
+        (collection, name, prop), (other, value) = self.touched, self.foreign
         before = data.document(data.STORE, collection, name)[prop]
         bulk = data.imports(p.second_book(folder / 'second')).exits(0).json['bulkOperationId']
-        data.put(data.STORE, collection, name, {**data.document(data.STORE, collection, name), 'nickname': 'U'})
+        data.put(data.STORE, collection, name, {**data.document(data.STORE, collection, name), other: value})
         data.run('undo', bulk, '--json').exits(0)
         now = data.document(data.STORE, collection, name)
-        same((now['nickname'], now[prop]), ('U', before), 'theirs stays, ours is taken back')
+        same((now[other], now[prop]), (value, before), 'theirs stays, ours is taken back')
         bulk = data.imports(p.second_book(folder / 'third')).exits(0).json['bulkOperationId']
         data.put(data.STORE, collection, name, {**data.document(data.STORE, collection, name), prop: 'theirs'})
         wanted = data.rows()
