@@ -61,6 +61,9 @@ typedef struct aon_store_caps {
   bool one_writer;           /* an open write transaction keeps every other writer out (SQLite) */
   bool any_thread;           /* its calls, one at a time as ever, may come from any thread; else all come from the one that opened it */
   bool finishes;             /* class 5: what it deletes is only set aside until the decision; see aon_write.finishes */
+  uint32_t transaction_operations; /* a transaction takes no more than these; 0: no limit */
+  uint64_t transaction_bytes;      /* likewise in bytes of images */
+  bool splits;                     /* what is more is executed as class 3, batch by batch; else refused while it is planned */
   bool can_undo;             /* false: writes can't be taken back at all, so they wait for the decision */
   char database[256];        /* identity of the database: two stores with the same one share its transaction space */
 } aon_store_caps;
@@ -144,6 +147,9 @@ typedef struct aon_store_config {
   int64_t horizon_ms, watch_ms, timeout_ms; /* timeout: bound of one call, 0: 5 s */
   uint32_t pool_max; /* connections, 0: 20 */
   int64_t pool_idle_ms, pool_connect_ms; /* 0: 30 s, 2 s */
+  uint32_t transaction_operations;       /* 0: what the adapter thinks right */
+  uint64_t transaction_bytes;
+  bool transaction_refuse; /* a plan beyond them is refused, not split */
   const void *options; /* what an adapter needs beyond this, as its own header says (callbacks, decorators); borrowed until close; NULL */
 } aon_store_config;
 
@@ -252,6 +258,7 @@ extern const aon_store_adapter aon_postgresql_adapter; /* location: //USER@HOST:
 extern const aon_store_adapter aon_rtdb_adapter;       /* Firebase Realtime Database; location: //HOST/?ns=NAME */
 extern const aon_store_adapter aon_firestore_adapter;  /* location: //PROJECT/DATABASE */
 extern const aon_store_adapter aon_auth_adapter;       /* Firebase Auth; location: //PROJECT */
+extern const aon_store_adapter aon_mongodb_adapter; /* location: //HOST:PORT/DATABASE?…, or +srv://… */
 
 /* The adapter for a URL's scheme ("sqlite"), NULL if none. */
 const aon_store_adapter *aon_store_adapter_find(const char *scheme);

@@ -38,6 +38,8 @@ typedef struct reading {
   aon_engine_store stores[STORES_LIMIT];
   place pool_at[STORES_LIMIT]; /* where its pool was spoken of, empty if nowhere */
   place special_at[STORES_LIMIT]; /* likewise for the first of its special settings */
+  const char *bounded[STORES_LIMIT]; /* one of bounded_settings that was given, and where; NULL: none */
+  place bounded_at[STORES_LIMIT];
   const char *special[STORES_LIMIT];
   bool create_given[STORES_LIMIT];
   place named_at[STORES_LIMIT]; /* where a store was first named */
@@ -55,7 +57,7 @@ static aon_result wrong(reading *r, const place *at, const char *format, const c
 
 /* ---- how values read ---- */
 
-typedef enum value_kind { KIND_TEXT, KIND_PATH, KIND_DURATION, KIND_SIZE, KIND_COUNT, KIND_BOOLEAN } value_kind;
+typedef enum value_kind { KIND_TEXT, KIND_PATH, KIND_DURATION, KIND_SIZE, KIND_COUNT, KIND_BOOLEAN, KIND_BEYOND } value_kind;
 
 static char *keep(reading *r, const char *text) { return aon_arena_text(&r->config->arena, text, strlen(text)); }
 
@@ -84,6 +86,11 @@ static aon_result store_value(reading *r, value_kind kind, void *to, const char 
     if (strcmp(value, "true") && strcmp(value, "false"))
       return wrong(r, at, "“%s” must be true or false.", value);
     *(bool *)to = !strcmp(value, "true");
+    return AON_OK;
+  case KIND_BEYOND:
+    if (strcmp(value, "split") && strcmp(value, "refuse"))
+      return wrong(r, at, "“%s” must be split or refuse.", value);
+    *(bool *)to = !strcmp(value, "refuse");
     return AON_OK;
   }
   return AON_OK;
@@ -130,10 +137,16 @@ static const setting store_settings[] = {
     {"pool.idle", KIND_DURATION, IN_STORE(pool_idle_ms)}, {"pool.connect", KIND_DURATION, IN_STORE(pool_connect_ms)},
     {"exclusive", KIND_BOOLEAN, IN_STORE(exclusive)},   {"void_stamp", KIND_BOOLEAN, IN_STORE(void_stamp)},
     {"horizon", KIND_DURATION, IN_STORE(horizon_ms)},   {"watch", KIND_DURATION, IN_STORE(watch_ms)},
+    {"transaction.operations", KIND_COUNT, IN_STORE(transaction_operations)},
+    {"transaction.bytes", KIND_SIZE, IN_STORE(transaction_bytes)},
+    {"transaction.beyond", KIND_BEYOND, IN_STORE(transaction_refuse)},
 };
 
 /* Of stores that write documents singly; the others refuse them, for they would mean nothing (check_special). */
 static const char *const special_settings[] = {"exclusive", "void_stamp", "horizon", "watch"};
+
+/* Of stores whose transactions have limits of their own (check_bounded). */
+static const char *const bounded_settings[] = {"transaction.operations", "transaction.bytes", "transaction.beyond"};
 
 static int find_store(const reading *r, const char *name) {
   for (size_t i = 0; i < r->store_count; i++)
@@ -165,15 +178,24 @@ static aon_result set_store_url(reading *r, int index, const char *url, const pl
   const char *colon = strchr(url, ':');
   char scheme[40];
   if (!colon || colon - url >= (int)sizeof scheme)
-    return wrong(r, at, "“%s” is no URL of a store: write sqlite:PATH, postgresql://HOST/DATABASE, firebase-rtdb://HOST/, firestore://PROJECT/ or firebase-auth://PROJECT.", url);
+    return wrong(r, at, "“%s” is no URL of a store: write sqlite:PATH, postgresql://HOST/DATABASE, mongodb://HOST/DATABASE, firebase-rtdb://HOST/, firestore://PROJECT/ or firebase-auth://PROJECT.", url);
   snprintf(scheme, sizeof scheme, "%.*s", (int)(colon - url), url);
   store->adapter = aon_store_adapter_find(scheme);
   if (!store->adapter)
-    return wrong(r, at, "this build has no store of the kind “%s”; it has sqlite, postgresql, firebase-rtdb, firestore and firebase-auth.", scheme);
-  store->config.location = store->adapter == &aon_sqlite_adapter ? absolute(r, at, colon + 1) : keep(r, colon + 1);
+    return wrong(r, at, "this build has no store of the kind “%s”; it has sqlite, postgresql, mongodb, firebase-rtdb, firestore and firebase-auth.", scheme);
+  store->config.location = store->adapter == &aon_sqlite_adapter ? absolute(r, at, colon + 1)
+                                                                 : keep(r, strchr(scheme, '+') ? strchr(url, '+') : colon + 1);
   if (!r->create_given[index])
     store->config.create = false; /* a database that somebody names is used as it is, unless create says otherwise */
   return store->config.location ? AON_OK : aon_fail_memory(r->error);
+}
+
+static void note_bounded(reading *r, int index, const char *name, const place *at) {
+  for (size_t i = 0; i < sizeof bounded_settings / sizeof *bounded_settings; i++)
+    if (!r->bounded[index] && !strcmp(bounded_settings[i], name)) {
+      r->bounded[index] = bounded_settings[i];
+      r->bounded_at[index] = (place){at->file, at->line, at->name ? keep(r, at->name) : NULL};
+    }
 }
 
 static void note_special(reading *r, int index, const char *name, const place *at) {
@@ -186,10 +208,12 @@ static void note_special(reading *r, int index, const char *name, const place *a
 
 static aon_result set_store(reading *r, const char *rest, const char *value, const place *at) {
   char name[PATH_BYTES];
-  const char *dot = strrchr(rest, '.'), *pool = strstr(rest, ".pool");
+  const char *dot = strrchr(rest, '.'), *pool = strstr(rest, ".pool"), *transaction = strstr(rest, ".transaction.");
   int index;
   if (pool && (!pool[5] || pool[5] == '.'))
     dot = pool;
+  if (transaction)
+    dot = transaction;
   if (!dot)
     return wrong(r, at, "store “%s” needs settings: at least url.", rest);
   snprintf(name, sizeof name, "%.*s", (int)(dot - rest), rest);
@@ -205,11 +229,12 @@ static aon_result set_store(reading *r, const char *rest, const char *value, con
       if (dot == pool)
         r->pool_at[index] = (place){at->file, at->line, at->name ? keep(r, at->name) : NULL};
       note_special(r, index, dot + 1, at);
+      note_bounded(r, index, dot + 1, at);
       return store_value(r, store_settings[i].kind, (char *)&r->stores[index] + store_settings[i].offset, value, at);
     }
   return wrong(r, at,
-               "“%s” is no setting of a store; known are url, create, stamp, timeout, exclusive, void_stamp, horizon, watch and pool with max, "
-               "idle and connect.",
+               "“%s” is no setting of a store; known are url, create, stamp, timeout, exclusive, void_stamp, horizon, watch, pool with max, "
+               "idle and connect, and transaction with operations, bytes and beyond.",
                dot + 1);
 }
 
@@ -526,13 +551,22 @@ static aon_result check_pools(reading *r) {
   return AON_OK;
 }
 
-static bool writes_singly(const aon_store_adapter *adapter) { return adapter == &aon_rtdb_adapter || adapter == &aon_auth_adapter; }
+static bool writes_singly(const aon_store_adapter *adapter) { /* MongoDB: where it is a server alone */
+  return adapter == &aon_rtdb_adapter || adapter == &aon_auth_adapter || adapter == &aon_mongodb_adapter;
+}
 
 /* What is said of late requests, and of who else writes, is for stores that write documents singly. */
 static aon_result check_special(reading *r) {
   for (size_t i = 0; i < r->store_count; i++)
     if (r->special[i] && !writes_singly(r->stores[i].adapter))
       return wrong(r, &r->special_at[i], "“%s” has no meaning for a SQLite store, nor for others with transactions; take it out.", r->special[i]);
+  return AON_OK;
+}
+
+static aon_result check_bounded(reading *r) {
+  for (size_t i = 0; i < r->store_count; i++)
+    if (r->bounded[i] && r->stores[i].adapter != &aon_mongodb_adapter)
+      return wrong(r, &r->bounded_at[i], "“%s” has a meaning for MongoDB only; take it out.", r->bounded[i]);
   return AON_OK;
 }
 
@@ -562,7 +596,9 @@ static aon_result fill_defaults(reading *r) {
   }
   if (!result)
     result = check_pools(r);
-  return result ? result : check_special(r);
+  if (!result)
+    result = check_special(r);
+  return result ? result : check_bounded(r);
 }
 
 /* The engine takes 0 for "not said". Whoever writes 0 means: keep nothing. */

@@ -1,6 +1,7 @@
 /* Who takes part in a bulk operation, and as what: the order of driving, the last resource, rehearsals.
  * Invariant: the parts of a run that is `logged` or later are those that its journal row names. */
 #include <jansson.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "coordinator/internal.h"
@@ -63,6 +64,60 @@ void aon_part_took_batch(aon_run *run, aon_part *part, uint32_t batch) {
     part->next_batch = batch + 1;
 }
 
+/* From now on it goes batch by batch, each batch a transaction of its own; so do the other names of its database. */
+static void split(aon_run *run, size_t leader) {
+  for (size_t i = 0; i < run->part_count; i++) {
+    aon_part *part = &run->parts[i];
+    if (part->shares_with != leader)
+      continue;
+    part->batched = *part->caps;
+    part->batched.store_class = AON_CLASS_BATCH;
+    part->caps = &part->batched;
+    part->shares_with = i;
+  }
+}
+
+static aon_result tell_split(aon_run *run, const aon_part *part, int64_t operations, uint64_t bytes, aon_error *error) {
+  char sentence[400];
+  aon_problem problem = {.severity = AON_PROBLEM_WARNING, .code = "plan_split", .store = part->name, .sentence = sentence};
+  snprintf(sentence, sizeof sentence,
+           "%lld operations (%llu bytes) are more than one transaction of %s takes (%u operations, %llu bytes): they are split into batches, "
+           "which others see before the decision, and which a failure takes back.",
+           (long long)operations, (unsigned long long)bytes, part->name, (unsigned)part->caps->transaction_operations,
+           (unsigned long long)part->caps->transaction_bytes);
+  return aon_problems_add(&run->outcome->problems, &problem, error);
+}
+
+/* Plans that are larger than their store's transaction. */
+static aon_result fit(aon_run *run, aon_error *error) {
+  aon_result result = AON_OK;
+  for (size_t i = 0; !result && i < run->part_count; i++) {
+    aon_part *part = &run->parts[i];
+    const aon_store_caps *caps = part->caps;
+    int64_t operations = 0;
+    uint64_t bytes = 0;
+    for (size_t j = 0; j < run->part_count; j++)
+      if (run->parts[j].shares_with == i) {
+        operations += run->parts[j].operations;
+        bytes += run->parts[j].bytes;
+      }
+    bool fits = !aon_part_transactional(part) || part->shares_with != i || !caps->transaction_operations ||
+                (operations <= caps->transaction_operations && bytes <= caps->transaction_bytes);
+    if (fits)
+      continue;
+    if (!caps->splits)
+      return aon_fail(error, AON_REJECTED, "plan_too_large",
+                      "%lld operations (%llu bytes) are more than one transaction of %s takes (%u operations, %llu bytes), and the store is set "
+                      "to refuse that. Split the upload, or set transaction: {beyond: split}.",
+                      (long long)operations, (unsigned long long)bytes, part->name, (unsigned)caps->transaction_operations,
+                      (unsigned long long)caps->transaction_bytes);
+    result = tell_split(run, part, operations, bytes, error);
+    if (!result)
+      split(run, i);
+  }
+  return result;
+}
+
 /* Operations of all names of its database. */
 static int64_t shared_operations(const aon_run *run, size_t leader) {
   int64_t sum = 0;
@@ -119,6 +174,8 @@ aon_result aon_parts_decide(aon_run *run, aon_buffer *out, aon_error *error) {
   if (!strncmp(location, "sqlite:", 7))
     location += 7;
   aon_result result = aon_journal_on_server(location) ? AON_OK : aon_sqlite_identity(run->env, location, journal, error);
+  if (!result)
+    result = fit(run, error);
   if (result)
     return result;
   choose(run, journal);
@@ -152,7 +209,10 @@ aon_result aon_parts_load(aon_run *run, const char *json, aon_error *error) {
     part->last_resource = json_is_true(json_object_get(item, "lastResource"));
     part->rehearse = json_is_true(json_object_get(item, "rehearse"));
     /* What it could do when it was logged decides how it is recovered; a store that can do less now is another store. */
-    if ((int)part->caps->store_class != json_integer_value(json_object_get(item, "class"))) {
+    int class = (int)json_integer_value(json_object_get(item, "class"));
+    if (class == AON_CLASS_BATCH && part->caps->store_class == AON_CLASS_TRANSACTION && part->caps->transaction_operations)
+      split(run, part->shares_with);
+    if ((int)part->caps->store_class != class) {
       result = aon_fail(
           error, AON_ENVIRONMENT, "store_changed",
           "Store “%s” now works by class %d, but bulk operation %s was executed by class %lld. Restore its former set-up, then recover.",

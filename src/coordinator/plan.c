@@ -333,6 +333,7 @@ static aon_result sink_operation(void *context, const aon_operation *given, aon_
   planner->group_count++;
   run->operations++;
   aon_part *part = &run->parts[in->part];
+  part->bytes += (uint64_t)operation->before.bson_length + operation->after.bson_length;
   if (part->operations++ == 0)
     part->first = operation->sequence;
   part->last = operation->sequence;

@@ -59,8 +59,9 @@ static aon_result is_sent(aon_journal *journal, aon_store *store, const holding 
   aon_state state = held->bulk.state;
   bool waits = state == AON_PARSING || state == AON_VALIDATING || state == AON_PLANNING || state == AON_LOGGED;
   *ret_sent = !waits && state != AON_EXECUTING;
-  if (state != AON_EXECUTING || aon_store_capabilities(store)->store_class <= AON_CLASS_TRANSACTION)
-    return AON_OK;
+  const aon_store_caps *caps = aon_store_capabilities(store);
+  if (state != AON_EXECUTING || (caps->store_class <= AON_CLASS_TRANSACTION && !caps->transaction_operations))
+    return AON_OK; /* with a limit, a plan beyond it goes by batches */
   sending s = {.operation = &held->operation};
   aon_result result = aon_journal_batches(journal, held->bulk.id, hear_batch, &s, error);
   *ret_sent = s.begun;

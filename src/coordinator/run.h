@@ -22,8 +22,10 @@
 typedef struct aon_part { /* one store's share in a bulk operation */
   char name[64];
   aon_store *store;
-  const aon_store_caps *caps;
+  const aon_store_caps *caps; /* the store's, or batched */
+  aon_store_caps batched;     /* the store's as class 3, for a plan that is larger than its transaction */
   int64_t operations;
+  uint64_t bytes; /* of all its images, known while planning */
   int64_t first, last; /* all its operations lie between them; wider where they are not known */
   bool last_resource;
   bool rehearse; /* applied, rolled back, and applied again before its commit */

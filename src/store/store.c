@@ -58,12 +58,14 @@ struct aon_store {
 
 static void announce(aon_store *store, call what) { aon_step(store->env, store->steps[what]); }
 
-static const aon_store_adapter *const registry[] = {&aon_sqlite_adapter, &aon_postgresql_adapter, &aon_rtdb_adapter, &aon_firestore_adapter,
+static const aon_store_adapter *const registry[] = {&aon_sqlite_adapter, &aon_postgresql_adapter, &aon_mongodb_adapter, &aon_rtdb_adapter, &aon_firestore_adapter,
                                                   &aon_auth_adapter};
 
 const aon_store_adapter *aon_store_adapter_find(const char *scheme) {
   if (!strcmp(scheme, "postgres")) /* libpq takes both */
     scheme = "postgresql";
+  if (!strcmp(scheme, "mongodb+srv")) /* its location begins with "+srv" */
+    scheme = "mongodb";
   for (size_t i = 0; i < sizeof registry / sizeof *registry; i++)
     if (!strcmp(registry[i]->kind, scheme))
       return registry[i];

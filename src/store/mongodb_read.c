@@ -1,0 +1,401 @@
+/* Reading MongoDB: collections, documents by their ids, scans.
+ *
+ * Invariant: outside a transaction only what the majority has is read, so that nothing that was read is taken away by a new primary. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/document.h"
+#include "store/match.h"
+#include "store/mongodb_internal.h"
+
+#define NAME_LIMIT 120 /* bytes of a collection's name that MongoDB takes with any database's */
+
+/* ---- collections ---- */
+
+void mdb_collections_release(mdb_store *store) {
+  for (mdb_collection *c = store->collections, *next; c; c = next) {
+    next = c->next;
+    for (mdb_lookup *l = c->lookups, *after; l; l = after) {
+      after = l->next;
+      free(l->property);
+      free(l);
+    }
+    free(c->name);
+    free(c);
+  }
+  store->collections = NULL;
+}
+
+static mdb_collection *known(mdb_store *store, const char *name) {
+  mdb_collection *c = store->collections;
+  while (c && strcmp(c->name, name))
+    c = c->next;
+  return c;
+}
+
+static aon_result remember(mdb_store *store, const char *name, mdb_collection **ret_found, aon_error *error) {
+  mdb_collection *c = known(store, name);
+  if (!c) {
+    c = calloc(1, sizeof *c);
+    if (!c || !(c->name = strdup(name))) {
+      free(c);
+      return aon_fail_memory(error);
+    }
+    c->shape.document_table = true;
+    c->next = store->collections;
+    store->collections = c;
+  }
+  *ret_found = c;
+  return AON_OK;
+}
+
+/* *ret_there false: no such collection. A user who may not list collections is taken at his word. */
+static aon_result look_up(mdb_store *store, const char *name, bool *ret_there, bool *ret_collated, char type[24], aon_error *error) {
+  int code;
+  bson_iter_t at, found;
+  bson_t reply, *command = BCON_NEW("listCollections", BCON_INT32(1), "filter", "{", "name", BCON_UTF8(name), "}");
+  aon_result result = mdb_command(store, NULL, command, AON_MONGODB_READ, "looking at its collections", &reply, &code, error);
+  *ret_there = *ret_collated = false;
+  snprintf(type, 24, "collection");
+  if (code == 13) {
+    *ret_there = true;
+    result = AON_OK;
+  } else if (!result) {
+    *ret_there = bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch.0.name", &found);
+    *ret_collated = bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch.0.options.collation", &found);
+    if (bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch.0.type", &found) && BSON_ITER_HOLDS_UTF8(&found))
+      snprintf(type, 24, "%s", bson_iter_utf8(&found, NULL));
+  }
+  bson_destroy(&reply);
+  bson_destroy(command);
+  return result;
+}
+
+static aon_result good_name(const mdb_store *store, const char *name, aon_error *error) {
+  if (*name && strlen(name) <= NAME_LIMIT && !strchr(name, '$') && strncmp(name, "system.", 7) != 0 && strcmp(name, MDB_MARKERS) != 0)
+    return AON_OK;
+  return aon_fail(error, AON_REJECTED, "unknown_collection", "“%.120s” can't be the name of a collection in %s.", name, store->name);
+}
+
+aon_result mdb_collection_find(mdb_store *store, const aon_collection *collection, mdb_collection **ret_found, aon_error *error) {
+  mdb_collection *c = known(store, collection->name);
+  char type[24];
+  bool there, collated;
+  if (c && c->shape.exists) {
+    *ret_found = c;
+    return AON_OK;
+  }
+  aon_result result = good_name(store, collection->name, error);
+  if (!result)
+    result = look_up(store, collection->name, &there, &collated, type, error);
+  if (!result && !there && !store->create)
+    result = aon_fail(error, AON_REJECTED, "unknown_collection",
+                      "%s has no collection “%s”. Correct the name, or set create: true for the store.", store->name, collection->name);
+  if (!result && there && strcmp(type, "collection") != 0)
+    result = aon_fail(error, AON_REJECTED, "unknown_collection", "“%s” in %s is a %s; only collections can be written.", collection->name,
+                      store->name, type);
+  if (!result)
+    result = remember(store, collection->name, &c, error);
+  if (result)
+    return result;
+  c->shape.exists = there;
+  c->collated = collated;
+  *ret_found = c;
+  return AON_OK;
+}
+
+/* Another worker may make it at the same time. */
+aon_result mdb_collection_make(mdb_store *store, const char *name, aon_error *error) {
+  int code;
+  bool there, collated;
+  char type[24];
+  bson_t command = BSON_INITIALIZER, reply;
+  aon_result result = look_up(store, name, &there, &collated, type, error);
+  if (!result && !there) {
+    aon_error failure = AON_ERROR_INIT;
+    BSON_APPEND_UTF8(&command, "create", name);
+    aon_mongodb_durable(&command, store->facts.transactions, store->timeout_ms);
+    result = mdb_command(store, NULL, &command, AON_MONGODB_READ, "making a collection", &reply, &code, &failure);
+    bson_destroy(&reply);
+    if (code == AON_MONGODB_NAMESPACE_EXISTS)
+      result = AON_OK;
+    if (result && error)
+      *error = failure;
+  }
+  bson_destroy(&command);
+  return result;
+}
+
+aon_result mdb_describe(void *state, const aon_collection *collection, const aon_shape **ret_shape, aon_error *error) {
+  mdb_store *store = state;
+  mdb_collection *found;
+  mdb_enter(store);
+  aon_result result = mdb_collection_find(store, collection, &found, error);
+  if (!result)
+    *ret_shape = &found->shape;
+  return result;
+}
+
+/* ---- indexes ---- */
+
+static bool begins_with(const bson_iter_t *index, const char *property) {
+  bson_iter_t at, key;
+  if (!bson_iter_recurse(index, &at) || !bson_iter_find(&at, "key") || !bson_iter_recurse(&at, &key) || !bson_iter_next(&key))
+    return false;
+  return property ? !strcmp(bson_iter_key(&key), property) : strcmp(bson_iter_key(&key), "_id") != 0;
+}
+
+aon_result mdb_indexed(mdb_store *store, const char *collection, const char *property, bool *ret_indexed, int64_t *ret_documents,
+                       aon_error *error) {
+  bson_t list = BSON_INITIALIZER, count = BSON_INITIALIZER, reply;
+  bson_iter_t at, found, each;
+  BSON_APPEND_UTF8(&list, "listIndexes", collection);
+  BSON_APPEND_UTF8(&count, "count", collection);
+  *ret_indexed = false;
+  *ret_documents = 0;
+  aon_result result = mdb_command(store, NULL, &list, AON_MONGODB_READ, "looking at its indexes", &reply, NULL, error);
+  if (!result && bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch", &found) && bson_iter_recurse(&found, &each))
+    while (bson_iter_next(&each))
+      *ret_indexed = *ret_indexed || begins_with(&each, property);
+  bson_destroy(&reply);
+  if (!result && !*ret_indexed) {
+    result = mdb_command(store, NULL, &count, AON_MONGODB_READ, "counting documents", &reply, NULL, error);
+    if (!result && bson_iter_init_find(&at, &reply, "n"))
+      *ret_documents = bson_iter_as_int64(&at);
+    bson_destroy(&reply);
+  }
+  bson_destroy(&count);
+  bson_destroy(&list);
+  return result;
+}
+
+/* Said once for each property by which a large collection is looked through; what can't be found out is not said. */
+static void mind_index(mdb_store *store, mdb_collection *collection, const char *property) {
+  bool indexed;
+  int64_t documents;
+  for (const mdb_lookup *l = collection->lookups; l; l = l->next)
+    if (!strcmp(l->property, property))
+      return;
+  mdb_lookup *lookup = calloc(1, sizeof *lookup);
+  if (!lookup || !(lookup->property = strdup(property))) {
+    free(lookup);
+    return;
+  }
+  lookup->next = collection->lookups;
+  collection->lookups = lookup;
+  if (!mdb_indexed(store, collection->name, property, &indexed, &documents, NULL) && !indexed && documents > MDB_SMALL)
+    aon_log(store->env, AON_LOG_WARNING,
+            "%s/%s: documents are looked for by “%s”, and no index begins with it: each look goes through all %lld. Make one: "
+            "db.%s.createIndex({%s: 1})",
+            store->name, collection->name, property, (long long)documents, collection->name, property);
+}
+
+/* ---- queries ---- */
+
+aon_result mdb_query(mdb_store *store, const char *collection, const bson_t *filter, const bson_t *options, const char *doing, mdb_each each,
+                     void *context, aon_error *error) {
+  aon_mongodb *connection;
+  aon_result result = mdb_acquire(store, false, &connection, error);
+  if (result)
+    return result;
+  result = aon_mongodb_find(connection, collection, filter, options, mdb_read_kind(store), doing, each, context, error);
+  mdb_release(store, connection);
+  return result;
+}
+
+typedef struct placed { /* an id that was asked for */
+  aon_text id;
+  size_t index;
+} placed;
+
+static int compare_ids(aon_text a, aon_text b) {
+  size_t length = a.length < b.length ? a.length : b.length;
+  int order = length ? memcmp(a.data, b.data, length) : 0;
+  return order ? order : (a.length > b.length) - (a.length < b.length);
+}
+
+static int compare_placed(const void *a, const void *b) { return compare_ids(((const placed *)a)->id, ((const placed *)b)->id); }
+
+typedef struct fetching {
+  mdb_store *store;
+  const aon_collection *collection;
+  placed *places;
+  size_t count;
+  aon_arena *arena;
+  bson_t **documents;
+} fetching;
+
+static size_t first_place(const fetching *f, aon_text id) {
+  size_t low = 0, high = f->count;
+  while (low < high) {
+    size_t middle = (low + high) / 2;
+    if (compare_ids(f->places[middle].id, id) < 0)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+static aon_result take_document(void *context, const bson_t *document, aon_error *error) {
+  fetching *f = context;
+  aon_text id;
+  aon_result result = mdb_id_text(f->store, f->collection, document, f->arena, &id, error);
+  if (result)
+    return result;
+  bson_t *kept = NULL;
+  for (size_t i = first_place(f, id); i < f->count && !compare_ids(f->places[i].id, id); i++) {
+    bson_t **to = &f->documents[f->places[i].index];
+    if (*to)
+      return aon_fail(error, AON_PERMANENT, "ambiguous",
+                      "%s/%s holds more than one document with the id %.*s. Give them different ids, or make a unique index on %s.",
+                      f->store->name, f->collection->name, mdb_shown(id), id.data, mdb_key_of(f->collection));
+    if (!kept) { /* bson_t wants more than an arena's alignment */
+      const uint8_t *bytes = aon_arena_copy(f->arena, bson_get_data(document), document->len);
+      uint8_t *room = aon_arena_alloc(f->arena, sizeof *kept + 128);
+      if (!bytes || !room)
+        return aon_fail_memory(error);
+      kept = (bson_t *)(room + (128 - (uintptr_t)room % 128));
+      bson_init_static(kept, bytes, document->len);
+    }
+    *to = kept;
+  }
+  return AON_OK;
+}
+
+static aon_result fetch_some(fetching *f, const aon_text *ids, size_t count, aon_error *error) {
+  bson_t filter = BSON_INITIALIZER, options = BSON_INITIALIZER, inner, array;
+  uint32_t index = 0;
+  bool fits = BSON_APPEND_DOCUMENT_BEGIN(&filter, mdb_key_of(f->collection), &inner) && BSON_APPEND_ARRAY_BEGIN(&inner, "$in", &array);
+  for (size_t i = 0; fits && i < count; i++)
+    fits = mdb_append_candidates(&array, ids[i], &index);
+  fits = fits && bson_append_array_end(&inner, &array) && bson_append_document_end(&filter, &inner);
+  aon_result result = fits ? mdb_query(f->store, f->collection->name, &filter, &options, "reading", take_document, f, error)
+                           : aon_fail(error, AON_PERMANENT, "too_long", "The ids of a read from %s are too long.", f->store->name);
+  bson_destroy(&options);
+  bson_destroy(&filter);
+  return result;
+}
+
+aon_result mdb_fetch(mdb_store *store, const aon_collection *collection, const aon_text *ids, size_t count, aon_arena *arena,
+                     bson_t **documents, aon_error *error) {
+  fetching f = {.store = store, .collection = collection, .count = count, .arena = arena, .documents = documents};
+  memset(documents, 0, count * sizeof(bson_t *));
+  f.places = aon_arena_alloc(arena, (count + 1) * sizeof *f.places);
+  if (!f.places)
+    return aon_fail_memory(error);
+  for (size_t i = 0; i < count; i++)
+    f.places[i] = (placed){ids[i], i};
+  qsort(f.places, count, sizeof *f.places, compare_placed);
+  aon_result result = AON_OK;
+  for (size_t from = 0; !result && from < count; from += MDB_READ_IDS)
+    result = fetch_some(&f, ids + from, count - from < MDB_READ_IDS ? count - from : MDB_READ_IDS, error);
+  return result;
+}
+
+aon_result mdb_read(void *state, const aon_collection *collection, const aon_text *ids, size_t count, aon_arena *arena, aon_image *images,
+                    aon_error *error) {
+  mdb_store *store = state;
+  mdb_collection *found;
+  memset(images, 0, count * sizeof *images);
+  mdb_enter(store);
+  aon_result result = mdb_collection_find(store, collection, &found, error);
+  if (result || !found->shape.exists || !count)
+    return result;
+  AON_ARENA_CLEANUP aon_arena scratch = {0};
+  bson_t **documents = aon_arena_alloc(&scratch, count * sizeof(bson_t *));
+  if (!documents)
+    return aon_fail_memory(error);
+  if (!mdb_keyed_by_id(collection))
+    mind_index(store, found, mdb_key_of(collection));
+  result = mdb_fetch(store, collection, ids, count, &scratch, documents, error);
+  for (size_t i = 0; !result && i < count; i++)
+    if (documents[i])
+      result = mdb_image_of(collection, ids[i], documents[i], arena, &images[i], error);
+  return result;
+}
+
+/* ---- scans ---- */
+
+/* What the server can narrow down; aon_match_all decides. */
+static bool append_match(bson_t *filter, const aon_match *match) {
+  bson_t inner, array;
+  char text[64], *end;
+  if (!mdb_plain_name(match->property) || bson_has_field(filter, match->property))
+    return true;
+  bool fits = bson_append_document_begin(filter, match->property, -1, &inner) && BSON_APPEND_ARRAY_BEGIN(&inner, "$in", &array) &&
+              bson_append_utf8(&array, "0", 1, match->value.data, (int)match->value.length);
+  snprintf(text, sizeof text, "%.*s", (int)(match->value.length < sizeof text ? match->value.length : 0), match->value.data);
+  double number = strtod(text, &end);
+  long long integer = strtoll(text, NULL, 10);
+  if (fits && *text && !*end)
+    fits = BSON_APPEND_DOUBLE(&array, "1", number) && BSON_APPEND_INT64(&array, "2", integer);
+  if (fits && (!strcmp(text, "true") || !strcmp(text, "false")))
+    fits = BSON_APPEND_BOOL(&array, "1", !strcmp(text, "true"));
+  return fits && bson_append_array_end(&inner, &array) && bson_append_document_end(filter, &inner);
+}
+
+static bool append_projection(bson_t *options, const aon_collection *collection, const aon_match *matches, size_t count,
+                              const char *const *properties) {
+  bson_t projection;
+  for (const char *const *at = properties; at && *at; at++)
+    if (!mdb_plain_name(*at))
+      return true;
+  for (size_t i = 0; i < count; i++)
+    if (!mdb_plain_name(matches[i].property))
+      return true;
+  if (!properties || !BSON_APPEND_DOCUMENT_BEGIN(options, "projection", &projection))
+    return !properties;
+  bool fits = bson_append_int32(&projection, mdb_key_of(collection), -1, 1);
+  for (const char *const *at = properties; fits && *at; at++)
+    fits = bson_has_field(&projection, *at) || bson_append_int32(&projection, *at, -1, 1);
+  for (size_t i = 0; fits && i < count; i++)
+    fits = bson_has_field(&projection, matches[i].property) || bson_append_int32(&projection, matches[i].property, -1, 1);
+  return fits && bson_append_document_end(options, &projection);
+}
+
+typedef struct scanning {
+  mdb_store *store;
+  const aon_collection *collection;
+  const aon_match *matches;
+  size_t count;
+  aon_scan_each each;
+  void *context;
+  aon_arena arena;
+} scanning;
+
+static aon_result scan_one(void *context, const bson_t *document, aon_error *error) {
+  scanning *s = context;
+  aon_found found;
+  if (!aon_match_all(document, s->matches, s->count))
+    return AON_OK;
+  aon_arena_reset(&s->arena);
+  aon_result result = mdb_id_text(s->store, s->collection, document, &s->arena, &found.id, error);
+  if (!result)
+    result = mdb_image_of(s->collection, found.id, document, &s->arena, &found.image, error);
+  return result ? result : s->each(s->context, &found, error);
+}
+
+aon_result mdb_scan(void *state, const aon_collection *collection, const aon_match *matches, size_t count, const char *const *properties,
+                    aon_scan_each each, void *context, aon_error *error) {
+  mdb_store *store = state;
+  mdb_collection *found;
+  mdb_enter(store);
+  aon_result result = mdb_collection_find(store, collection, &found, error);
+  if (result || !found->shape.exists)
+    return result;
+  if (count && mdb_plain_name(matches[0].property) && strcmp(matches[0].property, "_id") != 0)
+    mind_index(store, found, matches[0].property);
+  scanning s = {.store = store, .collection = collection, .matches = matches, .count = count, .each = each, .context = context};
+  bson_t filter = BSON_INITIALIZER, options = BSON_INITIALIZER;
+  bool fits = append_projection(&options, collection, matches, count, properties);
+  for (size_t i = 0; fits && i < count; i++)
+    fits = append_match(&filter, &matches[i]);
+  result = fits ? mdb_query(store, collection->name, &filter, &options, "looking through a collection", scan_one, &s, error)
+                : aon_fail(error, AON_PERMANENT, "too_long", "What is looked for in %s is too long.", store->name);
+  bson_destroy(&options);
+  bson_destroy(&filter);
+  aon_arena_release(&s.arena);
+  return result;
+}
