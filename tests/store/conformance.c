@@ -10,6 +10,7 @@
 
 #include "aon/callback.h"
 #include "model/document.h"
+#include "mongodb_world.h"
 #include "postgresql_world.h"
 #include "store/fault.h"
 #include "store/memory.h"
@@ -18,7 +19,7 @@
 
 typedef struct fixture {
   const char *name;
-  enum { DOCUMENTS, COLUMNS, MEMORY, CALLBACK, PG_DOCUMENTS, PG_PLAIN_DOCUMENTS, PG_COLUMNS, RTDB, FIRESTORE } kind;
+  enum { DOCUMENTS, COLUMNS, MEMORY, CALLBACK, PG_DOCUMENTS, PG_PLAIN_DOCUMENTS, PG_COLUMNS, MONGODB, RTDB, FIRESTORE } kind;
   aon_memory_config memory;
   bool decorated, exclusive;
 } fixture;
@@ -35,6 +36,7 @@ typedef struct subject {
   aon_store_class class;
   pg_world pg;
   char location[64]; /* of a Firebase database of its own */
+  mdb_world mdb;
 } subject;
 
 /* ---- the callback store's own little database: a memory store that its functions use ---- */
@@ -83,6 +85,7 @@ static aon_result callback_scan(void *context, const char *collection, aon_callb
 /* ---- set-up ---- */
 
 static bool of_postgresql(const subject *s) { return s->fixture->kind >= PG_DOCUMENTS && s->fixture->kind <= PG_COLUMNS; }
+static bool of_mongodb(const subject *s) { return s->fixture->kind == MONGODB; }
 static bool of_columns(const subject *s) { return s->fixture->kind == COLUMNS || s->fixture->kind == PG_COLUMNS; }
 
 static void open_both(subject *s) {
@@ -104,6 +107,9 @@ static void open_both(subject *s) {
   } else if (of_postgresql(s)) {
     adapter = &aon_postgresql_adapter;
     location = s->pg.location;
+  } else if (of_mongodb(s)) {
+    adapter = &aon_mongodb_adapter;
+    location = s->mdb.location;
   }
   if (s->fixture->decorated) {
     s->fault = (aon_fault){.inner = adapter, .inner_options = options};
@@ -152,6 +158,10 @@ static int set_up(void **state) {
     snprintf(s->location, sizeof s->location, "//demo-s%d-%u/", (int)getpid(), ++number);
     s->w.timeout_ms = 20000;
   }
+  if (of_mongodb(s)) {
+    mdb_world_open(&s->mdb);
+    s->w.timeout_ms = 4000;
+  }
   s->items = (aon_collection){.store = "main", .name = "items"};
   open_both(s);
   s->class = aon_store_capabilities(s->store)->store_class;
@@ -166,6 +176,8 @@ static int tear_down(void **state) {
   aon_memory_free(s->memory);
   if (of_postgresql(s))
     pg_world_close(&s->pg);
+  if (of_mongodb(s))
+    mdb_world_close(&s->mdb);
   world_close(&s->w);
   free(s);
   return 0;
@@ -684,6 +696,9 @@ int main(int count, char **arguments) {
       {"postgresql, tables of id and json", PG_PLAIN_DOCUMENTS, {0}},
       {"postgresql, column tables", PG_COLUMNS, {0}},
   };
+  static fixture mongodb[] = {
+      {"mongodb", MONGODB, {0}},
+  };
   static fixture fixtures[] = {
       {"sqlite, document tables", DOCUMENTS, {0}},
       {"sqlite, column tables", COLUMNS, {0}},
@@ -711,5 +726,7 @@ int main(int count, char **arguments) {
     return run(rtdb, sizeof rtdb / sizeof *rtdb);
   if (count > 1 && !strcmp(arguments[1], "postgresql"))
     return pg_there("store conformance postgresql") ? run(postgresql, sizeof postgresql / sizeof *postgresql) : 77;
+  if (count > 1 && !strcmp(arguments[1], "mongodb"))
+    return mdb_there("store conformance mongodb") ? run(mongodb, sizeof mongodb / sizeof *mongodb) : 77;
   return run(fixtures, sizeof fixtures / sizeof *fixtures);
 }
