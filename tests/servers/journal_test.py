@@ -93,14 +93,14 @@ def workbooks_end_as_the_oracle_says(folder):
 def lost_at_calls(folder, lose):
     data, point = point_of(folder)
     book, ends, worst = p.second_book(folder / 'second'), {}, 0
-    counted, proxy = point.fresh(), servers.Proxy()
+    counted, proxy = point.fresh(), servers.Proxy(servers.address())
     counted.run(*servers.upload(book), env=counted.through(proxy.address)).exits(0)
     calls = proxy.seen
     proxy.close()
     point.drop(counted)
     step = 1 if FULL else max(1, calls // (3 * SAMPLE))
     for n in range(1 if FULL else 2, calls + 1, step):
-        copy, proxy, where = point.fresh(), servers.Proxy(n, lose), f'{lose} {n} of {calls} lost'
+        copy, proxy, where = point.fresh(), servers.Proxy(servers.address(), n, lose), f'{lose} {n} of {calls} lost'
         ran = copy.run(*servers.upload(book), env=copy.through(proxy.address)).exits(0, 1, 3, 5)
         proxy.close()
         worst += ran.status != 0
