@@ -36,10 +36,14 @@ static void give_image(const holding *held, aon_image *ret_image, aon_image *ret
     *ret_pending = held->operation.after;
 }
 
+/* Before `logged` its before images are not to be relied on: a plan takes its locks with its log, and only then looks whether somebody else came
+ * in between. */
+static bool is_planned(aon_state state) { return state == AON_PARSING || state == AON_VALIDATING || state == AON_PLANNING; }
+
 /* A create is planned without a look into the store, which refuses it if the document is there. Until it is sent, the store knows better than
  * the before image whether there is one. */
 static bool is_unread(const holding *held) {
-  return shows_image(held) && !is_decided(held->bulk.state) && !held->operation.before.bson;
+  return shows_image(held) && !is_decided(held->bulk.state) && (!held->operation.before.bson || is_planned(held->bulk.state));
 }
 
 typedef struct sending {
@@ -57,7 +61,7 @@ static aon_result hear_batch(void *context, const aon_batch *batch, aon_error *e
 /* May the store show something of it by now? Open transactions are seen by nobody, and batches are announced first. */
 static aon_result is_sent(aon_journal *journal, aon_store *store, const holding *held, bool *ret_sent, aon_error *error) {
   aon_state state = held->bulk.state;
-  bool waits = state == AON_PARSING || state == AON_VALIDATING || state == AON_PLANNING || state == AON_LOGGED;
+  bool waits = is_planned(state) || state == AON_LOGGED;
   *ret_sent = !waits && state != AON_EXECUTING;
   const aon_store_caps *caps = aon_store_capabilities(store);
   if (state != AON_EXECUTING || (caps->store_class <= AON_CLASS_TRANSACTION && !caps->transaction_operations))

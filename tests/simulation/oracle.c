@@ -442,6 +442,7 @@ void oracle_judge(void) {
     journal_rows("select id, state, by from simulated_arrows order by number", take_arrow);
   judge_left();
   for (size_t b = 0; b < W->bulk_count; b++) {
+    named_once[b] = named_once[b] || W->bulks[b].told_failed; /* where no arrows were noted */
     judge_words((int)b);
     judge_reads((int)b);
     count_ends((int)b);

@@ -164,6 +164,7 @@ typedef struct bulk {
   int64_t lost_ms; /* when another process first took it over; 0: never */
   int owner; /* process that had its lease last */
   int told_count;
+  bool told_failed; /* somebody was told that documents are left to a person */
   aon_state told; /* the last end that a caller was told; AON_STATE_COUNT: none */
 } bulk;
 

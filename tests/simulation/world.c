@@ -328,6 +328,7 @@ static void told(bulk *b, aon_result result, const aon_outcome *outcome, const a
     return;
   W->bulks[which].told = outcome->state;
   W->bulks[which].told_count++;
+  W->bulks[which].told_failed = W->bulks[which].told_failed || strstr(aon_state_name(outcome->state), "_failed");
 }
 
 static void command_apply(process *p, bulk *b) {
