@@ -1,4 +1,4 @@
-/* Characters as JSON has them. UTF-8, strictly (RFC 3629): no overlong forms, no surrogates, nothing beyond U+10FFFF. */
+/* Characters as JSON has them, and hexadecimal digits of either case. UTF-8, strictly (RFC 3629): no overlong forms, no surrogates, nothing beyond U+10FFFF. */
 #ifndef AON_BASE_UTF8_H
 #define AON_BASE_UTF8_H
 
@@ -65,6 +65,28 @@ static inline size_t utf8_encode(uint32_t character, char ret_bytes[4]) {
   ret_bytes[3] = (char)(0x80 | (character & 0x3f));
   return 4;
 }
+
+/* -1: not a digit. */
+static inline int hex_digit(char c) {
+  if (c >= '0' && c <= '9')
+    return c - '0';
+  c = (char)(c | 0x20);
+  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Four digits, of which one is missing if it returns false. */
+static inline bool hex4(const char *at, uint32_t *ret) {
+  uint32_t value = 0;
+  for (int i = 0; i < 4; i++) {
+    int digit = hex_digit(at[i]);
+    if (digit < 0)
+      return false;
+    value = value << 4 | (uint32_t)digit;
+  }
+  *ret = value;
+  return true;
+}
+
 /* Makes a text UTF-8, in place. cut: its end may have been cut off for want of room, and then what is left of a character goes. Any other
  * byte that belongs to no character becomes a question mark. */
 static inline void utf8_mend(char *text, bool cut) {

@@ -38,6 +38,9 @@ aon_result aon_engine_open(aon_env *env, const aon_engine_config *config, aon_en
 void aon_engine_close(aon_engine *engine);
 /* Opened when first asked for; for_writing false: never makes a file (a missing journal reads as an empty one). */
 aon_result aon_engine_journal(aon_engine *engine, bool for_writing, aon_journal **ret_journal, aon_error *error) AON_MUST_USE;
+/* A bulk operation, only to be looked at; the arena holds what it points at. */
+aon_result aon_engine_bulk(aon_engine *engine, const char *id, aon_arena *arena, aon_journal **ret_journal, aon_bulk *ret_bulk,
+                           aon_error *error) AON_MUST_USE;
 aon_result aon_engine_store_open(aon_engine *engine, const char *name, aon_store **ret_store,
                                  aon_error *error) AON_MUST_USE; /* AON_REJECTED unknown_store */
 

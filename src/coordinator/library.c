@@ -182,6 +182,14 @@ static aon_result begin_known(aon_session *session, const char *id, const aon_se
   return result ? result : need(id, "id", error);
 }
 
+static aon_result begin_file(aon_session *session, const char *file, const char *pack_name, const aon_session_run *run, call *c, char **ret_result,
+                             aon_error *error) {
+  aon_result result = begin_result(session, run, c, ret_result, error);
+  if (!result)
+    result = need(file, "file", error);
+  return result ? result : need(pack_name, "pack", error);
+}
+
 /* A program may pass no error record, but the exit status goes by it: so each call has its own, copied out in the end. */
 static aon_result end(call *c, aon_result result, const aon_error *failure, char **ret_result, int *ret_exit_status, aon_error *error) {
   bool as_asked = !result && c->going_back && c->outcome.state == AON_ROLLED_BACK;
@@ -209,11 +217,7 @@ aon_result aon_session_import(aon_session *session, const char *file, const char
   call c;
   aon_error failure = AON_ERROR_INIT;
   aon_pack *pack = NULL;
-  aon_result result = begin_result(session, run, &c, ret_result, &failure);
-  if (!result)
-    result = need(file, "file", &failure);
-  if (!result)
-    result = need(pack_name, "pack", &failure);
+  aon_result result = begin_file(session, file, pack_name, run, &c, ret_result, &failure);
   if (!result && !session->organization)
     result = aon_fail(&failure, AON_USAGE, "no_organization", "An import needs an organization: set it in the options of the session.");
   if (!result)
@@ -229,11 +233,7 @@ aon_result aon_session_queue(aon_session *session, const char *file, const char 
   call c;
   aon_error failure = AON_ERROR_INIT;
   aon_pack *pack = NULL;
-  aon_result result = begin_result(session, run, &c, ret_result, &failure);
-  if (!result)
-    result = need(file, "file", &failure);
-  if (!result)
-    result = need(pack_name, "pack", &failure);
+  aon_result result = begin_file(session, file, pack_name, run, &c, ret_result, &failure);
   if (!result)
     result = aon_pack_load(session->env, pack_name, session->pack_folders, NULL, &pack, &failure);
   if (!result)

@@ -331,9 +331,7 @@ aon_result aon_show(aon_engine *engine, const char *id, aon_buffer *out, aon_err
   AON_ARENA_CLEANUP aon_arena arena = {0};
   aon_journal *journal;
   aon_bulk bulk;
-  aon_result result = aon_engine_journal(engine, false, &journal, error);
-  if (!result)
-    result = aon_journal_get(journal, id, &arena, &bulk, error);
+  aon_result result = aon_engine_bulk(engine, id, &arena, &journal, &bulk, error);
   return result ? result : aon_result_json(journal, &bulk, out, error);
 }
 
@@ -341,8 +339,6 @@ aon_result aon_look(aon_engine *engine, const char *id, aon_outcome *outcome, ao
   AON_ARENA_CLEANUP aon_arena arena = {0};
   aon_journal *journal;
   aon_bulk bulk;
-  aon_result result = aon_engine_journal(engine, false, &journal, error);
-  if (!result)
-    result = aon_journal_get(journal, id, &arena, &bulk, error);
+  aon_result result = aon_engine_bulk(engine, id, &arena, &journal, &bulk, error);
   return result ? result : aon_outcome_repeat(engine, journal, &bulk, outcome, error);
 }

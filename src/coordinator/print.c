@@ -248,9 +248,7 @@ static aon_result print_bulk(aon_engine *engine, const char *id, bool entries_wa
   AON_ARENA_CLEANUP aon_arena arena = {0};
   aon_journal *journal;
   aon_bulk bulk;
-  aon_result result = aon_engine_journal(engine, false, &journal, error);
-  if (!result)
-    result = aon_journal_get(journal, id, &arena, &bulk, error);
+  aon_result result = aon_engine_bulk(engine, id, &arena, &journal, &bulk, error);
   if (result)
     return result;
   printing *p = aon_arena_alloc(&arena, sizeof *p);

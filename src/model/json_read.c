@@ -124,23 +124,6 @@ static void skip_space(reader *r) {
     r->at++;
 }
 
-static bool hex4(const char *at, uint32_t *ret) {
-  uint32_t value = 0;
-  for (int i = 0; i < 4; i++) {
-    char c = at[i];
-    uint32_t digit;
-    if (c >= '0' && c <= '9')
-      digit = (uint32_t)(c - '0');
-    else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
-      digit = (uint32_t)((c | 0x20) - 'a' + 10);
-    else
-      return false;
-    value = value << 4 | digit;
-  }
-  *ret = value;
-  return true;
-}
-
 static aon_result read_unicode_escape(reader *r) { /* at stands on the u */
   const char *start = r->at - 1;
   uint32_t character, low;

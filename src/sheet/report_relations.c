@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/utf8.h"
+
 #define SPACE "http://schemas.openxmlformats.org/package/2006/relationships"
 #define TYPES "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 #define TYPES_STRICT "http://purl.oclc.org/ooxml/officeDocument/relationships"
@@ -120,13 +122,6 @@ aon_relation *aon_relations_by_id(aon_relations *relations, const char *id) {
       return &relations->items[i];
   }
   return NULL;
-}
-
-static int hex_digit(char c) {
-  if (c >= '0' && c <= '9')
-    return c - '0';
-  c = (char)(c | 0x20);
-  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 static void percent_decode(char *text) {

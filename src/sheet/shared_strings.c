@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 #define PAGE_BYTES 8192u
 #define PAGES 32u
 #define BLOCK_BYTES ((size_t)64 << 10)
@@ -258,42 +260,9 @@ aon_result aon_strings_get(aon_strings *strings, uint64_t index, aon_buffer *scr
   return AON_OK;
 }
 
+/* _xHHHH_, as workbooks write what XML has no character for. */
 static bool unit_at(const char *at, const char *end, uint32_t *ret_unit) {
-  if (end - at < 7 || at[0] != '_' || at[1] != 'x' || at[6] != '_')
-    return false;
-  uint32_t unit = 0;
-  for (int i = 2; i < 6; i++) {
-    char c = at[i];
-    uint32_t digit;
-    if (c >= '0' && c <= '9')
-      digit = (uint32_t)(c - '0');
-    else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
-      digit = (uint32_t)((c | 0x20) - 'a' + 10);
-    else
-      return false;
-    unit = unit << 4 | digit;
-  }
-  *ret_unit = unit;
-  return true;
-}
-
-static char *put_utf8(char *to, uint32_t c) {
-  if (c < 0x80) {
-    *to++ = (char)c;
-  } else if (c < 0x800) {
-    *to++ = (char)(0xc0 | c >> 6);
-    *to++ = (char)(0x80 | (c & 0x3f));
-  } else if (c < 0x10000) {
-    *to++ = (char)(0xe0 | c >> 12);
-    *to++ = (char)(0x80 | (c >> 6 & 0x3f));
-    *to++ = (char)(0x80 | (c & 0x3f));
-  } else {
-    *to++ = (char)(0xf0 | c >> 18);
-    *to++ = (char)(0x80 | (c >> 12 & 0x3f));
-    *to++ = (char)(0x80 | (c >> 6 & 0x3f));
-    *to++ = (char)(0x80 | (c & 0x3f));
-  }
-  return to;
+  return end - at >= 7 && at[0] == '_' && at[1] == 'x' && at[6] == '_' && hex4(at + 2, ret_unit);
 }
 
 size_t aon_text_unescape(char *text, size_t length) {
@@ -313,7 +282,7 @@ size_t aon_text_unescape(char *text, size_t length) {
     } else if (unit == 0 || (unit >= 0xd800 && unit < 0xe000)) {
       unit = 0xfffd;
     }
-    to = put_utf8(to, unit);
+    to += utf8_encode(unit, to);
   }
   return (size_t)(to - text);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/utf8.h"
 #include "sheet/internal.h"
 #include "sheet/xml.h"
 
@@ -105,13 +106,6 @@ static const relation_entry *relation_by_type(const relation_list *relations, co
       return &relations->list[i];
   }
   return NULL;
-}
-
-static int hex_digit(char c) {
-  if (c >= '0' && c <= '9')
-    return c - '0';
-  c |= 0x20;
-  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 /* Joins folder and target in place of "." and ".."; decode: %HH as in URIs. out has room for both and a NUL. */
