@@ -1,5 +1,7 @@
 /* The journal's operations as people and programs read them: entries and differences, a line each.
- * Invariant: a sensitive value is never printed; it shows as "•••", and only that it changed. */
+ * Invariants:
+ *  - a sensitive value is never printed; it shows as "•••", and only that it changed;
+ *  - memory holds EXTENTS_LIMIT batches, whatever their number: those that come next in the plan, fetched anew when they are used up. */
 #include <string.h>
 
 #include "coordinator/internal.h"
@@ -13,6 +15,7 @@
 typedef struct extent {
   char store[64];
   int64_t first, last, at_ms;
+  uint64_t order; /* of its announcement: the last one that holds an operation tells what became of it */
   aon_batch_status status;
 } extent;
 
@@ -23,7 +26,9 @@ typedef struct printing {
   void *context;
   aon_buffer line;
   extent extents[EXTENTS_LIMIT];
-  size_t extent_count;
+  size_t extent_count, furthest; /* the one that begins last: dropped when one that begins before it comes */
+  uint64_t heard;
+  int64_t from, until; /* all batches of the operations in between are known */
 } printing;
 
 static bool is_sensitive(const aon_collection *collection, const char *pointer) {
@@ -106,23 +111,58 @@ static aon_result print_difference(printing *p, const aon_operation *operation, 
 
 /* ---- entries ---- */
 
+static void find_furthest(printing *p) {
+  p->furthest = 0;
+  for (size_t i = 1; i < p->extent_count; i++)
+    if (p->extents[i].first > p->extents[p->furthest].first)
+      p->furthest = i;
+}
+
+static void leave_for_later(printing *p, int64_t first) {
+  if (p->until >= first)
+    p->until = first - 1;
+}
+
 static aon_result note_extent(void *context, const aon_batch *batch, aon_error *error) {
   (void)error;
   printing *p = context;
-  if (p->extent_count == EXTENTS_LIMIT)
+  uint64_t order = p->heard++;
+  if (batch->last < p->from)
     return AON_OK;
-  extent *e = &p->extents[p->extent_count++];
-  *e = (extent){.first = batch->first, .last = batch->last, .at_ms = batch->at_ms, .status = batch->status};
+  bool full = p->extent_count == EXTENTS_LIMIT;
+  if (full && batch->first >= p->extents[p->furthest].first) {
+    leave_for_later(p, batch->first);
+    return AON_OK;
+  }
+  if (full)
+    leave_for_later(p, p->extents[p->furthest].first);
+  extent *e = &p->extents[full ? p->furthest : p->extent_count++];
+  *e = (extent){.first = batch->first, .last = batch->last, .at_ms = batch->at_ms, .order = order, .status = batch->status};
   snprintf(e->store, sizeof e->store, "%s", batch->store);
+  if (p->extent_count == EXTENTS_LIMIT)
+    find_furthest(p);
   return AON_OK;
+}
+
+/* The batches of this operation, and of as many after it as there is room for. */
+static aon_result look_ahead(printing *p, int64_t sequence, aon_error *error) {
+  if (sequence <= p->until)
+    return AON_OK;
+  p->extent_count = 0;
+  p->heard = 0;
+  p->from = sequence;
+  p->until = INT64_MAX;
+  return aon_journal_batches(p->journal, p->bulk->id, note_extent, p, error);
 }
 
 static const extent *extent_of(const printing *p, const aon_operation *operation) {
   const extent *found = NULL;
-  for (size_t i = 0; i < p->extent_count; i++)
-    if (!strcmp(p->extents[i].store, operation->collection->store) && operation->sequence >= p->extents[i].first &&
-        operation->sequence <= p->extents[i].last)
-      found = &p->extents[i];
+  for (size_t i = 0; i < p->extent_count; i++) {
+    const extent *e = &p->extents[i];
+    if (operation->sequence >= e->first && operation->sequence <= e->last && (!found || e->order > found->order) &&
+        !strcmp(e->store, operation->collection->store))
+      found = e;
+  }
   return found;
 }
 
@@ -137,12 +177,15 @@ static aon_result is_conflict(void *context, const aon_conflict *found, aon_erro
 /* Derived from the batches and the state: it may trail the stores, never lead them, and is true once the state is terminal. */
 static aon_result status_of(printing *p, const aon_operation *operation, const char **ret_status, const extent **ret_extent,
                             aon_error *error) {
+  aon_result result = look_ahead(p, operation->sequence, error);
+  if (result)
+    return result;
   *ret_extent = extent_of(p, operation);
   aon_state state = p->bulk->state;
   bool failed = state == AON_ROLLBACK_FAILED || state == AON_COMMIT_FAILED || state == AON_UNDO_FAILED;
   if (failed) {
     int64_t wanted[2] = {operation->sequence, 0};
-    aon_result result = aon_journal_conflicts(p->journal, p->bulk->id, is_conflict, wanted, error);
+    result = aon_journal_conflicts(p->journal, p->bulk->id, is_conflict, wanted, error);
     if (result)
       return result;
     if (wanted[1]) {
@@ -254,11 +297,8 @@ static aon_result print_bulk(aon_engine *engine, const char *id, bool entries_wa
   printing *p = aon_arena_alloc(&arena, sizeof *p);
   if (!p)
     return aon_fail_memory(error);
-  *p = (printing){.journal = journal, .bulk = &bulk, .each = each, .context = context};
-  if (entries_wanted)
-    result = aon_journal_batches(journal, id, note_extent, p, error);
-  if (!result)
-    result = print_all(p, entries_wanted, error);
+  *p = (printing){.journal = journal, .bulk = &bulk, .each = each, .context = context, .until = -1};
+  result = print_all(p, entries_wanted, error);
   aon_buffer_release(&p->line);
   return result;
 }

@@ -84,6 +84,41 @@ static void test_mode_keeps_images(void **state) {
   }
 }
 
+/* More batches than the log of a bulk operation keeps in memory at once: what became of the last ones is told as of the first ones. */
+#define MANY_BATCHES 4200
+
+typedef struct statuses {
+  uint64_t taken_back, pending;
+} statuses;
+
+static aon_result count_status(void *context, const char *json, size_t length, aon_error *error) {
+  (void)length;
+  (void)error;
+  statuses *s = context;
+  s->taken_back += strstr(json, "\"status\":\"rolledback\"") != NULL;
+  s->pending += strstr(json, "\"status\":\"pending\"") != NULL;
+  return AON_OK;
+}
+
+static void a_log_of_many_batches(void **state) {
+  (void)state;
+  world *w = world_new();
+  world_memory(w, "b", AON_CLASS_BATCH, NULL);
+  w->config.batch = 1;
+  w->config.test_rollback_at = MANY_BATCHES;
+  world_engine(w);
+  AON_BUFFER_CLEANUP aon_buffer lines = {0};
+  for (int i = 0; i <= MANY_BATCHES; i++)
+    OK(aon_buffer_format(&lines, error, "{\"store\":\"b\",\"collection\":\"c\",\"id\":\"%d\",\"operation\":\"create\",\"data\":{}}\n", i));
+  OK(world_apply(w, lines.data));
+  assert_int_equal(w->outcome.state, AON_ROLLED_BACK);
+  statuses counted = {0};
+  OK(aon_entries_log(w->engine, w->outcome.bulk_id, count_status, &counted, error));
+  assert_int_equal(counted.taken_back, MANY_BATCHES);
+  assert_int_equal(counted.pending, 1); /* the one that was to fail */
+  world_free(w);
+}
+
 static void older_indexes_count_their_collection(void **state) {
   (void)state;
   world *w = world_new();
@@ -540,6 +575,7 @@ int main(void) {
                                      TEST(resolve_keep_force_merge),
                                      TEST(retry_of_a_failed_rollback),
                                      TEST(as_many_attempts_as_there_can_be),
-                                     TEST(conflicts_that_are_damaged)};
+                                     TEST(conflicts_that_are_damaged),
+                                     TEST(a_log_of_many_batches)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
