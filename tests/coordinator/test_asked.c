@@ -107,6 +107,49 @@ static void given_up_after_the_decision(void **state) {
   world_free(w);
 }
 
+/* A sweep gives up, names every document, and dies before it can say so. The store comes back: the next sweep takes all back, and none of those
+ * names keeps a document as it is. */
+static void die_here(world *w) { longjmp(w->crashed, 1); }
+
+static void names_and_dies(world *w, uint64_t n) {
+  (void)n;
+  world_memory(w, "t", AON_CLASS_TRANSACTION, NULL);
+  world_memory(w, "b", AON_CLASS_BATCH, NULL);
+  world_put(w, "b", "c", "edit", "{\"n\":1}");
+  w->config.test_rollback_at = 2;
+  w->config.give_up_ms = 3600000;
+  world_engine(w);
+  aon_memory_trouble_at(world_database(w, "b"), AON_MEMORY_REFUSE, 2, 1000000);
+  CHECK(world_apply(w, LINE("b", "edit", "update", "{\"n\":2}") LINE("b", "new", "create", "{\"n\":2}")
+                           LINE("t", "1", "create", "{\"n\":1}")) != AON_OK);
+  char id[37];
+  remember(w, id);
+  world_die(w);
+  world_advance(w, 4000000);
+  world_engine(w);
+  w->call = die_here;
+  w->call_name = "journal.move";
+  w->steps_length = 0;
+  if (!setjmp(w->crashed)) {
+    world_recover(w);
+    CHECK(!"it came to no end that it could not say");
+  }
+  CHECK(strstr(w->steps_log, "journal.conflict_put"));
+  world_die(w);
+  world_engine(w);
+  CHECK(world_state(w, id) == AON_ROLLING_BACK);
+  aon_memory_trouble_at(world_database(w, "b"), AON_MEMORY_NONE, 1, 1);
+  CHECK(world_recover(w) == 0);
+  CHECK(world_state(w, id) == AON_ROLLED_BACK);
+  CHECK(!strcmp(world_get(w, "b", "c", "edit"), "{\"n\":1}"));
+  CHECK(!strcmp(world_get(w, "b", "c", "new"), ""));
+}
+
+static void what_a_lost_sweep_named_is_forgotten(void **state) {
+  (void)state;
+  assert_int_equal(world_child(names_and_dies, 1), 0);
+}
+
 /* A store set up anew with less than it had is another store: recovery touches nothing until it is as it was. */
 static void a_store_of_another_class(void **state) {
   (void)state;
@@ -278,6 +321,6 @@ int main(void) {
   const struct CMUnitTest tests[] = {TEST(a_held_one_waits_for_its_person), TEST(given_up_after_the_decision),
                                      TEST(a_store_of_another_class),        TEST(images_that_are_no_longer_kept),
                                      TEST(the_taken_back_one_follows),      TEST(plans_beyond_a_limit),
-                                     TEST(large_documents)};
+                                     TEST(large_documents),                 TEST(what_a_lost_sweep_named_is_forgotten)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -739,6 +739,72 @@ static void a_log_is_synced_before_it_is_moved(void **state) {
   aon_sqlite_close(ours);
 }
 
+/* ---- frozen right behind its commit ---- */
+
+/* Another worker, that takes a bulk operation over at the very instant in which the first one's commit is made and its lease is out. */
+static struct {
+  world *w;
+  aon_journal *journal;
+  const char *id;
+  int64_t epoch; /* that it got */
+} taker;
+
+static int behind_a_commit(unsigned what, void *context, void *statement, void *unused) {
+  (void)what;
+  (void)context;
+  (void)unused;
+  if (!taker.id || strcmp(sqlite3_sql(statement), "commit"))
+    return 0;
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  const aon_process other = {.boot_id = "11111111-0000-4000-8000-000000000000", .pid = 777, .start_ticks = 7};
+  const char *id = taker.id;
+  aon_bulk bulk;
+  taker.id = NULL;
+  taker.w->skew_ms += 31000;
+  OK(aon_journal_claim(taker.journal, id, &other, &arena, &bulk, error));
+  taker.epoch = bulk.epoch;
+  return 0;
+}
+
+static int listen_to_commits(sqlite3 *database, char **message, const struct sqlite3_api_routines *unused) {
+  (void)message;
+  (void)unused;
+  return sqlite3_trace_v2(database, SQLITE_TRACE_PROFILE, behind_a_commit, NULL);
+}
+
+/* Who was taken over right behind the commit learns the epoch that it was given, never the other one's: the epoch is what parts the two. */
+static void each_worker_learns_its_own_epoch(void **state) {
+  world *w = *state;
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  char id[37];
+  assert_int_equal(sqlite3_auto_extension((void (*)(void))listen_to_commits), SQLITE_OK);
+  aon_journal *journal = world_open(w), *others = world_open(w);
+  sqlite3_cancel_auto_extension((void (*)(void))listen_to_commits);
+  aon_process self = w->env.ops->process_self(w);
+  aon_submission submission = {.id = uuid(w, 1, id), .digest = "d", .organization = "o", .state = AON_PLANNING, .worker = &self};
+  aon_bulk bulk;
+  aon_error failure;
+  bool existed;
+  taker.w = w;
+  taker.journal = others;
+  taker.id = id;
+  OK(aon_journal_submit(journal, &submission, &arena, &bulk, &existed, error));
+  assert_int_equal(taker.epoch, 2);
+  assert_false(existed);
+  assert_int_equal(bulk.epoch, 1);
+  assert_int_equal(bulk.worker.pid, self.pid);
+  FAILS(aon_journal_move(journal, id, bulk.epoch, AON_PLANNING, AON_LOGGED, NULL, error), AON_FENCED, "taken_over", failure);
+  w->skew_ms += 31000;
+  taker.id = id;
+  OK(aon_journal_claim(journal, id, &self, &arena, &bulk, error));
+  assert_int_equal(taker.epoch, 4);
+  assert_int_equal(bulk.epoch, 3);
+  FAILS(aon_journal_move(journal, id, bulk.epoch, AON_PLANNING, AON_LOGGED, NULL, error), AON_FENCED, "taken_over", failure);
+  OK(aon_journal_move(others, id, taker.epoch, AON_PLANNING, AON_LOGGED, NULL, error));
+  aon_journal_close(others);
+  aon_journal_close(journal);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(makes_private_files, setup, teardown),
@@ -759,6 +825,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(nothing_half_done_on_a_failing_disk, setup, teardown),
       cmocka_unit_test_setup_teardown(syncs_where_it_must, setup, teardown),
       cmocka_unit_test_setup_teardown(a_log_is_synced_before_it_is_moved, setup, teardown),
+      cmocka_unit_test_setup_teardown(each_worker_learns_its_own_epoch, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

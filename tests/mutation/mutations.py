@@ -193,6 +193,18 @@ with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', P
     for name, find, put in rules_of_columns(file.read()):
         mutation('column_' + name, 'workforce column', PACK, find, put, 'workforce each rule of a column', 'workforce pack')
 
+# ---- what only a seed of the simulator had shown at first ----
+mutation('stale_plan_is_read', 'reads', 'src/coordinator/read.c', '(!held->operation.before.bson || is_planned(held->bulk.state))',
+         '!held->operation.before.bson', 'coordinator together')
+mutation('given_up_stays_named', 'invariant 2', BACK, 'return found->watched || strcmp(found->code, AON_GAVE_UP) ? AON_OK', 'return run ? AON_OK',
+         'coordinator asked')
+mutation('claim_read_late', 'invariant 7', LEASE, '  if (!result)\n    *ret_bulk = call.bulk;\n  return result;',
+         '  return result ? result : aon_ledger_bulk(state, id, arena, ret_bulk, error);', 'journal sqlite')
+mutation('submission_read_late', 'invariant 7', LEDGER, '  *ret_bulk = call.bulk;\n  *ret_existed = call.existed;\n  return AON_OK;',
+         '  *ret_existed = call.existed;\n  return aon_ledger_bulk(ledger, call.id, arena, ret_bulk, error);', 'journal sqlite')
+mutation('log_of_the_first_batches', 'bounded', 'src/coordinator/print.c', '  if (p->until >= first)\n    p->until = first - 1;',
+         '  (void)p;\n  (void)first;', 'coordinator commands')
+
 # ---- what only the simulator notices: the seed that finds it is printed ----
 def planted(name, rule, file, find, put):
     mutation('planted_' + name, rule, file, find, put, 'simulate 10000')
@@ -221,8 +233,6 @@ planted('lost_reply_is_success', 'invariant 9', EXECUTE, 'if (!result && state !
 planted('decide_without_epoch', 'invariant 7', LEASE,
         'aon_ledger_fence(ledger, call->id, call->epoch, &head, error);\n  if (result)\n    return result;\n  if (call->arrow && head.state == call->to)',
         'aon_ledger_head_of(ledger, call->id, &head, error);\n  if (result)\n    return result;\n  if (call->arrow && head.state == call->to)')
-planted('epoch_read_late', 'invariant 7', LEASE, '  if (!result)\n    *ret_bulk = call.bulk;\n  return result;',
-        '  return result ? result : aon_ledger_bulk(state, id, arena, ret_bulk, error);')
 planted('no_horizon', 'classes 4 and 5', BACK,
         'int64_t horizon = aon_store_configuration(part->store)->horizon_ms;\n  if (run->taken_up_ms', 'int64_t horizon = 0;\n  (void)part;\n  if (run->taken_up_ms')
 planted('no_watch', 'classes 4 and 5', BACK, 'if (!result && g->doubtful && aon_store_configuration(g->part->store)->watch_ms > 0)',
