@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "journal/postgresql_register.h"
+#include "wire/libpq.h"
 
 #define PAUSE_FIRST_MS 20 /* before a call is sent again; doubled each time up to … */
 #define PAUSE_LAST_MS 1000

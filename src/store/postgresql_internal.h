@@ -18,6 +18,7 @@
 #include "aon/store.h"
 #include "base/arena.h"
 #include "base/buffer.h"
+#include "wire/libpq.h"
 #include "wire/pool.h"
 #include "wire/postgresql.h"
 

@@ -2,12 +2,12 @@
 #include "wire/google.h"
 
 #include <jansson.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "wire/libcrypto.h"
 
 #define KEY_FILE_LIMIT ((size_t)64 << 10)
 #define EMULATOR_TOKEN "owner"
@@ -39,7 +39,8 @@ void aon_google_free(aon_google *google) {
   if (!google)
     return;
   forget_token(google);
-  EVP_PKEY_free(google->key);
+  if (google->key)
+    EVP_PKEY_free(google->key);
   free(google->scopes);
   free(google->account);
   free(google->key_id);
@@ -87,10 +88,13 @@ static aon_result take_key(aon_google *google, json_t *root, aon_error *error) {
     return bad_key(google, "it is not of the type service_account", error);
   if (!account || !pem || !url || !good_token_url(url))
     return bad_key(google, "client_email, private_key or a token_uri with https is missing", error);
+  aon_result result = aon_libcrypto_load(google->label, error);
+  if (result)
+    return result;
   BIO *bytes = BIO_new_mem_buf(pem, -1);
   google->key = bytes ? PEM_read_bio_PrivateKey(bytes, NULL, NULL, NULL) : NULL;
   BIO_free(bytes);
-  if (!google->key || EVP_PKEY_base_id(google->key) != EVP_PKEY_RSA)
+  if (!google->key || EVP_PKEY_get_base_id(google->key) != EVP_PKEY_RSA)
     return bad_key(google, "its private_key is no RSA key", error);
   google->account = strdup(account);
   google->key_id = strdup(id ? id : "");

@@ -1,7 +1,6 @@
 /* HTTP requests, many at once. Invariants stand in wire/http.h. */
 #include "wire/http.h"
 
-#include <curl/curl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "wire/libcurl.h"
 #include "wire/pool.h"
 
 #define POLL_LONGEST_MS 1000
@@ -42,6 +42,9 @@ struct aon_http {
 /* ---- life ---- */
 
 aon_result aon_http_new(aon_env *env, const aon_http_settings *settings, aon_interrupt *interrupt, aon_http **ret_http, aon_error *error) {
+  aon_result result = aon_libcurl_load(settings->label, error);
+  if (result)
+    return result;
   if (curl_global_init(CURL_GLOBAL_DEFAULT))
     return aon_fail_memory(error);
   aon_http *http = calloc(1, sizeof *http);

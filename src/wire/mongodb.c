@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "wire/libmongoc.h"
 #include "wire/mongodb_stream.h"
 
 #define APPLICATION "allornone"
@@ -219,6 +220,9 @@ static aon_result make_client(aon_mongodb *c, aon_error *error) {
 
 aon_result aon_mongodb_open(aon_env *env, const aon_mongodb_settings *settings, aon_interrupt *interrupt, int64_t deadline_ms,
                             aon_mongodb **ret_connection, aon_error *error) {
+  aon_result result = aon_libmongoc_load(settings->label, error);
+  if (result)
+    return result;
   mongoc_init();
   mongoc_log_set_handler(NULL, NULL); /* it would write to standard error what we tell in sentences */
   aon_mongodb *c = calloc(1, sizeof *c);
@@ -229,7 +233,7 @@ aon_result aon_mongodb_open(aon_env *env, const aon_mongodb_settings *settings, 
   c->line = (aon_mongodb_line){.env = env, .interrupt = interrupt, .deadline_ms = deadline_ms, .connect_ms = left};
   c->timeout_ms = settings->timeout_ms < INT32_MAX ? settings->timeout_ms : INT32_MAX;
   snprintf(c->label, sizeof c->label, "%s", settings->label);
-  aon_result result = read_url(c, settings->url, left, error);
+  result = read_url(c, settings->url, left, error);
   if (!result)
     result = make_client(c, error);
   if (result) {

@@ -14,6 +14,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "wire/libmongoc.h"
+
 #define STREAM_TYPE 4091    /* none of libmongoc's own */
 #define POLL_SLICE_MS 1000  /* a clock that jumps is noticed after that */
 #define STREAMS_POLLED 64   /* servers that libmongoc looks at side by side */

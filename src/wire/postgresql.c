@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "base/buffer.h"
+#include "wire/libpq.h"
 
 #define CANCEL_WAIT_MS 1000          /* how long a cancelled statement may take to say so */
 #define IDLE_TRANSACTION_MS "300000" /* a worker frozen in its transaction gives its locks back after that */
@@ -248,6 +249,9 @@ static void hear_nothing(void *context, const PGresult *notice) {
 
 aon_result aon_postgresql_open(aon_env *env, const aon_postgresql_settings *settings, aon_interrupt *interrupt, int64_t deadline_ms,
                                aon_postgresql **ret_connection, aon_error *error) {
+  aon_result result = aon_libpq_load(settings->label, error);
+  if (result)
+    return result;
   aon_postgresql *c = calloc(1, sizeof *c);
   if (!c)
     return aon_fail_memory(error);
@@ -255,7 +259,7 @@ aon_result aon_postgresql_open(aon_env *env, const aon_postgresql_settings *sett
   c->interrupt = interrupt;
   c->deadline_ms = deadline_ms;
   snprintf(c->label, sizeof c->label, "%s", settings->label);
-  aon_result result = start(c, settings->url, error);
+  result = start(c, settings->url, error);
   if (!result)
     result = connect_until(c, deadline_ms, error);
   if (!result) {
@@ -425,7 +429,12 @@ aon_result aon_postgresql_pipeline(aon_postgresql *connection, const aon_postgre
   return result;
 }
 
-/* ---- values ---- */
+/* ---- results and values ---- */
+
+void aon_postgresql_clear(PGresult **result) {
+  PQclear(*result);
+  *result = NULL;
+}
 
 static void put_number(char *at, uint32_t number) {
   for (int i = 0; i < 4; i++)

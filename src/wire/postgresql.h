@@ -68,9 +68,6 @@ void aon_postgresql_texts_end(struct aon_buffer *out, size_t count);
 aon_result aon_postgresql_name(const char *name, struct aon_buffer *out, aon_error *error) AON_MUST_USE;
 aon_result aon_postgresql_literal(const char *text, struct aon_buffer *out, aon_error *error) AON_MUST_USE;
 
-static inline void aon_postgresql_clear(PGresult **result) {
-  PQclear(*result);
-  *result = NULL;
-}
+void aon_postgresql_clear(PGresult **result);
 #define AON_POSTGRESQL_RESULT __attribute__((cleanup(aon_postgresql_clear)))
 #endif

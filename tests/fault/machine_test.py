@@ -259,7 +259,6 @@ def files_of_limited_size(folder):
     point, args = second_upload(folder)
     ends = {}
     levels = range(0, 400, 8) if p.FULL else (0, 40, 100, 220)
-    os.environ['MONGOC_DISABLE_SHM'] = '1'  # libmongoc makes a shared file before main, which can't heed the signal yet
     for kib in levels:
         limited(point, args, resource.RLIMIT_FSIZE, kib * 1024, f'files of {kib} KiB at most', ends)
     return f'{len(levels)} limits: {told(ends)}'

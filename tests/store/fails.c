@@ -19,39 +19,43 @@
 
 /* ---- what fails ---- */
 
-int __real_PQsendQueryParams(PGconn *c, const char *sql, int count, const Oid *types, const char *const *values, const int *lengths,
-                             const int *formats, int format);
-int __real_PQsendQuery(PGconn *c, const char *sql);
-int __real_PQpipelineSync(PGconn *c);
-int __real_PQflush(PGconn *c);
-int __real_PQconsumeInput(PGconn *c);
-PGconn *__real_PQconnectStartParams(const char *const *keywords, const char *const *values, int expand);
-PostgresPollingStatusType __real_PQconnectPoll(PGconn *c);
-int __wrap_PQsendQueryParams(PGconn *c, const char *sql, int count, const Oid *types, const char *const *values, const int *lengths,
-                             const int *formats, int format);
-int __wrap_PQsendQuery(PGconn *c, const char *sql);
-int __wrap_PQpipelineSync(PGconn *c);
-int __wrap_PQflush(PGconn *c);
-int __wrap_PQconsumeInput(PGconn *c);
-PGconn *__wrap_PQconnectStartParams(const char *const *keywords, const char *const *values, int expand);
-PostgresPollingStatusType __wrap_PQconnectPoll(PGconn *c);
-
 enum { OF_SENDING = CALLS, OF_ANSWERS, KINDS };
 
 static const char *kind_name(int kind) { return kind == OF_SENDING ? "request" : kind == OF_ANSWERS ? "answer" : calls_name(kind); }
 
-int __wrap_PQsendQueryParams(PGconn *c, const char *sql, int count, const Oid *types, const char *const *values, const int *lengths,
-                             const int *formats, int format) {
-  return calls_due(OF_SENDING) ? 0 : __real_PQsendQueryParams(c, sql, count, types, values, lengths, formats, format);
+static int failing_send_query_params(PGconn *c, const char *sql, int count, const Oid *types, const char *const *values, const int *lengths,
+                                     const int *formats, int format) {
+  return calls_due(OF_SENDING) ? 0 : PQsendQueryParams(c, sql, count, types, values, lengths, formats, format);
 }
-int __wrap_PQsendQuery(PGconn *c, const char *sql) { return calls_due(OF_SENDING) ? 0 : __real_PQsendQuery(c, sql); }
-int __wrap_PQpipelineSync(PGconn *c) { return calls_due(OF_SENDING) ? 0 : __real_PQpipelineSync(c); }
-int __wrap_PQflush(PGconn *c) { return calls_due(OF_SENDING) ? -1 : __real_PQflush(c); }
-int __wrap_PQconsumeInput(PGconn *c) { return calls_due(OF_ANSWERS) ? 0 : __real_PQconsumeInput(c); }
-PGconn *__wrap_PQconnectStartParams(const char *const *keywords, const char *const *values, int expand) {
-  return calls_due(OF_SENDING) ? NULL : __real_PQconnectStartParams(keywords, values, expand);
+static int failing_send_query(PGconn *c, const char *sql) { return calls_due(OF_SENDING) ? 0 : PQsendQuery(c, sql); }
+static int failing_pipeline_sync(PGconn *c) { return calls_due(OF_SENDING) ? 0 : PQpipelineSync(c); }
+static int failing_flush(PGconn *c) { return calls_due(OF_SENDING) ? -1 : PQflush(c); }
+static int failing_consume_input(PGconn *c) { return calls_due(OF_ANSWERS) ? 0 : PQconsumeInput(c); }
+static PGconn *failing_connect_start_params(const char *const *keywords, const char *const *values, int expand) {
+  return calls_due(OF_SENDING) ? NULL : PQconnectStartParams(keywords, values, expand);
 }
-PostgresPollingStatusType __wrap_PQconnectPoll(PGconn *c) { return calls_due(OF_ANSWERS) ? PGRES_POLLING_FAILED : __real_PQconnectPoll(c); }
+static PostgresPollingStatusType failing_connect_poll(PGconn *c) { return calls_due(OF_ANSWERS) ? PGRES_POLLING_FAILED : PQconnectPoll(c); }
+
+/* Functions of libpq are looked up by name (base/library.h). */
+void *__real_dlsym(void *library, const char *name);
+void *__wrap_dlsym(void *library, const char *name);
+
+void *__wrap_dlsym(void *library, const char *name) {
+  static const struct {
+    const char *name;
+    void *function;
+  } failing[] = {{"PQsendQueryParams", failing_send_query_params},
+                 {"PQsendQuery", failing_send_query},
+                 {"PQpipelineSync", failing_pipeline_sync},
+                 {"PQflush", failing_flush},
+                 {"PQconsumeInput", failing_consume_input},
+                 {"PQconnectStartParams", failing_connect_start_params},
+                 {"PQconnectPoll", failing_connect_poll}};
+  for (size_t i = 0; i < sizeof failing / sizeof *failing; i++)
+    if (!strcmp(failing[i].name, name))
+      return failing[i].function;
+  return __real_dlsym(library, name);
+}
 
 /* ---- a store and its tables ---- */
 
