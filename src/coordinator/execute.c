@@ -249,7 +249,8 @@ static aon_result send_atomic(aon_run *run, aon_part *part, uint32_t batch, cons
   return aon_store_commit(part->store, transaction, error);
 }
 
-/* Class 3. A lost reply is resolved by the marker: what it says is the truth. */
+/* Class 3. A lost reply is resolved by the marker: what it says is the truth. While nobody can read it the batch may be in: it stays announced, and
+ * is not sent again. */
 static aon_result batch_atomic(sending *s, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {
   aon_run *run = s->run;
   for (uint32_t i = 0;; i++) {
@@ -265,7 +266,9 @@ static aon_result batch_atomic(sending *s, aon_part *part, const aon_operation *
     if (result == AON_UNKNOWN) {
       aon_branch_state state;
       result = aon_part_resolve(run, part, run->attempt, batch, &state, &failure);
-      if (!result && state != AON_BRANCH_COMMITTED)
+      if (result)
+        return report(run, operations, count, failed, result, &failure, error);
+      if (state != AON_BRANCH_COMMITTED)
         result = aon_fail(&failure, AON_TRANSIENT, "lost_reply", "%s lost a reply and had not applied the batch.", part->name);
     }
     if (!result)

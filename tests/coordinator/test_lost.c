@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "store/fault.h"
+
 #define LINE(store, id, operation, data)                                                                                                   \
   "{\"store\":\"" store "\",\"collection\":\"c\",\"id\":\"" id "\",\"operation\":\"" operation "\",\"data\":" data "}\n"
 #define DELETE(store, id) "{\"store\":\"" store "\",\"collection\":\"c\",\"id\":\"" id "\",\"operation\":\"delete\"}\n"
@@ -61,6 +63,38 @@ static void late_in_classes_1_to_3(void **state) {
       assert_true((said == AON_COMMITTED && in) || (said == AON_ROLLED_BACK && out));
       world_free(w);
     }
+}
+
+/* A batch whose commit nobody answered, and whose marker nobody can read for as long as we ask: it may be in. It is neither sent again nor
+ * called refused, for whoever takes it up asks the marker only then. */
+static void a_batch_nobody_can_prove(void **state) {
+  (void)state;
+  for (int held = 0; held < 2; held++) {
+    world *w = world_new();
+    world_memory(w, "b", AON_CLASS_BATCH, NULL);
+    world_put(w, "b", "c", "edit", "{\"n\":1}");
+    aon_fault fault = {.inner = w->stores[0].adapter, .inner_options = w->stores[0].config.options, .call = "resolve", .nth = 1, .for_ever = true,
+                       .kind = AON_TRANSIENT};
+    w->stores[0].adapter = &aon_fault_adapter;
+    w->stores[0].config.options = &fault;
+    w->options.hold_on_failure = held;
+    world_engine(w);
+    aon_memory_trouble_at(world_database(w, "b"), AON_MEMORY_LOSE_REPLY, 1, 1);
+    aon_result result = world_apply(w, LINE("b", "edit", "update", "{\"n\":2}"));
+    (void)result;
+    char id[37];
+    memcpy(id, w->outcome.bulk_id, 37);
+    assert_string_equal(world_get(w, "b", "c", "edit"), "{\"n\":2}");
+    assert_int_equal(world_state(w, id), held ? AON_HELD : AON_ROLLING_BACK);
+    fault.nth = 0; /* the store answers again */
+    world_die(w);
+    assert_int_equal(world_recover(w), 0);
+    world_new_outcome(w);
+    OK(aon_rollback(w->engine, id, &w->options, &w->outcome, error));
+    assert_int_equal(world_state(w, id), AON_ROLLED_BACK);
+    assert_string_equal(world_get(w, "b", "c", "edit"), "{\"n\":1}");
+    world_free(w);
+  }
 }
 
 /* Class 4: the late request arrives after the rollback, and matches again. The watch takes it back; a read never shows it. */
@@ -464,7 +498,7 @@ static void callbacks_are_undone(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {TEST(lost_on_the_way_back),
-                                     TEST(late_in_classes_1_to_3),
+                                     TEST(late_in_classes_1_to_3), TEST(a_batch_nobody_can_prove),
                                      TEST(late_after_a_rollback_is_watched),
                                      TEST(a_write_back_is_waited_for),
                                      TEST(a_choice_is_waited_for),
