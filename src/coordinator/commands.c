@@ -106,6 +106,24 @@ static bool names(const char *doc, const aon_conflict *found) {
   return !strcmp(doc, name);
 }
 
+static bool gave_up(const aon_conflict *found) { return !found->watched && found->code && !strcmp(found->code, AON_GAVE_UP); }
+
+static aon_result note_given_up(void *context, const aon_conflict *found, aon_error *error) {
+  (void)error;
+  bool *any = context;
+  *any = *any || gave_up(found);
+  return AON_OK;
+}
+
+/* Where recovery gave up, a transaction may still be prepared, and hold its locks for ever. */
+static aon_result end_prepared(aon_run *run, const aon_bulk *bulk, aon_error *error) {
+  bool any = false;
+  aon_result result = aon_journal_conflicts(run->journal, run->id, note_given_up, &any, error);
+  if (result || !any)
+    return result;
+  return bulk->state == AON_COMMIT_FAILED ? aon_run_commit_prepared(run, error) : aon_run_abort_prepared(run, error);
+}
+
 static aon_result settle_listed(aon_run *run, const resolving *how, uint64_t *ret_named, uint64_t *ret_left, aon_error *error) {
   conflict_list list = {0};
   aon_result result = aon_journal_conflicts(run->journal, run->id, gather, &list, error);
@@ -157,7 +175,9 @@ static aon_result do_resolve(aon_run *run, const aon_bulk *bulk, void *context, 
   uint64_t named, left;
   run->deaf = true;
   run->recovering = true;
-  aon_result result = settle_listed(run, how, &named, &left, error);
+  aon_result result = end_prepared(run, bulk, error);
+  if (!result)
+    result = settle_listed(run, how, &named, &left, error);
   if (result)
     return result;
   if (!named && left)
@@ -193,7 +213,7 @@ aon_result aon_resolve(aon_engine *engine, const char *id, const char *doc, aon_
 static aon_result drop_given_up(void *context, const aon_conflict *found, aon_error *error) {
   aon_run *run = ((void **)context)[0];
   uint64_t *count = ((void **)context)[1];
-  if (found->watched || !found->code || strcmp(found->code, AON_GAVE_UP) != 0)
+  if (!gave_up(found))
     return AON_OK;
   ++*count;
   return aon_journal_conflict_drop(run->journal, run->id, run->epoch, found->sequence, error);
@@ -212,11 +232,11 @@ static aon_result again_forward(aon_run *run, aon_error *error) {
 static aon_result retry_failed(aon_run *run, const aon_bulk *bulk, aon_error *error) {
   const resolving by_rule = {.doc = "all"};
   uint64_t named, left;
-  uint64_t gave_up = 0;
-  aon_result result = aon_journal_conflicts(run->journal, run->id, drop_given_up, (void *[]){run, &gave_up}, error);
+  uint64_t dropped = 0;
+  aon_result result = aon_journal_conflicts(run->journal, run->id, drop_given_up, (void *[]){run, &dropped}, error);
   if (result)
     return result;
-  if (gave_up)
+  if (dropped)
     return bulk->state == AON_COMMIT_FAILED ? again_forward(run, error) : again_back(run, error);
   result = settle_listed(run, &by_rule, &named, &left, error);
   run->conflicts = left;

@@ -103,12 +103,17 @@ static aon_result count_open(void *context, const aon_conflict *found, aon_error
   return AON_OK;
 }
 
-aon_result aon_run_finish(aon_run *run, aon_error *error) {
-  run->deaf = true;
+aon_result aon_run_commit_prepared(aon_run *run, aon_error *error) {
   aon_result result = AON_OK;
   for (size_t i = 0; !result && i < run->part_count; i++)
     if (run->parts[i].caps->store_class == AON_CLASS_PREPARED && run->parts[i].shares_with == i)
       result = commit_prepared(run, &run->parts[i], error);
+  return result;
+}
+
+aon_result aon_run_finish(aon_run *run, aon_error *error) {
+  run->deaf = true;
+  aon_result result = aon_run_commit_prepared(run, error);
   if (!result)
     result = aon_run_effects(run, error);
   run->conflicts = 0;

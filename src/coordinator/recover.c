@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "coordinator/hashes.h"
 #include "coordinator/internal.h"
 #include "coordinator/run.h"
 #include "coordinator/submit.h"
@@ -150,16 +151,29 @@ aon_result aon_run_claim(aon_run *run, const char *id, aon_bulk *ret_bulk, aon_e
   return AON_OK;
 }
 
-/* Every operation of the log is named: who can't be asked can't be proved to be as before. aon rollback looks at all of them anew. */
+static uint64_t sequence_hash(int64_t sequence) { return (uint64_t)sequence + 1; }
+
+static aon_result note_named(void *context, const aon_conflict *found, aon_error *error) {
+  return found->watched ? AON_OK : aon_hashes_add(context, sequence_hash(found->sequence), error);
+}
+
+/* Every operation of the log is named: who can't be asked can't be proved to be as before. aon rollback looks at all of them anew, but not at
+ * those that are in conflict with somebody: they stay named for that. */
 static aon_result name_documents(aon_run *run, const char *why, aon_error *error) {
   aon_entries *entries = NULL;
-  aon_result result = aon_entries_open(run->journal, run->id, 0, INT64_MAX, true, &entries, error);
+  aon_hashes named = {0};
+  aon_result result = aon_journal_conflicts(run->journal, run->id, note_named, &named, error);
+  if (!result)
+    result = aon_entries_open(run->journal, run->id, 0, INT64_MAX, true, &entries, error);
   while (!result) {
     const aon_operation *operations;
     size_t count;
     bool cleared;
     result = aon_entries_next(entries, &operations, &count, &cleared, error);
     for (size_t i = 0; !result && i < count; i++) {
+      run->conflicts++;
+      if (aon_hashes_has(&named, sequence_hash(operations[i].sequence)))
+        continue;
       char id[1600];
       snprintf(id, sizeof id, "%.*s", (int)operations[i].id.length, operations[i].id.data);
       aon_conflict record = {.sequence = operations[i].sequence,
@@ -169,10 +183,10 @@ static aon_result name_documents(aon_run *run, const char *why, aon_error *error
                              .code = AON_GAVE_UP,
                              .sentence = why};
       result = aon_journal_conflict_put(run->journal, run->id, run->epoch, &record, error);
-      run->conflicts++;
     }
   }
   aon_entries_close(entries);
+  aon_hashes_release(&named);
   return result == AON_END ? AON_OK : result;
 }
 

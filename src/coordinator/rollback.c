@@ -290,6 +290,20 @@ static aon_result back_prepared(aon_run *run, aon_part *part, uint32_t attempt, 
                   part->name);
 }
 
+aon_result aon_run_abort_prepared(aon_run *run, aon_error *error) {
+  for (size_t i = 0; i < run->part_count; i++) {
+    if (run->parts[i].caps->store_class != AON_CLASS_PREPARED || run->parts[i].shares_with != i)
+      continue;
+    for (uint32_t attempt = run->attempt + 1; attempt-- > 0;) {
+      aon_branch_state state;
+      aon_result result = back_prepared(run, &run->parts[i], attempt, &state, error);
+      if (result)
+        return result;
+    }
+  }
+  return AON_OK;
+}
+
 /* Class 2 (and 1 after a lost decision never comes here): every attempt that may have committed. */
 static aon_result back_transaction(aon_run *run, aon_part *part, aon_error *error) {
   uint32_t first = run->recovering ? 0 : run->attempt;

@@ -171,6 +171,9 @@ aon_result aon_run_execute(aon_run *run, aon_error *error) AON_MUST_USE;
 aon_result aon_run_effects(aon_run *run, aon_error *error) AON_MUST_USE;
 aon_result aon_run_finish(aon_run *run, aon_error *error) AON_MUST_USE;   /* from `committing` */
 aon_result aon_run_rollback(aon_run *run, aon_error *error) AON_MUST_USE; /* from `rolling_back` */
+/* What is still prepared is ended, whatever a person chooses for its documents. */
+aon_result aon_run_commit_prepared(aon_run *run, aon_error *error) AON_MUST_USE;
+aon_result aon_run_abort_prepared(aon_run *run, aon_error *error) AON_MUST_USE;
 aon_result aon_run_conclude(aon_run *run, aon_state terminal,
                             aon_error *error) AON_MUST_USE; /* the terminal arrow, with the result; settles an undone one */
 aon_result aon_part_resolve(aon_run *run, aon_part *part, uint32_t attempt, uint32_t batch, aon_branch_state *ret_state,

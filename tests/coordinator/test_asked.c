@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "store/fault.h"
+
 #define LINE(store, id, operation, data)                                                                                                   \
   "{\"store\":\"" store "\",\"collection\":\"c\",\"id\":\"" id "\",\"operation\":\"" operation "\",\"data\":" data "}\n"
 
@@ -148,6 +150,90 @@ static void names_and_dies(world *w, uint64_t n) {
 static void what_a_lost_sweep_named_is_forgotten(void **state) {
   (void)state;
   assert_int_equal(world_child(names_and_dies, 1), 0);
+}
+
+/* What a person chooses goes for documents. A prepared transaction that recovery could not end holds its locks whatever is chosen: it is ended
+ * first, as was decided, and while its store is out of reach nothing is taken as settled. */
+static void a_choice_ends_what_is_prepared(void **state) {
+  (void)state;
+  for (int decided = 0; decided < 2; decided++) {
+    world *w = world_new();
+    world_memory(w, "p", AON_CLASS_PREPARED, NULL);
+    world_memory(w, "q", AON_CLASS_PREPARED, NULL);
+    aon_fault refuses = {.inner = w->stores[1].adapter, .inner_options = w->stores[1].config.options, .call = "prepare", .nth = !decided,
+                         .kind = AON_PERMANENT};
+    w->stores[1].adapter = &aon_fault_adapter;
+    w->stores[1].config.options = &refuses;
+    w->config.give_up_ms = 3600000;
+    world_engine(w);
+    w->call = close_the_way;
+    w->call_name = decided ? "store.p.commit_prepared" : "store.p.abort_prepared";
+    aon_result result = world_apply(w, LINE("p", "1", "create", "{\"n\":1}") LINE("q", "1", "create", "{\"n\":1}"));
+    (void)result;
+    char id[37];
+    remember(w, id);
+    assert_int_equal(world_state(w, id), decided ? AON_COMMITTING : AON_ROLLING_BACK);
+    uint64_t open, person;
+    world_die(w);
+    world_engine(w);
+    recover_one(w, id, &open, &person);
+    world_advance(w, 4000000);
+    heard h = recover_one(w, id, &open, &person);
+    aon_state failed = decided ? AON_COMMIT_FAILED : AON_ROLLBACK_FAILED;
+    assert_int_equal(h.after, failed);
+    world_new_outcome(w);
+    w->error = (aon_error)AON_ERROR_INIT;
+    result = aon_resolve(w->engine, id, "all", AON_KEEP_THEIRS, NULL, &w->options, &w->outcome, &w->error);
+    assert_true(aon_result_retryable(result));
+    assert_int_equal(world_state(w, id), failed);
+    assert_int_equal(aon_memory_prepared(world_database(w, "p")), 1);
+    aon_memory_trouble_at(world_database(w, "p"), AON_MEMORY_NONE, 1, 1);
+    world_new_outcome(w);
+    OK(aon_resolve(w->engine, id, "all", AON_KEEP_THEIRS, NULL, &w->options, &w->outcome, error));
+    assert_int_equal(w->outcome.state, decided ? AON_COMMITTED : AON_ROLLED_BACK);
+    assert_int_equal(aon_memory_prepared(world_database(w, "p")), 0);
+    assert_string_equal(world_get(w, "p", "c", "1"), decided ? "{\"n\":1}" : "");
+    world_free(w);
+  }
+}
+
+/* A document that is in conflict with somebody stays so when the rollback of others is given up: nobody would look at it again. */
+static void put_edit(world *w) {
+  world_put(w, "b", "c", "edit", "{\"n\":9}");
+  aon_memory_trouble_at(world_database(w, "k"), AON_MEMORY_REFUSE, 1, 1000000);
+}
+static void giving_up_keeps_conflicts(void **state) {
+  (void)state;
+  world *w = two_stores();
+  world_memory(w, "k", AON_CLASS_CONDITIONAL, NULL);
+  w->config.give_up_ms = 3600000;
+  w->config.test_rollback_at = 2;
+  world_engine(w);
+  w->call = put_edit;
+  w->call_name = "store.b.resolve"; /* the rollback begins */
+  aon_result result = world_apply(w, LINE("b", "edit", "update", "{\"n\":2}") LINE("k", "1", "create", "{\"n\":1}")
+                                         LINE("t", "1", "create", "{\"n\":1}"));
+  (void)result;
+  char id[37];
+  remember(w, id);
+  uint64_t open, person;
+  world_die(w);
+  world_engine(w);
+  recover_one(w, id, &open, &person);
+  world_advance(w, 4000000);
+  heard h = recover_one(w, id, &open, &person);
+  assert_int_equal(h.after, AON_ROLLBACK_FAILED);
+  aon_memory_trouble_at(world_database(w, "k"), AON_MEMORY_NONE, 1, 1);
+  world_new_outcome(w);
+  OK(aon_rollback(w->engine, id, &w->options, &w->outcome, error));
+  assert_int_equal(w->outcome.state, AON_ROLLBACK_FAILED);
+  assert_int_equal(w->outcome.conflicts, 1);
+  assert_string_equal(world_get(w, "k", "c", "1"), "");
+  assert_string_equal(world_get(w, "b", "c", "edit"), "{\"n\":9}");
+  AON_BUFFER_CLEANUP aon_buffer json = {0};
+  OK(aon_show(w->engine, id, &json, error));
+  assert_non_null(strstr(json.data, "\"code\":\"foreign_change\""));
+  world_free(w);
 }
 
 /* A store set up anew with less than it had is another store: recovery touches nothing until it is as it was. */
@@ -318,7 +404,7 @@ static void large_documents(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {TEST(a_held_one_waits_for_its_person), TEST(given_up_after_the_decision),
+  const struct CMUnitTest tests[] = {TEST(a_held_one_waits_for_its_person), TEST(given_up_after_the_decision), TEST(a_choice_ends_what_is_prepared), TEST(giving_up_keeps_conflicts),
                                      TEST(a_store_of_another_class),        TEST(images_that_are_no_longer_kept),
                                      TEST(the_taken_back_one_follows),      TEST(plans_beyond_a_limit),
                                      TEST(large_documents),                 TEST(what_a_lost_sweep_named_is_forgotten)};
