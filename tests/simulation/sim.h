@@ -125,6 +125,8 @@ typedef struct simstore {
   doc docs[SIM_DOCS];
   size_t doc_count;
   int64_t away_until_ms, deliver_at_ms;
+  bool unseen; /* what it holds could not be looked at when unseen_author had written */
+  author unseen_author;
   author ending; /* of a transaction of a file that is being committed: whoever looks meanwhile may see its changes */
   bool ends;
   bool loses; /* the request that is sent now is lost at once, with its connection */

@@ -161,16 +161,25 @@ static void note_change(simstore *store, doc *d, const value *now, const author 
   }
 }
 
-/* Whatever differs from what was there is who's doing. */
+/* Whatever differs from what was there is who's doing; or the doing of whoever it was when a file could not be looked into last time. */
 void witness_observe(simstore *store, const author *who) {
   bool before = world_enter();
   if (store->ends)
     who = &store->ending;
+  else if (store->unseen && who->hand == BY_NOBODY)
+    who = &store->unseen_author;
+  author was = *who;
+  who = &was;
+  store->unseen = false;
   for (size_t i = 0; i < store->doc_count; i++) {
     value now;
     doc *d = &store->docs[i];
-    if (look(store, d, &now) && (!value_equal(&now, &d->now) || strcmp(now.stamp, d->now.stamp)))
+    if (!look(store, d, &now)) {
+      store->unseen = true;
+      store->unseen_author = was;
+    } else if (!value_equal(&now, &d->now) || strcmp(now.stamp, d->now.stamp)) {
       note_change(store, d, &now, who);
+    }
   }
   world_leave(before);
 }
