@@ -262,7 +262,7 @@ static aon_result set(reading *r, const char *path, const char *value, const pla
     memcpy(scheme, value, length < sizeof scheme ? length : sizeof scheme - 1);
     bool server = aon_journal_on_server(value);
     if (!server && strncmp(value, "sqlite:", 7))
-      return wrong(r, at, "“%s…” is no journal that this build can keep: write sqlite:PATH or postgresql://HOST/DATABASE.", scheme);
+      return wrong(r, at, "“%s…” is no journal that this build can keep: write sqlite:PATH, postgresql://HOST/DATABASE or mongodb://HOST/DATABASE.", scheme);
     r->journal_url = server ? keep(r, value) : absolute(r, at, value + 7);
     return r->journal_url ? AON_OK : aon_fail_memory(r->error);
   }

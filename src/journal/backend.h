@@ -10,7 +10,7 @@
 #define AON_JOURNAL_INTERFACE 2
 
 typedef struct aon_journal_backend {
-  const char *kind; /* "sqlite", "postgresql" */
+  const char *kind; /* "sqlite", "postgresql", "mongodb" */
   uint32_t interface_version;
 
   aon_result (*open)(aon_env *env, const aon_journal_config *config, void **ret_state, aon_error *error);
@@ -81,6 +81,7 @@ typedef struct aon_journal_backend {
 
 extern const aon_journal_backend aon_journal_sqlite;     /* location: path of the file */
 extern const aon_journal_backend aon_journal_postgresql; /* location: postgresql://… */
+extern const aon_journal_backend aon_journal_mongodb;    /* location: mongodb://… */
 
 /* The backend for a location: a path, "sqlite:PATH", "postgresql://…". AON_USAGE unknown_journal for other schemes. */
 aon_result aon_journal_backend_find(const char *location, const aon_journal_backend **ret_backend, const char **ret_rest,

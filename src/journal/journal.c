@@ -19,12 +19,25 @@ struct aon_entries {
   void *cursor;
 };
 
-bool aon_journal_on_server(const char *location) {
-  return !strncmp(location, "postgresql://", 13) || !strncmp(location, "postgres://", 11);
+static const aon_journal_backend *server_of(const char *location) {
+  static const struct {
+    const char *scheme;
+    const aon_journal_backend *backend;
+  } servers[] = {{"postgresql://", &aon_journal_postgresql},
+                 {"postgres://", &aon_journal_postgresql},
+                 {"mongodb://", &aon_journal_mongodb},
+                 {"mongodb+srv://", &aon_journal_mongodb}};
+  for (size_t i = 0; i < sizeof servers / sizeof *servers; i++)
+    if (!strncmp(location, servers[i].scheme, strlen(servers[i].scheme)))
+      return servers[i].backend;
+  return NULL;
 }
 
+bool aon_journal_on_server(const char *location) { return server_of(location) != NULL; }
+
 const char *aon_journal_kind(const char *location) {
-  return aon_journal_on_server(location) ? aon_journal_postgresql.kind : aon_journal_sqlite.kind;
+  const aon_journal_backend *server = server_of(location);
+  return server ? server->kind : aon_journal_sqlite.kind;
 }
 
 aon_result aon_journal_backend_find(const char *location, const aon_journal_backend **ret_backend, const char **ret_rest,
@@ -35,10 +48,10 @@ aon_result aon_journal_backend_find(const char *location, const aon_journal_back
   *ret_backend = &aon_journal_sqlite;
   if (!strncmp(location, "sqlite:", 7))
     rest = location + 7;
-  else if (aon_journal_on_server(location))
-    *ret_backend = &aon_journal_postgresql;
+  else if (server_of(location))
+    *ret_backend = server_of(location);
   else if (strstr(location, "://"))
-    return aon_fail(error, AON_USAGE, "unknown_journal", "A journal can't be kept in “%.*s”. Use sqlite:PATH or postgresql://….",
+    return aon_fail(error, AON_USAGE, "unknown_journal", "A journal can't be kept in “%.*s”. Use sqlite:PATH, postgresql://… or mongodb://….",
                     (int)strcspn(location, ":"), location);
   *ret_rest = rest;
   return AON_OK;

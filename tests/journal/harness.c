@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "journal/mongodb_docket.h"
+
 const aon_collection users = {.store = "main", .name = "users", .id_property = "userID"};
 static const char *const stamps[] = {"updatedAt", NULL}, *const sensitive[] = {"phone", NULL};
 const aon_collection sites = {
@@ -80,6 +82,15 @@ static void server_end(world *w) {
   world_sql(w, sql);
   PQfinish(w->server->connection);
   free(w->server);
+}
+
+/* A database of its own on MongoDB, which goes away with the server. */
+static void mongodb_make(world *w) {
+  static unsigned number;
+  const char *url = getenv("AON_TEST_MONGODB"), *options = url ? strchr(url, '?') : NULL;
+  assert_non_null(options);
+  snprintf(w->location, sizeof w->location, "%.*sj%d_%u%s", (int)(options - url), url, (int)getpid(), ++number, options);
+  w->on_mongodb = true;
 }
 
 /* ---- the environment: the real one, but for what a test sets ---- */
@@ -166,6 +177,8 @@ world *world_make(void) {
   const char *kind = getenv("AON_TEST_JOURNAL");
   if (kind && !strcmp(kind, "postgresql"))
     server_make(w);
+  else if (kind && !strcmp(kind, "mongodb"))
+    mongodb_make(w);
   else
     snprintf(w->location, sizeof w->location, "%s", w->path);
   return w;
@@ -193,11 +206,13 @@ aon_journal *world_open_with(world *w, const aon_journal_config *config) {
   OK(aon_journal_open(&w->env, config, &journal, error));
   if (!config->read_only)
     server_clock(w);
+  if (w->on_mongodb && !strncmp(config->location, "mongodb", 7))
+    ((aon_docket *)aon_journal_state(journal))->ahead_ms = &w->skew_ms;
   return journal;
 }
 
 aon_journal *world_open(world *w) {
-  aon_journal_config config = {.location = w->server ? w->location : w->path, /* which a test may have changed */
+  aon_journal_config config = {.location = w->server || w->on_mongodb ? w->location : w->path, /* which a test may have changed */
                                .key_file = w->key};
   return world_open_with(w, &config);
 }

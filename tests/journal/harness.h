@@ -24,11 +24,13 @@ typedef struct world {
   uint64_t log_lines;
   bool no_room;        /* free_bytes reads as 0 */
   int64_t quota_bytes; /* what test_disk still lets be written; < 0: no limit */
-  struct world_server *server; /* NULL: the journal is a file */
+  struct world_server *server; /* NULL: the journal is not on PostgreSQL */
+  bool on_mongodb;
 } world;
 
 /* With AON_TEST_JOURNAL=postgresql (and AON_TEST_POSTGRESQL, from tests/servers/postgresql) journals are kept on that server, each world's in a
- * schema of its own, whose clock is the server's and skew_ms: the same suite runs against every backend. */
+ * schema of its own, whose clock is the server's and skew_ms; with mongodb (and AON_TEST_MONGODB) each in a database of its own: the same suite
+ * runs against every backend. */
 
 world *world_make(void);
 void world_end(world *w);
