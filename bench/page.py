@@ -106,6 +106,8 @@ def write(template, folder, sections, machine):
         'machine': machine,
         **{name: section.text() for name, section in sections.items()},
     }
+    for name in re.findall(r'^@(\w+)@$', text, flags=re.M):
+        filled.setdefault(name, '*Not measured in this run.*')
     (folder / 'README.md').write_text(head + '\n' + re.sub(r'^@(\w+)@$', lambda found: filled[found[1]], text, flags=re.M))
     for section in sections.values():
         for name, (_, plot) in section.plots.items():
