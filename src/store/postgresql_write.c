@@ -1,9 +1,11 @@
 /* Writing PostgreSQL: one statement for each run of writes of one kind to one table, all of an apply in one pipeline behind a savepoint.
+ * Writes of the same kind are gathered first, however they alternate, since a statement costs more than a row.
  *
  * Invariants:
  *  - a statement compares every column that the expected image has, so that nobody's write is overwritten; as many rows as writes is the
  *    proof that all were as expected;
- *  - a run holds no document twice, so the order within it does not show;
+ *  - a run holds no document twice, so the order within it does not show; writes are gathered only where the apply holds none twice and no
+ *    trigger or rule could see what stands in between;
  *  - what fails, or changes fewer rows, is taken back to the savepoint and done again one by one in order, which names the first write at
  *    fault and is the truth if it differs. */
 #include <stdio.h>
@@ -15,6 +17,7 @@
 
 #define CHOSEN_SET 1   /* in SET or VALUES */
 #define CHOSEN_WHERE 2 /* in WHERE */
+#define GROUPS_LIMIT 16 /* of writes that are gathered; beyond it their own order is kept */
 
 typedef enum kind { KIND_INSERT, KIND_UPDATE, KIND_DELETE } kind;
 
@@ -24,7 +27,7 @@ typedef struct line { /* one write as rows of its table */
   pg_text *before, *after;
 } line;
 
-typedef struct run { /* lines from..to-1 as one statement */
+typedef struct run { /* the lines order[from] to order[to - 1] as one statement */
   size_t from, to;
   aon_buffer sql;
   aon_buffer *arrays;
@@ -37,9 +40,12 @@ typedef struct applying {
   aon_transaction *transaction;
   const aon_write *writes;
   size_t count;
-  line *lines;
+  line *lines;   /* as the writes */
+  size_t *order; /* in which the lines are written */
   aon_arena arena;
 } applying;
+
+static const line *line_at(const applying *a, size_t place) { return &a->lines[a->order[place]]; }
 
 /* ---- writes to rows ---- */
 
@@ -106,8 +112,8 @@ typedef struct met {
   size_t size; /* a power of two, more than twice the writes */
 } met;
 
-static bool meet(met *m, aon_text id) {
-  uint64_t hash = aon_document_hash("", "", id) | 1;
+static bool meet(met *m, const char *collection, aon_text id) {
+  uint64_t hash = aon_document_hash("", collection, id) | 1;
   size_t at = hash & (m->size - 1);
   for (; m->slots[at]; at = (at + 1) & (m->size - 1))
     if (m->slots[at] == hash)
@@ -116,24 +122,67 @@ static bool meet(met *m, aon_text id) {
   return true;
 }
 
+static void forget(met *m) { memset(m->slots, 0, m->size * sizeof *m->slots); }
+
+static bool together(const line *a, const line *b) { return a->table == b->table && a->kind == b->kind && same_choice(a, b); }
+
 static size_t run_end(const applying *a, size_t from, met *m) {
-  memset(m->slots, 0, m->size * sizeof *m->slots);
+  forget(m);
   size_t to = from;
-  while (to < a->count && a->lines[to].table == a->lines[from].table && a->lines[to].kind == a->lines[from].kind &&
-         same_choice(&a->lines[to], &a->lines[from]) && meet(m, a->writes[to].id))
+  while (to < a->count && together(line_at(a, to), line_at(a, from)) && meet(m, "", a->writes[a->order[to]].id))
     to++;
   return to;
 }
 
+static void in_their_order(applying *a) {
+  for (size_t i = 0; i < a->count; i++)
+    a->order[i] = i;
+}
+
+/* The group of each line, numbered as they are first met; 0 groups: the order is to be kept. */
+static size_t find_groups(const applying *a, unsigned char *groups, met *m) {
+  const line *firsts[GROUPS_LIMIT];
+  size_t count = 0;
+  forget(m);
+  for (size_t i = 0; i < a->count; i++) {
+    const line *l = &a->lines[i];
+    size_t group = 0;
+    if (l->table->shape.write_effect || l->table->shape.delete_effect || !meet(m, l->table->name, a->writes[i].id))
+      return 0;
+    while (group < count && !together(firsts[group], l))
+      group++;
+    if (group == GROUPS_LIMIT)
+      return 0;
+    if (group == count)
+      firsts[count++] = l;
+    groups[i] = (unsigned char)group;
+  }
+  return count;
+}
+
+/* Brings writes of one kind to one table together. What depends on another order (a unique value that one document gives up and another
+ * takes) is refused by the server, and done again in their own. */
+static aon_result gather(applying *a, met *m, aon_error *error) {
+  unsigned char *groups = aon_arena_alloc(&a->arena, a->count);
+  if (!groups)
+    return aon_fail_memory(error);
+  size_t count = find_groups(a, groups, m), at = 0;
+  for (size_t group = 0; group < count; group++)
+    for (size_t i = 0; i < a->count; i++)
+      if (groups[i] == group)
+        a->order[at++] = i;
+  return AON_OK;
+}
+
 static void choose(const applying *a, const run *r, unsigned char *choice) {
-  const line *first = &a->lines[r->from];
+  const line *first = line_at(a, r->from);
   const pg_table *table = first->table;
   for (size_t i = 0; i < table->column_count; i++) {
     const pg_column *column = &table->columns[i];
     bool set = first->kind == KIND_INSERT && !first->after[i].absent;
     bool where = first->kind != KIND_INSERT && !first->before[i].absent && !column->key;
     for (size_t j = r->from; first->kind == KIND_UPDATE && !set && !column->key && j < r->to; j++)
-      set = !first->after[i].absent && (first->before[i].absent || !pg_same(&a->lines[j].before[i], &a->lines[j].after[i]));
+      set = !first->after[i].absent && (first->before[i].absent || !pg_same(&line_at(a, j)->before[i], &line_at(a, j)->after[i]));
     choice[i] = column->generated ? 0 : (unsigned char)((set ? CHOSEN_SET : 0) | (where ? CHOSEN_WHERE : 0));
   }
 }
@@ -143,7 +192,7 @@ static aon_result add_array(const applying *a, run *r, size_t column, bool after
   aon_buffer *array = &r->arrays[r->count];
   aon_result result = aon_postgresql_texts_start(array, error);
   for (size_t i = r->from; !result && i < r->to; i++) {
-    const pg_text *text = after ? &a->lines[i].after[column] : &a->lines[i].before[column];
+    const pg_text *text = after ? &line_at(a, i)->after[column] : &line_at(a, i)->before[column];
     result = aon_postgresql_texts_add(array, text->data, text->length, error);
   }
   if (result)
@@ -154,7 +203,7 @@ static aon_result add_array(const applying *a, run *r, size_t column, bool after
 }
 
 static aon_result add_arrays(const applying *a, run *r, const unsigned char *choice, aon_error *error) {
-  const line *first = &a->lines[r->from];
+  const line *first = line_at(a, r->from);
   const pg_table *table = first->table;
   aon_result result = AON_OK;
   for (size_t i = 0; first->kind != KIND_INSERT && !result && i < table->key_count; i++)
@@ -274,7 +323,7 @@ static void run_release(run *r) {
 }
 
 static aon_result run_build(applying *a, run *r, aon_error *error) {
-  const line *first = &a->lines[r->from];
+  const line *first = line_at(a, r->from);
   size_t most = 2 * first->table->column_count + first->table->key_count + 1;
   unsigned char *choice = aon_arena_alloc(&a->arena, first->table->column_count);
   r->arrays = aon_arena_alloc(&a->arena, most * sizeof *r->arrays);
@@ -322,6 +371,7 @@ static aon_result too_few(const applying *a, size_t at, aon_error *error) {
 static aon_result replay(applying *a, size_t *ret_failed, aon_error *error) {
   aon_postgresql *connection = a->transaction->connection;
   aon_result result = aon_postgresql_run(connection, "rollback to savepoint aon", NULL, 0, "starting a batch anew", NULL, error);
+  in_their_order(a);
   *ret_failed = 0;
   for (size_t i = 0; !result && i < a->count; i++) {
     AON_POSTGRESQL_RESULT PGresult *row = NULL;
@@ -355,7 +405,7 @@ static aon_result build(applying *a, batch *b, aon_error *error) {
   b->results = aon_arena_alloc(&a->arena, (a->count + 2) * sizeof(PGresult *));
   if (!m.slots || !b->runs || !b->statements || !b->results)
     return aon_fail_memory(error);
-  aon_result result = AON_OK;
+  aon_result result = gather(a, &m, error);
   for (size_t from = 0; !result && from < a->count;) {
     run *r = &b->runs[b->count++];
     r->from = from;
@@ -376,7 +426,7 @@ static aon_result send(applying *a, batch *b, bool *ret_all, size_t *ret_failed,
     b->statements[at++] = (aon_postgresql_statement){b->runs[i].sql.data, b->runs[i].values, b->runs[i].count, "writing"};
   aon_result result = aon_postgresql_pipeline(a->transaction->connection, b->statements, at, b->results, &failed, error);
   *ret_all = true;
-  *ret_failed = failed >= head ? b->runs[failed - head].from : 0;
+  *ret_failed = failed >= head ? a->order[b->runs[failed - head].from] : 0;
   if (failed >= head || !result)
     a->transaction->savepoint = true;
   for (size_t i = 0; !result && i < b->count; i++)
@@ -417,9 +467,12 @@ aon_result pg_apply(void *state, aon_transaction *transaction, const aon_write *
   size_t failed = 0;
   aon_postgresql_deadline(transaction->connection, store->deadline_ms);
   a.lines = aon_arena_alloc(&a.arena, count * sizeof *a.lines);
-  aon_result result = a.lines ? load_lines(&a, &failed, error) : aon_fail_memory(error);
-  if (!result)
+  a.order = aon_arena_alloc(&a.arena, count * sizeof *a.order);
+  aon_result result = a.lines && a.order ? load_lines(&a, &failed, error) : aon_fail_memory(error);
+  if (!result) {
+    in_their_order(&a);
     result = apply_lines(&a, &failed, error);
+  }
   aon_arena_release(&a.arena);
   for (size_t i = 0; states && i < count; i++)
     states[i] = !result ? AON_WRITE_APPLIED : i < failed ? AON_WRITE_APPLIED : i == failed ? AON_WRITE_REFUSED : AON_WRITE_NOT_SENT;

@@ -359,6 +359,72 @@ static void names_the_operation_that_a_constraint_refused(void **state) {
   refused(s, &delete, 1, "constraint", 7, "items_parent_fkey");
 }
 
+static void make_accounts(subject *s) {
+  pg_sql(&s->pg, "create table items(id text primary key, email text unique); insert into items select 'o' || n, 'o' || n from "
+                 "generate_series(0, 19) n");
+}
+
+/* Even ones are inserts (n0, n2, …), odd ones updates (o1, o3, …). */
+static void alternating(subject *s, aon_write *writes) {
+  for (int i = 0; i < MANY / 2; i++) {
+    char *id = aon_arena_format(&s->w.arena, "%c%d", i % 2 ? 'o' : 'n', i);
+    aon_image before = i % 2 ? look(&s->w, s->store, &s->items, id) : absent;
+    char *json = aon_arena_format(&s->w.arena, "{\"email\":\"new%d\"}", i);
+    writes[i] = write_of(&s->items, id, before, normal(&s->w, s->store, &s->items, id, json), 100 + i);
+  }
+}
+
+static const char *statements(subject *s) {
+  return pg_text_of(&s->w, &s->pg, "select count(distinct cmin::text) from items where email like 'new%'");
+}
+
+/* PostgreSQL numbers the statements of a transaction in each row. */
+static void gathers_writes_that_alternate(void **state) {
+  subject *s = *state;
+  aon_write writes[MANY / 2];
+  make_accounts(s);
+  alternating(s, writes);
+  OK(&s->w, apply_now(&s->w, s->store, writes, MANY / 2));
+  assert_string_equal(statements(s), "2");
+  assert_string_equal(pg_text_of(&s->w, &s->pg, "select count(*) from items where email = 'new' || substr(id, 2)"), "20");
+}
+
+/* n4 takes what o3 gives up just before it, so inserts can't go first. */
+static void keeps_an_order_that_matters(void **state) {
+  subject *s = *state;
+  aon_write writes[MANY / 2];
+  make_accounts(s);
+  alternating(s, writes);
+  writes[4] = write_of(&s->items, "n4", absent, normal(&s->w, s->store, &s->items, "n4", "{\"email\":\"o3\"}"), 104);
+  OK(&s->w, apply_now(&s->w, s->store, writes, MANY / 2));
+  assert_string_equal(pg_text_of(&s->w, &s->pg, "select email from items where id = 'n4'"), "o3");
+  assert_string_equal(pg_text_of(&s->w, &s->pg, "select count(*) from items where email = 'new' || substr(id, 2)"), "19");
+}
+
+/* Of two that are refused the first in the order of operations is named, though its statement comes second. */
+static void names_the_first_of_those_gathered(void **state) {
+  subject *s = *state;
+  aon_write writes[MANY / 2];
+  make_accounts(s);
+  alternating(s, writes);
+  pg_sql(&s->pg, "update items set email = 'geheim' where id = 'o5'");
+  writes[8] = write_of(&s->items, "n8", absent, normal(&s->w, s->store, &s->items, "n8", "{\"email\":\"geheim\"}"), 108);
+  refused(s, writes, MANY / 2, "changed_meanwhile", 105, "changed by somebody else");
+}
+
+/* A trigger sees each row as its operation finds the table, so nothing is gathered. */
+static void a_trigger_sees_the_order_of_operations(void **state) {
+  subject *s = *state;
+  aon_write writes[MANY / 2];
+  make_accounts(s);
+  pg_sql(&s->pg, "create table seen(n serial, id text); create function f() returns trigger language plpgsql as 'begin insert into seen(id) "
+                 "values(new.id); return null; end'; create trigger t after insert or update on items for each row execute function f()");
+  alternating(s, writes);
+  OK(&s->w, apply_now(&s->w, s->store, writes, MANY / 2));
+  assert_string_equal(pg_text_of(&s->w, &s->pg, "select string_agg(substr(id, 2), ',' order by n) from seen"),
+                      "0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19");
+}
+
 static void tells_effects(void **state) {
   subject *s = *state;
   pg_sql(&s->pg,
@@ -478,6 +544,10 @@ int main(void) {
                                      TEST(takes_keys_of_any_kind),
                                      TEST(finds_tables_by_schema),
                                      TEST(names_the_operation_that_a_constraint_refused),
+                                     TEST(gathers_writes_that_alternate),
+                                     TEST(keeps_an_order_that_matters),
+                                     TEST(names_the_first_of_those_gathered),
+                                     TEST(a_trigger_sees_the_order_of_operations),
                                      TEST(tells_effects),
                                      TEST(a_trigger_that_swallows_a_row_is_a_refusal),
                                      TEST(an_altered_table_is_planned_again),
