@@ -3,6 +3,7 @@
 status, and nothing half done."""
 
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -473,7 +474,26 @@ def a_secret_is_nowhere(folder):
     check(data.document('identity', 'accounts', 'u1')['hasPassword'] is True, 'the embedded identity notes that there is one')
 
 
-CASES = [forced_failure, forced_failure_of_the_small_workbook, forced_beyond_the_end_and_by_the_older_variables, somebody_else_changed_another_property,
+def what_the_database_changes_besides_is_said_before(folder):
+    """A trigger of a table that was there before us: the dry run and the run warn of it, once; deletes, and other tables, don't."""
+    with sqlite3.connect(folder / 'shop.db') as database:
+        database.executescript('''create table item (id text primary key, price integer); create table note (id text primary key, text text);
+            create table total (sum integer); insert into item values ('a', 1), ('b', 2);
+            create trigger sums after update on item begin insert into total values (new.price); end;''')
+    (folder / 'aon.yaml').write_text(f'stores:\n  shop: {{url: "sqlite:{folder}/shop.db"}}\n')
+    def line(operation, name, collection='item', **data):
+        return {'store': 'shop', 'collection': collection, 'id': name, 'operation': operation, **({'data': data} if data else {})}
+    data, config = Data(folder / 'data'), ('--config', folder / 'aon.yaml')
+    both = [line('update', 'a', price=3), line('update', 'b', price=4)]
+    for more in (('--dry-run',), ()):
+        warnings = data.apply(both, *more, *config).exits(0).json['warnings']
+        same([warning['code'] for warning in warnings], ['write_effect'], warnings)
+        check('shop/item' in warnings[0]['message'] and 'trigger' in warnings[0]['message'], warnings)
+    data.run('apply', '-', '--dry-run', *config, given=json.dumps(both[0])).exits(0).says('write_effect', 'trigger')
+    same(data.apply([line('delete', 'a'), line('create', 'n', 'note', text='x')], *config).exits(0).json['warnings'], [])
+
+
+CASES = [what_the_database_changes_besides_is_said_before, forced_failure, forced_failure_of_the_small_workbook, forced_beyond_the_end_and_by_the_older_variables, somebody_else_changed_another_property,
          somebody_else_changed_the_same, resolved_by_a_merge, a_rollback_tried_again, two_at_once, three_at_once_on_different_users, a_locked_database,
          a_full_disk, a_read_only_folder, corrupt_files, files_that_cannot_be_read, packs_that_misbehave, interrupted, cancelled_from_outside,
          a_secret_is_nowhere]

@@ -128,6 +128,9 @@ WRONG = [('stores:\n  main: {exclusive: true}\n', 2, 'no meaning for a SQLite st
          ('stores:\n  more: {create: true}\n', 2, 'url'), ('version: 1\ndata: [a\n', 3, ''), ('version: 1\n\tdata: a\n', 2, ''), ('- a\n', 1, ''),
          ('data: {a: b}\n', 1, 'data'), ('batch: 0\n', 1, '0'), ('batch: many\n', 1, 'many'), ('packs: x\n', 1, 'packs'),
          ('stores:\n  main: "sqlite:x"\n', 2, 'main'), ('journal: {url: "mongodb://x"}\n', 1, 'mongodb'), ('data: &a x\norganization: *b\n', 2, ''),
+         ('stores:\n  identity:\n    url: "firebase-auth://p"\n    exclusive: true\n', 4, 'Realtime Database only'),
+         ('stores:\n  identity:\n    url: "firebase-auth://p"\n    horizon: 1s\n    void_stamp: true\n', 5, 'no stamp'),
+         ('stores:\n  main: {url: "mongodb://h/d", exclusive: true}\n', 2, 'Realtime Database only'),
          ('stores:\n  main: {transaction: {bytes: 1MiB}}\n', 2, 'MongoDB only'),
          ('stores:\n  main: {url: "mongodb://h/d", transaction: {beyond: maybe}}\n', 2, 'split or refuse'),
          ('limits:\n  rows: 1e3\n', 2, '1e3'), ('version: 1\n--- \nversion: 1\n', 2, '')]

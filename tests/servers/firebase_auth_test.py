@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""The real program with `identity` on Google's emulator of Firebase Auth and the other stores on SQLite: the workforce workbooks against the
-oracle, accounts created, changed, disabled, deleted and taken back, kill -9 at calls, lost replies, foreign writes, passwords.
+"""The real program with `identity` on Google's emulator of Firebase Auth and the other stores on SQLite: the cases of served.py, accounts created,
+changed, disabled, deleted and taken back, passwords.
 
     tests/servers/firebase-auth NAME -- tests/servers/firebase_auth_test.py [CASE …]
 
@@ -14,69 +14,27 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-import remote  # noqa: E402
-from remote import Cases, check, crash, p, same  # noqa: E402
+from places import Identity  # noqa: E402
+from served import SECRET, Cases, Served, check, crash, p, same  # noqa: E402
 
-QUICK = {'AON_STORES_IDENTITY_HORIZON': '300ms'}  # what is lost here is lost for good: nothing arrives late
 PACK = ('--pack', 'workforce')
-SECRET = 'pl4nted-p4ssw0rd'
-TEXTS = (('email', 'email'), ('displayName', 'displayName'), ('phoneNumber', 'phoneNumber'), ('photoUrl', 'photoURL'))
+plain = Identity.plain
 
 
-def plain(user):
-    found = {'uid': user['localId'], 'disabled': user.get('disabled', False), **{ours: user[theirs] for theirs, ours in TEXTS if user.get(theirs)}}
-    claims = json.loads(user.get('customAttributes') or '{}')
-    return {**found, **({'emailVerified': True} if user.get('emailVerified') else {}), **({'customClaims': claims} if claims else {})}
+class Mixed(Served):
+    PLACES = (Identity,)
 
-
-class Mixed(remote.Remote):
-    STORE, VARIABLE = 'identity', 'FIREBASE_AUTH_EMULATOR_HOST'
-
-    def url(self):
-        return f'firebase-auth://{self.database}'
-
-    def at(self, method, what, body=None):
-        return self.ask(method, f'/identitytoolkit.googleapis.com/v1/projects/{self.database}/accounts{what}', body)
+    def at(self, *request):
+        return self.places['identity'].at(*request)
 
     def users(self):
-        return {user['localId']: user for user in self.at('GET', ':batchGet?maxResults=1000').get('users', [])}
+        return self.places['identity'].users()
 
     def documents(self):
-        found = {name: plain(user) for name, user in self.users().items()}
-        return {'accounts': found} if found else {}
-
-    def write(self, collection, name, document):
-        body = {'localId': name, **{theirs: document[ours] for theirs, ours in TEXTS if ours in document}}
-        if name in self.users():
-            self.at('POST', ':update', {**body, 'disableUser': document.get('disabled', False)})
-        else:
-            self.at('POST', '', {**body, 'disabled': document.get('disabled', False)})
-
-    def take_from(self, other):
-        users = [{name: value for name, value in user.items() if name in ('localId', 'disabled', 'emailVerified', 'customAttributes', 'email', 'displayName',
-                                                                          'phoneNumber', 'photoUrl')} for user in other.users().values()]
-        if users:
-            self.at('POST', ':batchCreate', {'users': users})
-
-    def wipe(self):
-        self.ask('DELETE', f'/emulator/v1/projects/{self.database}/accounts')
+        return self.places['identity'].documents()
 
 
-class Accounts(Cases):
-    def workbooks_end_as_the_oracle_says(self, folder):
-        """The oracle notes that there is a password, which only Auth itself knows; everything else has to agree."""
-        plain_check = remote.compare.check
-        def but_passwords(*args):
-            found, want, got = plain_check(*args)
-            return [line for line in found if 'hasPassword' not in line], want, got
-        remote.compare.check = but_passwords
-        try:
-            return super().workbooks_end_as_the_oracle_says(folder)
-        finally:
-            remote.compare.check = plain_check
-
-
-cases = Accounts(Mixed, QUICK, ('accounts', 'u0', 'displayName'), ('photoURL', 'https://example.com/u0.png'))
+cases = Cases(Mixed)
 
 
 def line(operation, name, data=None):
@@ -85,7 +43,7 @@ def line(operation, name, data=None):
 
 def seeded(folder):
     (folder / 'data').mkdir()
-    data = Mixed(folder / 'data', QUICK)
+    data = Mixed(folder / 'data')
     data.at('POST', '', {'localId': 'a', 'email': 'a@example.com', 'password': 'old-p4ssword', 'displayName': 'Anna'})
     data.at('POST', ':update', {'localId': 'a', 'customAttributes': '{"role":"chef","n":1}', 'emailVerified': True})
     data.at('POST', '', {'localId': 'b', 'email': 'b@example.com', 'phoneNumber': '+4712345678'})
@@ -150,7 +108,7 @@ def what_auth_refuses_is_named(folder):
 
 
 def a_password_is_sent_once_and_never_said(folder):
-    data = Mixed(folder / 'data', QUICK)
+    data = Mixed(folder / 'data')
     ran = data.apply([line('create', 'd', {'email': 'd@example.com', 'password': SECRET})], *PACK, env={'LOG_LEVEL': 'debug'}).exits(0)
     check(data.users()['d'].get('passwordHash'), 'it has no password')
     bulk = ran.json['bulkOperationId']
@@ -159,10 +117,15 @@ def a_password_is_sent_once_and_never_said(folder):
     for path in data.folder.rglob('*'):
         check(path.is_dir() or SECRET.encode() not in path.read_bytes(), 'the password stands in', path)
     data.apply([line('create', 'w', {'email': 'w@example.com', 'password': 'x'})], *PACK).exits(3).says('WEAK_PASSWORD')
+    same(ran.json['warnings'], [], 'a first password replaces none')
+    other = data.apply([line('update', 'd', {'password': SECRET + '2'})], '--dry-run', *PACK).exits(0)
+    same([warning['code'] for warning in other.json['warnings']], ['write_effect'], 'the old one is lost: said before anything is sent')
+    check(SECRET not in other.out, 'the password was said')
+    same(data.apply([line('update', 'd', {'displayName': 'D'})], '--dry-run', *PACK).exits(0).json['warnings'], [])
 
 
 def many_at_once(folder):
-    data = Mixed(folder / 'data', QUICK)
+    data = Mixed(folder / 'data')
     lines = [line('create', f'k{i}', {'email': f'k{i}@example.com', 'displayName': f'Name {i}'}) for i in range(500)]
     bulk = data.apply(lines).exits(0).json['bulkOperationId']
     same(len(data.users()), 500)
@@ -183,7 +146,7 @@ CASES = [cases.workbooks_end_as_the_oracle_says, accounts_go_and_come_back, a_ro
          cases.a_foreign_write_between_plan_and_execution_is_refused, doctor_tells]
 
 if __name__ == '__main__':
-    if not os.environ.get(Mixed.VARIABLE):
+    if not os.environ.get(Identity.VARIABLE):
         print('skipped: firebase-auth program: no server; run it by tests/servers/firebase-auth')
         sys.exit(77)
     p.main('firebase-auth program', CASES)

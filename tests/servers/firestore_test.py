@@ -1,13 +1,12 @@
 #!/usr/bin/python3
-"""The real program with `settings` on Google's Firestore emulator and the other stores on SQLite: the workforce workbooks against the oracle,
-every type of value there and back, batches, kill -9 at calls, replies and requests lost at calls, foreign writes.
+"""The real program with `settings` on Google's Firestore emulator and the other stores on SQLite: the cases of served.py, every type of value
+there and back, batches.
 
     tests/servers/firestore NAME -- tests/servers/firestore_test.py [CASE …]
 
 AON_FULL=1 tries every call, else a sample.
 """
 
-import json
 import os
 import pathlib
 import signal
@@ -16,81 +15,24 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-import remote  # noqa: E402
-from remote import Cases, check, crash, finish, p, same  # noqa: E402
+import places  # noqa: E402
+from served import Cases, Served, check, finish, p, same  # noqa: E402
 
 
-def plain(value):
-    kind, inner = next(iter(value.items()))
-    if kind == 'mapValue':
-        return {name: plain(below) for name, below in inner.get('fields', {}).items()}
-    if kind == 'arrayValue':
-        return [plain(below) for below in inner.get('values', [])]
-    return int(inner) if kind == 'integerValue' else inner if kind in ('stringValue', 'booleanValue', 'nullValue', 'doubleValue') else value
-
-
-def spelled(value):
-    if value is None or isinstance(value, bool):
-        return {'nullValue': None} if value is None else {'booleanValue': value}
-    if isinstance(value, dict):
-        return {'mapValue': {'fields': {name: spelled(below) for name, below in value.items()}}}
-    if isinstance(value, list):
-        return {'arrayValue': {'values': [spelled(below) for below in value]}}
-    return {'integerValue': str(value)} if isinstance(value, int) else {'doubleValue': value} if isinstance(value, float) else {'stringValue': value}
-
-
-class Mixed(remote.Remote):
-    STORE, VARIABLE = 'settings', 'FIRESTORE_EMULATOR_HOST'
-
-    def url(self):
-        return f'firestore://{self.database}/'
-
-    def root(self):
-        return f'projects/{self.database}/databases/(default)/documents'
-
-    def at(self, what, body):
-        return self.ask('POST', f'/v1/{self.root()}:{what}', body)
+class Mixed(Served):
+    PLACES = (places.Settings,)
 
     def raw(self, markers=False):
-        found = self.at('runQuery', {'structuredQuery': {'from': [{'allDescendants': True}]}})
-        documents = {item['document']['name'][len(self.root()) + 1:]: item['document'].get('fields', {}) for item in found if 'document' in item}
-        return {path: fields for path, fields in documents.items() if markers or not path.startswith('aon_')}
-
-    def documents(self):
-        found = {}
-        for path, fields in self.raw().items():
-            parts = path.split('/')
-            collection, name = ('firestore:organization-offdays', parts[1]) if len(parts) == 4 else parts
-            found.setdefault(collection, {})[name] = plain({'mapValue': {'fields': fields}})
-        return found
+        return self.places['settings'].raw(markers)
 
     def commit(self, documents):
-        writes = [{'update': {'name': f'{self.root()}/{path}', 'fields': fields}} for path, fields in documents.items()]
-        for at in range(0, len(writes), 400):
-            self.at('commit', {'writes': writes[at:at + 400]})
+        self.places['settings'].commit(documents)
 
-    def write(self, collection, name, document):
-        path = f'organizations/{name}/settings/offDays' if collection.startswith('firestore:') else f'{collection}/{name}'
-        self.commit({path: spelled(document)['mapValue']['fields']})
-
-    def take_from(self, other):
-        self.commit(other.raw(markers=True))
-
-    def wipe(self):
-        self.ask('DELETE', f'/emulator/v1/projects/{self.database}/databases/(default)/documents')
+    def root(self):
+        return self.places['settings'].root()
 
 
-class Settings(Cases):
-    def rolled_back(self, point, folder):
-        """In a workbook the documents of this store come last: lines of our own have one behind them that fails."""
-        changes = [{'store': 'settings', 'collection': 'c', 'id': f'k{n}', 'operation': 'create', 'data': {'n': n}} for n in range(3)]
-        changes += [{'store': 'settings', 'collection': 'firestore:organization-offdays', 'id': 'org1', 'operation': 'update', 'data': {'ours': 1}},
-                    {'store': 'main', 'collection': 'c', 'id': 'x', 'operation': 'create', 'data': {}}]
-        (folder / 'changes').write_text(''.join(json.dumps(line) + '\n' for line in changes))
-        return ('apply', folder / 'changes', '--json', '--pack', 'workforce'), {'TEST_ROLLBACK_AT_OPERATION': len(changes) - 1}
-
-
-cases = Settings(Mixed, None, ('firestore:organization-offdays', 'org1', 'days'))
+cases = Cases(Mixed)
 
 
 def every_type_comes_back(folder):
@@ -155,9 +97,7 @@ def written_between_reading_and_commit_of_a_rollback(folder):
     calls = cases.calls(point, args, env, 3)
     commits = [n for n in range(1, len(calls)) if calls[n] == 'store.settings.commit']
     check(len(commits) >= 2, calls)
-    copy = point.fresh()
-    process = copy.start(*args, env={**env, **crash.COUNTED, 'TEST_STOP_AT_CALL': commits[-1]})
-    check(p.stopped(process), 'it did not stop')
+    copy, process = cases.stopped_before(point, args, commits[-1], env)
     copy.put('settings', 'firestore:organization-offdays', 'org1', {**copy.document('settings', 'firestore:organization-offdays', 'org1'), 'theirs': 1})
     os.kill(process.pid, signal.SIGCONT)
     finish(process).exits(3)
@@ -180,7 +120,7 @@ CASES = [cases.workbooks_end_as_the_oracle_says, every_type_comes_back, typed_va
          written_between_reading_and_commit_of_a_rollback, doctor_tells]
 
 if __name__ == '__main__':
-    if not os.environ.get(Mixed.VARIABLE):
+    if not os.environ.get(places.Settings.VARIABLE):
         print('skipped: firestore program: no server; run it by tests/servers/firestore')
         sys.exit(77)
     p.main('firestore program', CASES)

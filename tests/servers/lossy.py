@@ -2,7 +2,8 @@
 
 import socket
 import threading
-import time
+
+SERVER_SECONDS = 0.5  # a server's time for a request whose reply nobody will see
 
 
 class Proxy:
@@ -11,6 +12,7 @@ class Proxy:
 
     def __init__(self, server, drop_at=0, lose='reply'):
         self.server, self.drop_at, self.lose, self.seen, self.lock = server, drop_at, lose, 0, threading.Lock()
+        self.ends = []
         self.listener = socket.create_server(('127.0.0.1', 0))
         self.address = self.listener.getsockname()
         threading.Thread(target=self.accept, daemon=True).start()
@@ -21,14 +23,19 @@ class Proxy:
                 client, _ = self.listener.accept()
             except OSError:
                 return
-            server = socket.create_connection(self.server)
+            try:
+                server = socket.create_connection(self.server)
+            except OSError:  # it is not there: nor are we
+                client.close()
+                continue
+            self.ends += [client, server]
             for end in (client, server):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            lost = threading.Event()
-            threading.Thread(target=self.forward, args=(client, server, lost), daemon=True).start()
-            threading.Thread(target=self.answer, args=(server, client, lost), daemon=True).start()
+            lost, answered = threading.Event(), threading.Event()
+            threading.Thread(target=self.forward, args=(client, server, lost, answered), daemon=True).start()
+            threading.Thread(target=self.answer, args=(server, client, lost, answered), daemon=True).start()
 
-    def forward(self, client, server, lost):
+    def forward(self, client, server, lost, answered):
         try:
             while chunk := client.recv(1 << 20):
                 with self.lock:
@@ -40,16 +47,18 @@ class Proxy:
                     lost.set()
                 server.sendall(chunk)
                 if drop:
-                    time.sleep(0.3)  # the server has its time to do it
+                    answered.wait(SERVER_SECONDS)
                     break
         except OSError:
             pass
         self.hang_up(client, server)
 
-    def answer(self, server, client, lost):
+    def answer(self, server, client, lost, answered):
         try:
             while chunk := server.recv(1 << 20):
-                if not lost.is_set():
+                if lost.is_set():
+                    answered.set()
+                else:
                     client.sendall(chunk)
         except OSError:
             pass
@@ -64,4 +73,10 @@ class Proxy:
                 pass
 
     def close(self):
+        self.hang_up(self.listener)  # wakes who waits in accept
         self.listener.close()
+
+    def cut(self):
+        """Out of reach from now on."""
+        self.close()
+        self.hang_up(*self.ends)

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""The real program with `realtime` on a double of the Firebase Realtime Database and the other stores on SQLite: the workforce workbooks against
-the oracle, kill -9 at calls, replies and requests lost at calls, troubles of the service, foreign writes, credentials, secrets.
+"""The real program with `realtime` on a double of the Firebase Realtime Database and the other stores on SQLite: the cases of served.py, troubles of
+the service, many documents at once, credentials.
 
     tests/servers/rtdb NAME -- tests/servers/rtdb_test.py [CASE …]
 
@@ -21,50 +21,29 @@ import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-import remote  # noqa: E402
-from remote import Cases, check, p, same, upload  # noqa: E402
-
-PATHS = {'firebase:user': ('user', 1), 'firebase:questionnaire': ('questionnaire', 2), 'firebase:questionnaireIndex': ('questionnaireIndex', 2)}
-QUICK = {'AON_STORES_REALTIME_HORIZON': '300ms'}  # what is lost here is lost for good: nothing arrives late
+from places import Realtime, ask  # noqa: E402
+from served import Cases, Served, check, p, same, upload  # noqa: E402
 
 
-class Mixed(remote.Remote):
-    STORE, VARIABLE = 'realtime', 'FIREBASE_DATABASE_EMULATOR_HOST'
+class Mixed(Served):
+    PLACES = (Realtime,)
 
-    def url(self):
-        return f'firebase-rtdb://db.example/?ns={self.database}'
-
-    def at(self, method, path, body=None):
-        return self.ask(method, f'/{path}.json?ns={self.database}', body)
+    def at(self, *request):
+        return self.places['realtime'].at(*request)
 
     def documents(self):
-        """The stamp is ours and always there, so it is compared like everything else."""
-        found, root = {}, self.at('GET', '') or {}
-        for name, (key, depth) in PATHS.items():
-            tree = root.pop(key, {})
-            found[name] = {f'{org}:{one}': value for org, below in tree.items() for one, value in below.items()} if depth == 2 else tree
-        return {name: tree for name, tree in {**found, **root}.items() if tree}
-
-    def write(self, collection, name, document):
-        key, depth = PATHS.get(collection, (collection, 1))
-        self.at('PUT', '/'.join([key] + name.split(':') if depth == 2 else [key, urllib.parse.quote(name, safe='')]), document)
-
-    def take_from(self, other):
-        self.at('PUT', '', other.at('GET', ''))
-
-    def wipe(self):
-        self.at('DELETE', '')
+        return self.places['realtime'].documents()
 
 
 def fault(**what):
-    remote.ask(Mixed.address(), 'POST', '/.double', what)
+    ask(Realtime.address(), 'POST', '/.double', what)
 
 
 def counted():
-    return remote.ask(Mixed.address(), 'POST', '/.double', {'count': True})
+    return ask(Realtime.address(), 'POST', '/.double', {'count': True})
 
 
-cases = Cases(Mixed, QUICK, ('firebase:user', 'u1', 'email'))
+cases = Cases(Mixed)
 
 
 # ---- lost replies ----
@@ -126,7 +105,7 @@ def documents_come_back_as_planned(folder):
 
 def many_at_once(folder):
     """2,000 documents: in parallel, and taken back."""
-    data = Mixed(folder / 'data', QUICK)
+    data = Mixed(folder / 'data')
     lines = [{'store': 'realtime', 'collection': 'c', 'id': f'k{i}', 'operation': 'create', 'data': {'n': i, 'name': f'Name {i}'}} for i in range(2000)]
     counted()
     began = time.monotonic()
@@ -136,7 +115,7 @@ def many_at_once(folder):
     check(sum(requests.values()) <= 2005, 'more requests than operations', requests)
     data.run('undo', bulk, '--json').exits(0)
     same(data.at('GET', 'c'), None)
-    exclusive = Mixed(folder / 'exclusive', {**QUICK, 'AON_STORES_REALTIME_EXCLUSIVE': 'true'})
+    exclusive = Mixed(folder / 'exclusive', {'AON_STORES_REALTIME_EXCLUSIVE': 'true'})
     counted()
     exclusive.apply(lines).exits(0)
     return f'{requests} in {took:.1f} s; exclusive {counted()}'
@@ -218,16 +197,6 @@ def credentials_are_named_when_they_fail(folder):
         check(line not in said, 'a secret was said:', said[max(0, said.find(line) - 200):][:400])
 
 
-def secrets_stay_in(folder):
-    data = cases.prepared(folder)
-    said = ''
-    for args, more in ((('doctor',), {}), (upload(p.second_book(folder / 'second')), {}), (('doctor',), {'FIREBASE_DATABASE_EMULATOR_HOST': '127.0.0.1:1'})):
-        ran = data.run(*args, env={**more, 'LOG_LEVEL': 'debug'})
-        said += ran.out + ran.err
-    check('Bearer' not in said, 'a header was said')
-    check('Bearer' not in json.dumps(data.at('GET', '')))
-
-
 def doctor_tells(folder):
     data = cases.prepared(folder)
     ours = [item for item in data.run('doctor', '--json').exits(0, 1).lines if item['name'] == 'realtime'][0]
@@ -242,10 +211,11 @@ def doctor_tells(folder):
 CASES = [cases.workbooks_end_as_the_oracle_says, documents_come_back_as_planned, many_at_once, cases.killed_at_calls, cases.killed_while_rolling_back,
          cases.replies_lost_at_calls, cases.requests_lost_at_calls, cases.replies_lost_while_rolling_back, replies_of_an_exclusive_store_lost,
          a_reply_lost_before_a_rollback, troubles_of_the_service, cases.taken_back_over_foreign_writes,
-         cases.a_foreign_write_between_plan_and_execution_is_refused, credentials_are_named_when_they_fail, secrets_stay_in, doctor_tells]
+         cases.a_foreign_write_between_plan_and_execution_is_refused, credentials_are_named_when_they_fail, cases.secrets_stay_in, doctor_tells,
+         cases.servers_killed_in_the_middle]
 
 if __name__ == '__main__':
-    if not os.environ.get(Mixed.VARIABLE):
+    if not os.environ.get(Realtime.VARIABLE):
         print('skipped: rtdb program: no server; run it by tests/servers/rtdb')
         sys.exit(77)
     p.main('rtdb program', CASES)

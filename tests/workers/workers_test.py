@@ -450,16 +450,16 @@ def lost_too_often_it_ends(folder):
     no_file_left(data)
 
 
-def three_workers_killed_and_frozen(folder):
-    """20 uploads; a worker is killed each second, another one frozen for longer than its lease: each upload wholly in or out, none twice."""
-    counted = Data(folder / 'counted')
+def killed_and_frozen(folder, counted, data, uploads, kills):
+    """Three workers on uploads that are queued first: one is frozen for longer than its lease and then goes on, of the others one is killed each
+    second: each upload wholly in or out, none twice, and nothing of the frozen one's comes late."""
     bulk = queue(counted, book(folder, 'counted-people', [f'c{k:03}' for k in range(60)]))
     with worker(counted, env={'LOG_LEVEL': 'debug'}) as one:
         watch(counted, bulk, 0)
     at = next(n for n, name in enumerate(worker_calls(one.said())) if name and name.startswith('store.') and name.endswith('.begin'))
-    data = Data(folder / 'data', {'AON_JOURNAL_LEASE': '8s'})
+    data.env['AON_JOURNAL_LEASE'] = '8s'
     names = {}
-    for n in range(20):
+    for n in range(uploads):
         ids = [f'u{n:02}x{k:03}' for k in range(60)]
         names[queue(data, book(folder, f'people{n}', ids))] = ids
     with contextlib.ExitStack() as stack:
@@ -469,7 +469,7 @@ def three_workers_killed_and_frozen(folder):
         crew = [stack.enter_context(worker(data, ended=(0, -signal.SIGKILL))) for _ in range(2)]
         froze, killed = time.monotonic(), 0
         done = lambda: not [line for line in data.listed() if line['state'] not in p.TERMINAL]
-        while not done() and killed < 12:
+        while not done() and killed < kills:
             victim = chance.randrange(2)
             crew[victim].kill()
             crew[victim].wait()
@@ -495,6 +495,10 @@ def three_workers_killed_and_frozen(folder):
     no_file_left(data)
     states = list(ended.values())
     return f'{killed} workers killed, one frozen; {states.count("committed")} committed, {states.count("rolled_back")} rolled back'
+
+
+def three_workers_killed_and_frozen(folder):
+    return killed_and_frozen(folder, Data(folder / 'counted'), Data(folder / 'data'), uploads=20, kills=12)
 
 
 CASES = [an_upload_waits_and_is_done, a_dry_run_waits_too, what_is_wrong_is_told_with_a_report, what_cannot_be_queued, the_same_again_is_queued_once,

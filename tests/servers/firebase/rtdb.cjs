@@ -1,8 +1,9 @@
 // A double of the Firebase Realtime Database's REST interface, for tests. The tree, the checks of values and keys, the order of keys, the
 // rule of lists and the hash that is the ETag are Google's own: their SDK, offline. HTTP is ours, from the published REST reference.
 //
-//   node rtdb.cjs PORT-FILE        listens on a free port of 127.0.0.1 and writes it to PORT-FILE
+//   node rtdb.cjs PORT-FILE WRITES-FILE     listens on the port of 127.0.0.1 that PORT-FILE names, else on a free one, and writes it there
 //
+// What is written is in WRITES-FILE before it is answered, and done again at the start: a killed one that is started again has lost nothing.
 // Each ?ns= is a database of its own. `Authorization: Bearer owner` (or what AON_RTDB_TOKEN says) is needed for everything.
 // Faults: POST /.double with {"at": N, "times": T, "status": S, "retryAfter": R, "done": D}: requests N to N + T - 1 from now, writes only
 // where "writes" is true, are answered with that status, after being done if D. {"count": true} gives what was asked so far, by method.
@@ -91,13 +92,24 @@ function write(db, method, ref, body) {
   return value === undefined ? null : value;
 }
 
+// The same again for whoever starts after us. What POST made has its key by now.
+function keep(name, path, method, body, value) {
+  const line = method === 'POST' ? { name, path: [...path, value.name], method: 'PUT', body } : { name, path, method, body };
+  fs.writeSync(kept, `${JSON.stringify({ ...line, body: line.body.toString('utf8') })}\n`);
+}
+
+function at(name, path) {
+  const db = database(name);
+  return [db, path.reduce((above, key) => (key ? sdk.child(above, key) : above), sdk.ref(db, '/'))];
+}
+
 function answer(request, url, body) {
   if (request.headers.authorization !== `Bearer ${token}`) throw new Refusal(401, 'Unauthorized request.');
   if (!url.pathname.endsWith('.json')) throw new Refusal(404, 'append .json to your request URI');
   const path = url.pathname.slice(1, -'.json'.length).split('/').map(decodeURIComponent);
   if (path.some((key) => /[.#$[\]/\x00-\x1f\x7f]/.test(key)) || path.slice(0, -1).some((key) => !key)) throw new Refusal(400, 'Invalid path');
-  const db = database(url.searchParams.get('ns') || 'default');
-  const ref = path.reduce((at, key) => (key ? sdk.child(at, key) : at), sdk.ref(db, '/'));
+  const name = url.searchParams.get('ns') || 'default';
+  const [db, ref] = at(name, path);
   const condition = request.headers['if-match'];
   if (request.method === 'GET') {
     if (condition) throw new Refusal(400, 'if-match is not for reading');
@@ -112,7 +124,9 @@ function answer(request, url, body) {
     refusal.value = before.val();
     throw refusal;
   }
-  return [write(db, request.method, ref, body), null];
+  const value = write(db, request.method, ref, body);
+  keep(name, path, request.method, body, value);
+  return [value, null];
 }
 
 function control(body, response) {
@@ -153,6 +167,15 @@ function respond(request, response, body) {
   }
 }
 
+const [portFile, writesFile] = process.argv.slice(2);
+if (fs.existsSync(writesFile)) {
+  for (const line of fs.readFileSync(writesFile, 'utf8').split('\n').slice(0, -1)) { // a half line was never answered
+    const { name, path, method, body } = JSON.parse(line);
+    const [db, ref] = at(name, path);
+    write(db, method, ref, Buffer.from(body));
+  }
+}
+const kept = fs.openSync(writesFile, 'a');
 const server = http.createServer((request, response) => {
   const chunks = [];
   let length = 0;
@@ -163,4 +186,5 @@ const server = http.createServer((request, response) => {
   request.on('end', () => respond(request, response, Buffer.concat(chunks)));
 });
 server.keepAliveTimeout = 60000;
-server.listen(0, '127.0.0.1', () => fs.writeFileSync(process.argv[2], String(server.address().port)));
+const port = fs.existsSync(portFile) ? Number(fs.readFileSync(portFile, 'utf8')) : 0;
+server.listen(port, '127.0.0.1', () => fs.writeFileSync(portFile, String(server.address().port)));

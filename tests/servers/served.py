@@ -1,0 +1,420 @@
+"""A data folder with stores, or its journal, on servers; and the cases that every such folder has to pass with the real program.
+
+A suite makes a subclass of Served that lists its places (places.py), and lists the bound methods of Cases. AON_FULL=1 tries every call, else a sample.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import sys
+import time
+
+TESTS = pathlib.Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS / 'cli'), str(TESTS / 'crash'), str(TESTS / 'workforce')]
+
+import compare  # noqa: E402
+import crash_test as crash  # noqa: E402
+import oracle  # noqa: E402
+import program as p  # noqa: E402
+from crash_test import upload  # noqa: E402
+from lossy import Proxy  # noqa: E402
+from places import STAMP  # noqa: E402
+from program import Data, Skip, calls_of, check, finish, same  # noqa: E402
+
+SAMPLE = 6  # points of one kind in the short version
+SECRET = 'pl4nted-p4ssw0rd'
+TOUCHED = {'main': ('users', 'u1', 'email'), 'realtime': ('firebase:user', 'u1', 'email'), 'settings': ('firestore:organization-offdays', 'org1', 'days'),
+           'identity': ('accounts', 'u0', 'displayName')}  # a document of each store, and a property, that the second workbook changes
+UNTOUCHED = {'identity': ('photoURL', 'https://example.com/u0.png')}  # what it knows nothing of
+ENDS = (0, 1, 3, 5)
+
+
+class Served(Data):
+    """Copies have copies of what stands on the servers."""
+    PLACES = ()
+
+    def __init__(self, folder, env=None, places=None):
+        self.places = places or {kind.KEY: kind() for kind in self.PLACES}
+        own = {name: value for place in self.places.values() for name, value in {**place.SETTINGS, **place.env(place.address())}.items()}
+        super().__init__(folder, {**own, **(env or {})})
+        self.own = own
+
+    def stores(self):
+        return {key: place for key, place in self.places.items() if key != 'journal'}
+
+    def through(self, key, where, password=''):
+        return self.places[key].env(where, password)
+
+    def rows(self):
+        return {**super().rows(), **{(key, name): rows for key, place in self.stores().items() for name, rows in place.rows().items()}}
+
+    def put(self, store, collection, name, document):
+        return self.places[store].write(collection, name, document) if store in self.places else super().put(store, collection, name, document)
+
+    def document(self, store, collection, name):
+        return self.places[store].document(collection, name) if store in self.places else super().document(store, collection, name)
+
+    def seed(self):
+        """Documents that no import made: another organization's, and what is nobody's business."""
+        if 'main' not in self.places:
+            p.seed_foreign(self)
+            return
+        self.put('main', 'users', 'x1', {'userID': 'x1', 'organizationID': 'other', 'name': 'Else', 'email': 'u0@example.com', 'unknown': [1, None, {'a': 1.0}]})
+        self.places['main'].seed()
+        self.put('realtime', 'firebase:user', 'x1', {'name': 'Else'})
+
+    def copy(self, to):
+        shutil.copytree(self.folder, to)
+        changed = {name: value for name, value in self.env.items() if self.own.get(name) != value}
+        return type(self)(to, changed, {key: place.copy() for key, place in self.places.items()})
+
+    def wipe(self):
+        for place in self.places.values():
+            place.wipe()
+
+
+class Point(crash.Point):
+    def recover(self, data, where, statuses=(0,)):
+        ran = super().recover(data, where, statuses)
+        if any(place.watched for place in data.places.values()):
+            for _ in range(40):
+                if not data.run('locks', '--json').out:
+                    break
+                time.sleep(0.5)
+                data.run('recover')
+        return ran
+
+    def settled(self, data, where):
+        state = super().settled(data, where)
+        for place in data.places.values():
+            place.clean(where)
+        return state
+
+    def drop(self, data):
+        data.wipe()
+        super().drop(data)
+
+
+def true_to_its_word(ran, state, where):
+    check(ran.status != 0 or state == 'committed', 'it said committed, but', state, where)
+    check(ran.status != 3 or state != 'committed', 'it said rolled back, but', state, where)
+
+
+def canonical(state):
+    """As the specification's comparison sees it, ids that were made replaced by natural names; without stamps, and without the note of the embedded
+    stand-in that an account has a password, which only Firebase knows."""
+    for document in [document for tree in state.values() for documents in tree.values() for document in documents.values()]:
+        for name in (*oracle.STAMPS, STAMP, 'hasPassword'):
+            document.pop(name, None)
+    return compare.canonical(state, lambda one: bool(compare.UUID.fullmatch(one)))
+
+
+class Cases:
+    def __init__(self, kind, env=None, sample=SAMPLE):
+        self.kind, self.env, self.sample = kind, env or {}, sample
+        self.keys = [place.KEY for place in kind.PLACES]
+        self.stores = [key for key in self.keys if key != 'journal']
+
+    def prepared(self, folder, env=None):
+        data = self.kind(folder / 'prepared', {**self.env, **(env or {})})
+        data.imports(p.first_book(folder / 'first')).exits(0)
+        data.seed()
+        return data
+
+    def point(self, folder, env=None):
+        data = self.prepared(folder, env)
+        return Point(folder, data, data.rows(), {bulk['bulkOperationId'] for bulk in data.listed()})
+
+    @staticmethod
+    def calls(point, args, env=None, status=0):
+        return crash.counted(point, args, env, statuses=(status,))
+
+    @staticmethod
+    def last_operation(point, book):
+        fresh = point.fresh()
+        last = fresh.run(*upload(book)).exits(0).json['operations'] - 1
+        point.drop(fresh)
+        return last
+
+    def rolled_back(self, point, folder):
+        """A command, and the variable by which it writes to all stores and then fails."""
+        if 'settings' not in self.stores:
+            book = p.second_book(folder / 'second')
+            return upload(book), {'TEST_ROLLBACK_AT_OPERATION': self.last_operation(point, book)}
+        # In a workbook the documents of settings come last: lines of our own have one behind them that fails.
+        changes = []
+        for store in self.stores:
+            collection, name, _ = TOUCHED[store]
+            prop = 'displayName' if store == 'identity' else 'ours'
+            changes += [{'store': store, 'collection': 'accounts' if store == 'identity' else 'c', 'id': f'k{n}', 'operation': 'create',
+                         'data': {'displayName': 'K'} if store == 'identity' else {'n': n}} for n in range(3)]
+            changes.append({'store': store, 'collection': collection, 'id': name, 'operation': 'update', 'data': {prop: 'ours'}})
+        changes.append({'store': 'main', 'collection': 'c', 'id': 'x', 'operation': 'create', 'data': {}})
+        (folder / 'changes').write_text(''.join(json.dumps(line) + '\n' for line in changes))
+        return ['apply', folder / 'changes', '--json', '--pack', 'workforce'], {'TEST_ROLLBACK_AT_OPERATION': len(changes) - 1}
+
+    # ---- workbooks ----
+
+    def compared(self, data, book):
+        """One workbook against the oracle, which also says what it must not make."""
+        plain = compare.dump
+        compare.dump = lambda where: {**plain(where), **{key: found for key, place in data.stores().items() if (found := place.planned())}}
+        os.environ.update({**data.env, 'AON_PACK': str(pathlib.Path(p.PACKS) / 'workforce.lua')})
+        try:
+            found, want, _ = compare.check(p.BINARY, book, data.folder)
+        finally:
+            compare.dump = plain
+            for name in data.env:
+                os.environ.pop(name, None)
+        if 'identity' in data.places:
+            found = [line for line in found if 'hasPassword' not in line]
+        check(not found, book, '\n'.join(line[:200] for line in found[:10]))
+        for key in data.places:
+            check(not (data.folder / f'{key}.db').exists(), key, 'stands in a file too')
+        return f'{book.name} {want["state"]}, {want["operations"]} operations'
+
+    def workbooks_end_as_the_oracle_says(self, folder):
+        shared, said = p.SHARED / 'workforce', []
+        if not (shared / 'full.xlsx').exists():
+            raise Skip(f'no workbooks in {shared}')
+        servers = {variable: os.environ.get(variable) for kind in self.kind.PLACES if (variable := getattr(kind, 'VARIABLE', None))}
+        for books in (['full.xlsx'], ['with-ids.xlsx', 'with-ids-second-upload.xlsx'], ['mistakes.xlsx']):
+            data = self.kind(folder / books[0], self.env)
+            for book in books:
+                said.append(self.compared(data, shared / book))
+                os.environ.update(servers)
+        return '; '.join(said)
+
+    def a_workbook_ends_as_in_embedded_stores(self, folder):
+        """full.xlsx, or two workbooks of our own where it is missing: every document of every store as the same upload leaves it in SQLite."""
+        full = p.SHARED / 'workforce' / 'full.xlsx'
+        books = [full] if full.exists() else [p.first_book(folder / 'first'), p.second_book(folder / 'second')]
+        states = []
+        for data in (Data(folder / 'embedded'), self.kind(folder / 'mixed', self.env)):
+            for book in books:
+                timings = data.imports(book).exits(0).json['timings']
+            served = getattr(data, 'stores', dict)()
+            states.append(canonical({**compare.dump(data.folder), **{key: place.planned() for key, place in served.items()}}))
+        found = compare.differences('', states[0], states[1], [])
+        check(not found, '\n'.join(line[:200] for line in found[:10]))
+        documents = sum(len(documents) for tree in states[0].values() for documents in tree.values())
+        check(set(self.stores) <= set(states[0]), 'a store has no document', list(states[0]))
+        told = f'{documents} documents, {timings["execute"]:.0f} ms to execute, {timings["finish"]:.0f} ms to finish'
+        return f'{", ".join(book.name for book in books)}: {told}' + ('' if full.exists() else f' (skipped: full.xlsx: not in {full.parent})')
+
+    # ---- killed and lost ----
+
+    def killed_at_calls(self, folder):
+        point, args = self.point(folder), upload(p.second_book(folder / 'second'))
+        return crash.die_everywhere(point, args, self.calls(point, args), count=2 * self.sample)
+
+    def killed_while_rolling_back(self, folder):
+        point = self.point(folder)
+        args, env = self.rolled_back(point, folder)
+        return crash.die_everywhere(point, args, self.calls(point, args, env, 3), env=env, count=2 * self.sample)
+
+    def lost_at(self, point, key, lose, args, env, back):
+        """What is lost is lost for good: nothing arrives late."""
+        address, fresh, ends = self.kind.PLACES[self.keys.index(key)].address(), point.fresh(), {}
+        proxy = Proxy(address)
+        fresh.run(*args, env={**fresh.through(key, proxy.address), **env}).exits(3 if back else 0)
+        calls = proxy.seen
+        proxy.close()
+        point.drop(fresh)
+        step = 1 if p.FULL else max(1, len(self.keys) * calls // (2 * self.sample))
+        for n in range(1 if p.FULL else 1 + step // 2, calls + 1, step):
+            copy, proxy, where = point.fresh(), Proxy(address, n, lose), f'{lose} {n} of {calls} to {key} lost'
+            ran = copy.run(*args, env={**copy.through(key, proxy.address), **env}).exits(*ENDS)
+            proxy.close()
+            check(key != 'journal' or ran.status == (3 if back else 0), 'a single lost connection to the journal ended the run', where, ran)
+            point.recover(copy, where)
+            state = point.settled(copy, where)
+            true_to_its_word(ran, state, where)
+            ends[state] = ends.get(state, 0) + 1
+            point.drop(copy)
+        return calls, ends
+
+    def lost_at_calls(self, folder, lose, env=None, back=False):
+        """env: of the whole case; back: the run is rolled back."""
+        point, said = self.point(folder, env), []
+        args, more = self.rolled_back(point, folder) if back else (upload(p.second_book(folder / 'second')), {})
+        for key in self.keys:
+            calls, ends = self.lost_at(point, key, lose, args, more, back)
+            check(back or ends.get('committed') or not p.FULL and len(self.keys) > 1, 'no lost connection was overcome', key, ends)
+            said.append(f'{key} {calls} calls, {ends}')
+        return '; '.join(said)
+
+    def replies_lost_at_calls(self, folder):
+        return self.lost_at_calls(folder, 'reply')
+
+    def requests_lost_at_calls(self, folder):
+        return self.lost_at_calls(folder, 'request')
+
+    def replies_lost_while_rolling_back(self, folder):
+        return self.lost_at_calls(folder, 'reply', back=True)
+
+    # ---- servers ----
+
+    def stopped_before(self, point, args, n, env=None):
+        copy = point.fresh()
+        process = copy.start(*args, env={**crash.COUNTED, **(env or {}), 'TEST_STOP_AT_CALL': n})
+        check(p.stopped(process), 'it did not stop before call', n)
+        return copy, process
+
+    def points(self, calls, keys, count):
+        """Numbers of the calls to these stores, or the journal, that are not only looking; spread over the run."""
+        names = tuple(f'{key}.' if key == 'journal' else f'store.{key}.' for key in keys)
+        found = [n for n in range(1, len(calls)) if calls[n].startswith(names) and not calls[n].endswith(crash.QUIET)]
+        step = max(1, len(found) // count)
+        return found if p.FULL else found[step // 2::step]
+
+    def servers_killed_in_the_middle(self, folder):
+        """Killed and started again while the program stands before a call: it goes on, or ends and is recovered; never a part."""
+        point, args, said = self.point(folder), upload(p.second_book(folder / 'second')), []
+        calls = self.calls(point, args)
+        servers = {kind.SERVER: [other.KEY for other in self.kind.PLACES if other.SERVER is kind.SERVER] for kind in self.kind.PLACES if kind.SERVER}
+        for server, keys in servers.items():
+            ends, status = {}, {}
+            for n in self.points(calls, keys, self.sample):
+                where = f'the server of {", ".join(keys)} was killed before call {n} ({calls[n]})'
+                copy, process = self.stopped_before(point, args, n)
+                server.kill()
+                server.start()
+                os.kill(process.pid, signal.SIGCONT)
+                ran = finish(process).exits(*ENDS)
+                point.recover(copy, where)
+                state = point.settled(copy, where)
+                true_to_its_word(ran, state, where)
+                ends[state], status[ran.status] = ends.get(state, 0) + 1, status.get(ran.status, 0) + 1
+                point.drop(copy)
+            said.append(f'{", ".join(keys)}: {ends}, exit {status}')
+        return '; '.join(said)
+
+    def servers_out_of_reach(self, folder):
+        """Every connection is cut and none is taken from some call on until the program has ended; then it is there again. In the short version
+        only those that can't be killed, for they keep everything in memory."""
+        point, args, said = self.point(folder), upload(p.second_book(folder / 'second')), []
+        calls = self.calls(point, args)
+        for kind in [kind for kind in self.kind.PLACES if p.FULL or not kind.SERVER]:
+            ends = {}
+            for n in self.points(calls, [kind.KEY], max(1, self.sample // len(self.keys))):
+                where, proxy = f'{kind.KEY} out of reach from call {n} ({calls[n]}) on', Proxy(kind.address())
+                copy = point.fresh()
+                process = copy.start(*args, env={**copy.through(kind.KEY, proxy.address), **crash.COUNTED, 'TEST_STOP_AT_CALL': n,
+                                                 **({f'AON_STORES_{kind.KEY.upper()}_TIMEOUT': '2s'} if kind.KEY != 'journal' else {})})
+                check(p.stopped(process), 'it did not stop', where)
+                proxy.cut()
+                os.kill(process.pid, signal.SIGCONT)
+                ran = finish(process)
+                point.recover(copy, where)
+                state = point.settled(copy, where)
+                true_to_its_word(ran, state, where)
+                ends[state] = ends.get(state, 0) + 1
+                point.drop(copy)
+            said.append(f'{kind.KEY}: {ends}')
+        return '; '.join(said)
+
+    # ---- foreign writes ----
+
+    def foreign(self, data, key, prop, value):
+        collection, name, _ = TOUCHED[key]
+        data.put(key, collection, name, {**data.document(key, collection, name), prop: value})
+
+    def taken_back_over_foreign_writes(self, folder):
+        prepared = self.prepared(folder)
+        for key in self.stores:
+            data = prepared.copy(folder / f'of-{key}') if len(self.stores) > 1 else prepared
+            (collection, name, prop), (other, value) = TOUCHED[key], UNTOUCHED.get(key, ('nickname', 'U'))
+            before = data.document(key, collection, name)[prop]
+            bulk = data.imports(p.second_book(folder / f'second-{key}')).exits(0).json['bulkOperationId']
+            self.foreign(data, key, other, value)
+            data.run('undo', bulk, '--json').exits(0)
+            now = data.document(key, collection, name)
+            same((now[other], now[prop]), (value, before), 'theirs stays, ours is taken back')
+            bulk = data.imports(p.second_book(folder / f'third-{key}')).exits(0).json['bulkOperationId']
+            self.foreign(data, key, prop, 'theirs')
+            wanted = data.rows()
+            data.run('undo', bulk, '--json').exits(2).says(name)
+            p.same_rows(data.rows(), wanted, 'a refused undo changes nothing')
+            data.run('undo', bulk, '--keep-theirs', f'{key}/{collection}/{name}', '--json').exits(0)
+            same(data.document(key, collection, name)[prop], 'theirs')
+            for place in data.places.values():
+                place.clean(key)
+
+    def a_foreign_write_between_plan_and_execution_is_refused(self, folder):
+        point, args = self.point(folder), upload(p.second_book(folder / 'second'))
+        calls = self.calls(point, args)
+        for key in self.stores:
+            _, name, prop = TOUCHED[key]
+            theirs = point.fresh()  # other stores may have been written to by then: what is wanted is what was before, and the foreign write
+            self.foreign(theirs, key, prop, 'theirs')
+            wanted = theirs.rows()
+            point.drop(theirs)
+            copy, process = self.stopped_before(point, args, calls.index(f'store.{key}.apply'))
+            self.foreign(copy, key, prop, 'theirs')
+            os.kill(process.pid, signal.SIGCONT)
+            ran = finish(process).exits(3).says('changed_meanwhile', name)
+            same(ran.json['conflicts'], [], 'a write that was refused is nobody\'s conflict')
+            p.same_rows(copy.rows(), wanted, 'all but the foreign write is as before', key)
+            for place in copy.places.values():
+                place.clean(key)
+
+    # ---- several at once, secrets ----
+
+    def several_at_once(self, folder):
+        data, files, others = self.prepared(folder), [], [key for key in ('main', 'realtime', 'settings') if key in self.stores or key in ('main', 'realtime')]
+        for n in range(4):
+            lines = [{'store': store, 'collection': 'c', 'id': f'{n}-{i}', 'operation': 'create', 'data': {'n': i}} for i in range(50) for store in others]
+            lines.append({'store': 'main', 'collection': 'c', 'id': 'shared', 'operation': 'upsert', 'data': {f'by{n}': True}})
+            files.append(folder / f'{n}.ndjson')
+            files[-1].write_text(''.join(json.dumps(line) + '\n' for line in lines))
+        for process in [data.start('apply', path, '--json', '--lock-wait', '60') for path in files]:
+            finish(process).exits(0)
+        shared = data.document('main', 'c', 'shared')
+        shared.pop('_bulkOperationId', None)
+        same(shared, {f'by{n}': True for n in range(4)}, 'each one went by itself')
+        rows = data.rows()
+        same([len(rows[(store, 'c')]) for store in others], [201 if store == 'main' else 200 for store in others])
+        for place in data.places.values():
+            place.clean()
+
+    def secrets_stay_in(self, folder):
+        """Passwords of servers and of the workbook: in no line, file, list of processes or dump of memory, and in no database but Firebase's own."""
+        data, said, book = self.prepared(folder), '', p.second_book(folder / 'second')
+        with_passwords = {name: value for key, place in data.places.items() for name, value in data.through(key, place.address(), SECRET).items()}
+        calls = self.calls(Point(folder, data, {}, set()), upload(book))
+        process = data.start(*upload(book), cwd=folder, env={**with_passwords, 'LOG_LEVEL': 'debug', 'TEST_STOP_AT_CALL': len(calls) // 2})
+        check(p.stopped(process), 'it did not stop')
+        proc = pathlib.Path('/proc', str(process.pid))
+        said += (proc / 'cmdline').read_text() + ''.join(name.read_text() for name in proc.glob('task/*/comm'))
+        core = next(line for line in (proc / 'limits').read_text().splitlines() if line.startswith('Max core file size'))
+        same(core.split()[4:6], ['0', '0'], 'it may dump its memory', core)
+        os.kill(process.pid, signal.SIGCONT)
+        ran = finish(process).exits(0)
+        said += ran.out + ran.err
+        bulk = ran.json['bulkOperationId']
+        for args in (('doctor',), ('doctor', '--json'), ('pool',), ('show', bulk, '--json'), ('log', bulk, '--json'), ('diff', bulk), ('list', '--json')):
+            ran = data.run(*args, env={**with_passwords, 'LOG_LEVEL': 'debug'})
+            said += ran.out + ran.err
+        for key in self.keys:
+            hasty = {f'AON_STORES_{key.upper()}_TIMEOUT': '500ms', f'AON_STORES_{key.upper()}_POOL_CONNECT': '500ms'} if key != 'journal' else {}
+            ran = data.run('doctor', env={**data.through(key, ('127.0.0.1', 1), SECRET), **hasty, 'LOG_LEVEL': 'debug'}).exits(1)
+            said += ran.out + ran.err
+        for secret in (SECRET, p.SECRET, 'Bearer'):
+            check(secret not in said, 'a secret was said:', said[max(0, said.find(secret) - 300):][:400])
+        kept = {str(path): path.read_bytes() for path in data.folder.rglob('*') if not path.is_dir()}
+        kept.update({key: place.everything() for key, place in data.places.items()})
+        for where, content in kept.items():
+            for secret in (SECRET.encode(), p.SECRET.encode(), SECRET.encode().hex().encode(), p.SECRET.encode().hex().encode(), b'Bearer'):
+                check(secret not in content, 'a secret stands in', where)
+        same(list(folder.glob('core*')), [], 'a dump of memory')
+
+    def addresses_keep_their_secrets(self, folder, variable, addresses):
+        """Addresses that are none, or of no server."""
+        data, said = self.prepared(folder), ''
+        for args, address in [(args, address) for args in (('doctor',), ('doctor', '--json'), ('pool',), ('list',)) for address in addresses]:
+            ran = data.run(*args, env={variable: address, 'LOG_LEVEL': 'debug'})
+            said += ran.out + ran.err
+        check(SECRET not in said, 'a password was said:', said[max(0, said.find(SECRET) - 300):][:400])
