@@ -21,6 +21,7 @@
 #define NO_INDEX (-1)
 #define KEEP_NOTHING (-1)
 #define POOL_LIMIT 1000
+#define SPECIALS 4
 
 typedef struct place { /* where a value comes from, for sentences and relative paths */
   const char *file;    /* NULL: the environment or an option */
@@ -37,10 +38,10 @@ typedef struct reading {
   const char *folder; /* relative paths of the file start here */
   aon_engine_store stores[STORES_LIMIT];
   place pool_at[STORES_LIMIT]; /* where its pool was spoken of, empty if nowhere */
-  place special_at[STORES_LIMIT]; /* likewise for the first of its special settings */
+  place special_at[STORES_LIMIT][SPECIALS]; /* likewise for its special settings */
   const char *bounded[STORES_LIMIT]; /* one of bounded_settings that was given, and where; NULL: none */
   place bounded_at[STORES_LIMIT];
-  const char *special[STORES_LIMIT];
+  bool special[STORES_LIMIT][SPECIALS];
   bool create_given[STORES_LIMIT];
   place named_at[STORES_LIMIT]; /* where a store was first named */
   size_t store_count;
@@ -143,7 +144,7 @@ static const setting store_settings[] = {
 };
 
 /* Of stores that write documents singly; the others refuse them, for they would mean nothing (check_special). */
-static const char *const special_settings[] = {"exclusive", "void_stamp", "horizon", "watch"};
+static const char *const special_settings[SPECIALS] = {"exclusive", "void_stamp", "horizon", "watch"};
 
 /* Of stores whose transactions have limits of their own (check_bounded). */
 static const char *const bounded_settings[] = {"transaction.operations", "transaction.bytes", "transaction.beyond"};
@@ -199,10 +200,10 @@ static void note_bounded(reading *r, int index, const char *name, const place *a
 }
 
 static void note_special(reading *r, int index, const char *name, const place *at) {
-  for (size_t i = 0; i < sizeof special_settings / sizeof *special_settings; i++)
-    if (!r->special[index] && !strcmp(special_settings[i], name)) {
-      r->special[index] = special_settings[i];
-      r->special_at[index] = (place){at->file, at->line, at->name ? keep(r, at->name) : NULL};
+  for (size_t i = 0; i < SPECIALS; i++)
+    if (!strcmp(special_settings[i], name)) {
+      r->special[index][i] = true;
+      r->special_at[index][i] = (place){at->file, at->line, at->name ? keep(r, at->name) : NULL};
     }
 }
 
@@ -555,11 +556,24 @@ static bool writes_singly(const aon_store_adapter *adapter) { /* MongoDB: where 
   return adapter == &aon_rtdb_adapter || adapter == &aon_auth_adapter || adapter == &aon_mongodb_adapter;
 }
 
-/* What is said of late requests, and of who else writes, is for stores that write documents singly. */
+/* What is said of late requests, and of who else writes, is for stores that write documents singly; accounts hold no stamp. */
+static const char *meaningless(const aon_store_adapter *adapter, const char *name) {
+  if (!writes_singly(adapter))
+    return "“%s” has no meaning for a SQLite store, nor for others with transactions; take it out.";
+  if (!strcmp(name, "exclusive") && adapter != &aon_rtdb_adapter)
+    return "“%s” has a meaning for a Firebase Realtime Database only; take it out.";
+  if (!strcmp(name, "void_stamp") && adapter == &aon_auth_adapter)
+    return "“%s” has no meaning for Firebase Auth, whose accounts hold no stamp; take it out.";
+  return NULL;
+}
+
 static aon_result check_special(reading *r) {
   for (size_t i = 0; i < r->store_count; i++)
-    if (r->special[i] && !writes_singly(r->stores[i].adapter))
-      return wrong(r, &r->special_at[i], "“%s” has no meaning for a SQLite store, nor for others with transactions; take it out.", r->special[i]);
+    for (size_t j = 0; j < SPECIALS; j++) {
+      const char *why = r->special[i][j] ? meaningless(r->stores[i].adapter, special_settings[j]) : NULL;
+      if (why)
+        return wrong(r, &r->special_at[i][j], why, special_settings[j]);
+    }
   return AON_OK;
 }
 
