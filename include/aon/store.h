@@ -86,7 +86,8 @@ typedef struct aon_shape { /* what describe finds in the store */
   const char *const *key; /* document_table false: names of the key's columns, in order, NULL-terminated */
   const char *const *volatiles; /* generated columns and the like, NULL-terminated; may be NULL */
   const char *delete_effect;    /* NULL, or why a delete would change other documents too (ON DELETE CASCADE …) */
-  const char *write_effect;     /* NULL, or what else a create or an update may change (triggers, ON UPDATE CASCADE), for the plan's notes */
+  const char *write_effect;     /* NULL, or what else a create or an update may change (triggers, ON UPDATE CASCADE): the plan warns of it once */
+  const char *write_only;       /* NULL, or a property that is written and never read (a password): write_effect is of its replacement only */
 } aon_shape;
 
 /* One bulk operation's part in one store, in one attempt. batch counts from 0 in class 3, else 0. */

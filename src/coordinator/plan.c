@@ -24,6 +24,7 @@ typedef struct known { /* a collection met in this plan */
   const aon_shape *shape;
   aon_store *store;
   size_t part;
+  bool warned; /* of what else its writes may change */
 } known;
 
 struct aon_planner {
@@ -248,6 +249,30 @@ static aon_result check_size(aon_planner *planner, const aon_operation *operatio
   return aon_problems_add(&planner->run->outcome->problems, &problem, error);
 }
 
+static bool holds(const aon_image *image, const char *property) {
+  const char *const names[] = {property, NULL};
+  bson_t view;
+  return image->bson && aon_image_view(image, &view) && aon_document_holds(&view, names);
+}
+
+/* What a write changes beside its document is changed by the database, so no rollback gives it back: said once for a collection. */
+static aon_result warn_of_effect(aon_planner *planner, known *in, const aon_operation *operation, aon_error *error) {
+  const aon_shape *shape = in->shape;
+  if (in->warned || !shape->write_effect || operation->kind == AON_DELETE ||
+      (shape->write_only && (operation->kind == AON_CREATE || !holds(&operation->after, shape->write_only))))
+    return AON_OK;
+  char sentence[700];
+  aon_problem problem = {.severity = AON_PROBLEM_WARNING,
+                         .code = "write_effect",
+                         .store = operation->collection->store,
+                         .collection = operation->collection->name,
+                         .sentence = sentence};
+  snprintf(sentence, sizeof sentence, "%s/%s: %s. A rollback or an undo doesn't give that back.", operation->collection->store,
+           operation->collection->name, shape->write_effect);
+  in->warned = true;
+  return aon_problems_add(&planner->run->outcome->problems, &problem, error);
+}
+
 /* Whoever makes the plan, images that hold a sensitive property are encrypted in the journal. */
 static bool holds_sensitive(const aon_operation *operation) {
   const char *const *names = operation->collection->sensitive;
@@ -319,6 +344,8 @@ static aon_result sink_operation(void *context, const aon_operation *given, aon_
     result = copy_origin(planner, &given->origin, &operation->origin, error);
   if (!result)
     result = check_size(planner, operation, error);
+  if (!result)
+    result = warn_of_effect(planner, in, operation, error);
   if (result)
     return result;
   if (holds_sensitive(operation))

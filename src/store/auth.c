@@ -195,7 +195,8 @@ static aon_result describe(void *state, const aon_collection *collection, const 
       .exists = true,
       .document_table = true,
       .volatiles = volatiles,
-      .write_effect = "a password that is set replaces one that Firebase Auth never tells, so a rollback can't give it back"};
+      .write_effect = "a password that is set replaces one that Firebase Auth never tells",
+      .write_only = "password"};
   (void)state;
   (void)collection;
   (void)error;
