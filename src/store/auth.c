@@ -16,6 +16,7 @@
 #include "model/document.h"
 #include "store/auth_internal.h"
 #include "store/match.h"
+#include "store/singly.h"
 
 #define SERVICE "https://identitytoolkit.googleapis.com/v1/projects/"
 
@@ -80,7 +81,9 @@ static void close_store(void *state) {
   free(store);
 }
 
-static aon_result place(auth_store *store, const char *location, aon_store_caps *caps, aon_error *error) {
+static aon_result place(void *state, const aon_store_config *config, aon_store_caps *caps, aon_error *error) {
+  auth_store *store = state;
+  const char *location = config->location;
   const char *project = location && !strncmp(location, "//", 2) ? location + 2 : "", *emulator = aon_google_emulator(store->fb.google);
   size_t length = strcspn(project, "/");
   if (!length || strpbrk(project, "?#@ ") || (project[length] && project[length + 1]))
@@ -156,7 +159,16 @@ static aon_result read_documents(void *state, const aon_collection *collection, 
   return result;
 }
 
+static aon_result probe(void *state, aon_error *error) {
+  auth_store *store = state;
+  AON_ARENA_CLEANUP aon_arena scratch = {0};
+  account ignored;
+  fb_enter(&store->fb);
+  return look_up_some(store, &AON_TEXT("aon-probe"), 1, &scratch, &ignored, error);
+}
+
 static aon_result open_store(aon_env *env, const aon_store_config *config, void **ret_state, aon_store_caps *ret_caps, aon_error *error) {
+  static const fb_kind kind = {.google = &google_settings, .size = sizeof(auth_store), .place = place, .probe = probe, .close = close_store};
   aon_store_caps caps = {.store_class = AON_CLASS_PLAIN,
                          .batch_operations = AUTH_BATCH_OPERATIONS,
                          .batch_bytes = AUTH_BATCH_BYTES,
@@ -164,31 +176,11 @@ static aon_result open_store(aon_env *env, const aon_store_config *config, void 
                          .any_thread = true,
                          .finishes = true,
                          .can_undo = true};
-  AON_ARENA_CLEANUP aon_arena scratch = {0};
-  account ignored;
-  aon_google_settings settings = google_settings;
-  settings.label = config->name;
-  auth_store *store = calloc(1, sizeof *store);
-  if (!store)
-    return aon_fail_memory(error);
-  aon_result result = fb_open(env, config, &settings, &store->fb, error);
+  aon_result result = fb_open(env, config, &kind, ret_state, &caps, error);
   if (!result)
-    result = place(store, config->location, &caps, error);
-  if (!result) {
-    fb_enter(&store->fb);
-    result = look_up_some(store, &AON_TEXT("aon-probe"), 1, &scratch, &ignored, error);
-  }
-  if (result) {
-    close_store(store);
-    return result;
-  }
-  *ret_state = store;
-  *ret_caps = caps;
-  return AON_OK;
+    *ret_caps = caps;
+  return result;
 }
-
-static void cancel(void *state) { aon_interrupt_raise(&((auth_store *)state)->fb.interrupt); }
-static aon_pool_counts pool_counts(void *state) { return aon_http_look(((auth_store *)state)->fb.http); }
 
 static aon_result describe(void *state, const aon_collection *collection, const aon_shape **ret_shape, aon_error *error) {
   static const aon_shape shape = {
@@ -495,50 +487,11 @@ static aon_result apply(void *state, aon_transaction *transaction, const aon_wri
   return worst.result;
 }
 
-/* ---- what class 5 has no means for ---- */
-
-static aon_result no_transactions(const auth_store *store, aon_error *error) {
-  return aon_fail(error, AON_USAGE, "not_supported", "The accounts of %s have no transactions.", store->fb.name);
-}
-
-static aon_result begin(void *state, const aon_branch *branch, aon_marker marker, aon_transaction **ret_transaction, aon_error *error) {
-  (void)branch;
-  (void)marker;
-  (void)ret_transaction;
-  return no_transactions(state, error);
-}
-
-static aon_result end(void *state, aon_transaction *transaction, aon_error *error) {
-  (void)transaction;
-  return no_transactions(state, error);
-}
-
-static void abort_transaction(void *state, aon_transaction *transaction) {
-  (void)state;
-  (void)transaction;
-}
-
-static aon_result resolve(void *state, const aon_branch *branch, aon_branch_state *ret_state, aon_error *error) {
-  (void)branch;
-  (void)ret_state;
-  return no_transactions(state, error);
-}
-
-static aon_result forget(void *state, int64_t before_ms, aon_error *error) {
-  (void)state;
-  (void)before_ms;
-  (void)error;
-  return AON_OK; /* it keeps no markers */
-}
-
 static aon_result examine(void *state, struct aon_buffer *report, bool *ret_healthy, aon_error *error) {
   auth_store *store = state;
-  AON_ARENA_CLEANUP aon_arena scratch = {0};
-  account ignored;
   const char *emulator = aon_google_emulator(store->fb.google);
   *ret_healthy = true;
-  fb_enter(&store->fb);
-  aon_result result = look_up_some(store, &AON_TEXT("aon-probe"), 1, &scratch, &ignored, error);
+  aon_result result = probe(store, error);
   if (!result)
     result = emulator ? aon_buffer_format(report, error, "Firebase Auth, emulator at %s\n", emulator)
                       : aon_buffer_format(report, error, "Firebase Auth, as %s\n", aon_google_account(store->fb.google));
@@ -558,14 +511,9 @@ const aon_store_adapter aon_auth_adapter = {
     .normalise = auth_normalise,
     .read = read_documents,
     .scan = scan,
-    .begin = begin,
     .apply = apply,
-    .flush = end,
-    .commit = end,
-    .abort = abort_transaction,
-    .resolve = resolve,
-    .forget = forget,
+    AON_SINGLY,
     .examine = examine,
-    .cancel = cancel,
-    .pool = pool_counts,
+    .cancel = fb_cancel,
+    .pool = fb_pool,
 };

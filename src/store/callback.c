@@ -14,6 +14,7 @@
 #include "base/buffer.h"
 #include "model/document.h"
 #include "store/match.h"
+#include "store/singly.h"
 
 typedef struct callback_store {
   const aon_callbacks *callbacks;
@@ -224,42 +225,6 @@ static aon_result apply(void *state, aon_transaction *transaction, const aon_wri
   return AON_OK;
 }
 
-/* ---- what class 5 has no means for ---- */
-
-static aon_result no_transactions(const callback_store *store, aon_error *error) {
-  return aon_fail(error, AON_USAGE, "not_supported", "The callback store %s has no transactions.", store->name);
-}
-
-static aon_result begin(void *state, const aon_branch *branch, aon_marker marker, aon_transaction **ret_transaction, aon_error *error) {
-  (void)branch;
-  (void)marker;
-  (void)ret_transaction;
-  return no_transactions(state, error);
-}
-
-static aon_result end(void *state, aon_transaction *transaction, aon_error *error) {
-  (void)transaction;
-  return no_transactions(state, error);
-}
-
-static void abort_transaction(void *state, aon_transaction *transaction) {
-  (void)state;
-  (void)transaction;
-}
-
-static aon_result resolve(void *state, const aon_branch *branch, aon_branch_state *ret_state, aon_error *error) {
-  (void)branch;
-  (void)ret_state;
-  return no_transactions(state, error);
-}
-
-static aon_result forget(void *state, int64_t before_ms, aon_error *error) {
-  (void)state;
-  (void)before_ms;
-  (void)error;
-  return AON_OK; /* it keeps no markers */
-}
-
 static aon_result examine(void *state, struct aon_buffer *report, bool *ret_healthy, aon_error *error) {
   const callback_store *store = state;
   *ret_healthy = true;
@@ -277,13 +242,8 @@ const aon_store_adapter aon_callback_adapter = {
     .normalise = normalise,
     .read = read_documents,
     .scan = scan,
-    .begin = begin,
     .apply = apply,
-    .flush = end,
-    .commit = end,
-    .abort = abort_transaction,
-    .resolve = resolve,
-    .forget = forget,
+    AON_SINGLY,
     .examine = examine,
     .cancel = cancel,
 };

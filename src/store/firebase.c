@@ -1,10 +1,11 @@
 /* Opening, requests and refusals of the Firebase stores. Their shared parts are named in firebase_internal.h. */
 #include "store/firebase_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-aon_result fb_open(aon_env *env, const aon_store_config *config, const aon_google_settings *settings, fb_store *fb, aon_error *error) {
+static aon_result connect_to(aon_env *env, const aon_store_config *config, const aon_google_settings *settings, fb_store *fb, aon_error *error) {
   aon_http_settings http = {config->name, config->pool_max, config->pool_idle_ms, config->pool_connect_ms};
   *fb = (fb_store){.env = env, .interrupt.wake = -1, .timeout_ms = config->timeout_ms > 0 ? config->timeout_ms : FB_TIMEOUT_MS};
   fb->name = strdup(config->name);
@@ -17,6 +18,27 @@ aon_result fb_open(aon_env *env, const aon_store_config *config, const aon_googl
     fb_close(fb);
   return result;
 }
+
+aon_result fb_open(aon_env *env, const aon_store_config *config, const fb_kind *kind, void **ret_state, aon_store_caps *caps, aon_error *error) {
+  aon_google_settings settings = *kind->google;
+  settings.label = config->name;
+  fb_store *fb = calloc(1, kind->size);
+  if (!fb)
+    return aon_fail_memory(error);
+  aon_result result = connect_to(env, config, &settings, fb, error);
+  if (!result)
+    result = kind->place(fb, config, caps, error);
+  if (!result)
+    result = kind->probe(fb, error);
+  if (result)
+    kind->close(fb);
+  else
+    *ret_state = fb;
+  return result;
+}
+
+void fb_cancel(void *state) { aon_interrupt_raise(&((fb_store *)state)->interrupt); }
+aon_pool_counts fb_pool(void *state) { return aon_http_look(((fb_store *)state)->http); }
 
 void fb_close(fb_store *fb) {
   if (!fb->name)
@@ -74,4 +96,10 @@ void fb_note(fb_worst *worst, size_t index, aon_result result, const aon_error *
     return;
   worst->result = result;
   worst->error = *error;
+}
+
+aon_result fb_name_document(const fb_store *fb, const aon_collection *collection, aon_text id, fb_name *ret_name, aon_error *error) {
+  snprintf(ret_name->text, sizeof ret_name->text, "%.60s/%.200s/%.*s", fb->name, collection->name,
+           (int)(id.length > FB_ID_SHOWN ? FB_ID_SHOWN : id.length), id.length ? id.data : "");
+  return id.length ? AON_OK : aon_fail(error, AON_REJECTED, "bad_format", "A document of %s/%s needs an id.", fb->name, collection->name);
 }

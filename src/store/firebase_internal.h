@@ -23,9 +23,21 @@ typedef struct fb_store {
   int64_t timeout_ms, deadline_ms;
 } fb_store;
 
-aon_result fb_open(aon_env *env, const aon_store_config *config, const aon_google_settings *settings, fb_store *fb, aon_error *error)
+/* How one of the kinds is opened; an fb_store is the first member of each kind's state. */
+typedef struct fb_kind {
+  const aon_google_settings *google;
+  size_t size;
+  /* Takes what it needs from the configuration, and names the database in the capabilities. */
+  aon_result (*place)(void *state, const aon_store_config *config, aon_store_caps *caps, aon_error *error);
+  aon_result (*probe)(void *state, aon_error *error); /* whether the service answers, and lets us read */
+  void (*close)(void *state);                         /* one whose opening failed, too */
+} fb_kind;
+
+aon_result fb_open(aon_env *env, const aon_store_config *config, const fb_kind *kind, void **ret_state, aon_store_caps *caps, aon_error *error)
     AON_MUST_USE;
 void fb_close(fb_store *fb); /* one that was not opened, too */
+void fb_cancel(void *state);
+aon_pool_counts fb_pool(void *state);
 void fb_enter(fb_store *fb); /* each call of the adapter begins with it */
 
 /* All requests, each until the deadline of the call. A failure of its own: no token can be had, nothing was sent. */
@@ -43,6 +55,12 @@ typedef struct fb_worst {
 #define FB_WORST_INIT(count) {.error = AON_ERROR_INIT, .failed = (count)}
 void fb_note(fb_worst *worst, size_t index, aon_result result, const aon_error *error);
 
+/* How sentences name a document. One without an id is refused. */
+typedef struct fb_name {
+  char text[FB_ID_SHOWN * 3];
+} fb_name;
+aon_result fb_name_document(const fb_store *fb, const aon_collection *collection, aon_text id, fb_name *ret_name, aon_error *error) AON_MUST_USE;
+
 /* ---- paths ---- */
 
 typedef struct fb_path { /* of a collection */
@@ -57,6 +75,20 @@ aon_result fb_path_fill(const fb_path *path, aon_text id, aon_arena *arena, aon_
                         aon_error *error) AON_MUST_USE;
 /* The id of a document whose placeholders have these values. */
 aon_result fb_path_id(const fb_path *path, const aon_text *values, aon_arena *arena, aon_text *ret_id, aon_error *error) AON_MUST_USE;
+
+/* A search: what is looked for, and the values of the placeholders so far. */
+typedef struct fb_walk {
+  fb_path path;
+  const aon_match *matches;
+  size_t count;
+  aon_scan_each each;
+  void *context;
+  aon_text values[FB_SEGMENTS_LIMIT];
+} fb_walk;
+
+/* Hands the document over whose placeholders all have values, if it is there and is looked for. */
+aon_result fb_walk_found(const fb_walk *walk, const aon_image *image, aon_error *error) AON_MUST_USE;
+
 /* Appends bytes as they may stand in a path or query of a URL. */
 aon_result fb_escape(const char *text, size_t length, aon_buffer *out, aon_error *error) AON_MUST_USE;
 #endif

@@ -3,6 +3,7 @@
 
 #include "model/text.h"
 #include "store/firebase_internal.h"
+#include "store/match.h"
 
 static aon_result bad_path(const aon_collection *collection, aon_error *error) {
   return aon_fail(error, AON_REJECTED, "bad_format",
@@ -71,4 +72,14 @@ aon_result fb_escape(const char *text, size_t length, aon_buffer *out, aon_error
     result = aon_buffer_append(out, plain ? text + i : escaped, plain ? 1 : 3, error);
   }
   return result;
+}
+
+aon_result fb_walk_found(const fb_walk *walk, const aon_image *image, aon_error *error) {
+  AON_ARENA_CLEANUP aon_arena scratch = {0};
+  aon_found here = {.image = *image};
+  bson_t view;
+  if (!image->bson || !aon_image_view(image, &view) || !aon_match_all(&view, walk->matches, walk->count))
+    return AON_OK;
+  aon_result result = fb_path_id(&walk->path, walk->values, &scratch, &here.id, error);
+  return result ? result : walk->each(walk->context, &here, error);
 }

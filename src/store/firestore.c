@@ -85,7 +85,10 @@ static void close_store(void *state) {
 }
 
 /* location: //PROJECT/DATABASE, the second one "(default)" where it is left out */
-static aon_result place(fs_store *store, const char *location, aon_store_caps *caps, aon_error *error) {
+static aon_result place(void *state, const aon_store_config *config, aon_store_caps *caps, aon_error *error) {
+  fs_store *store = state;
+  const char *location = config->location;
+  store->transaction.store = store;
   const char *project = location && !strncmp(location, "//", 2) ? location + 2 : "", *slash = strchr(project, '/');
   size_t length = strcspn(project, "/");
   const char *database = slash && slash[1] ? slash + 1 : "(default)";
@@ -109,7 +112,8 @@ static const char *marker_name(const fs_store *store, const char *bulk_id, uint3
 }
 
 /* Reads a place where nothing stands: whether the service answers, and lets us read. */
-static aon_result probe(fs_store *store, aon_error *error) {
+static aon_result probe(void *state, aon_error *error) {
+  fs_store *store = state;
   AON_ARENA_CLEANUP aon_arena scratch = {0};
   const char *name = marker_name(store, "probe", 0, 0, &scratch);
   aon_image ignored;
@@ -117,6 +121,7 @@ static aon_result probe(fs_store *store, aon_error *error) {
 }
 
 static aon_result open_store(aon_env *env, const aon_store_config *config, void **ret_state, aon_store_caps *ret_caps, aon_error *error) {
+  static const fb_kind kind = {.google = &google_settings, .size = sizeof(fs_store), .place = place, .probe = probe, .close = close_store};
   aon_store_caps caps = {.store_class = AON_CLASS_BATCH,
                          .types = AON_TYPE_TIMESTAMP | AON_TYPE_BYTES | AON_TYPE_GEOPOINT | AON_TYPE_REFERENCE,
                          .batch_operations = FS_BATCH_OPERATIONS,
@@ -124,28 +129,11 @@ static aon_result open_store(aon_env *env, const aon_store_config *config, void 
                          .max_exact_integer = INT64_MAX,
                          .any_thread = true,
                          .can_undo = true};
-  aon_google_settings settings = google_settings;
-  settings.label = config->name;
-  fs_store *store = calloc(1, sizeof *store);
-  if (!store)
-    return aon_fail_memory(error);
-  store->transaction.store = store;
-  aon_result result = fb_open(env, config, &settings, &store->fb, error);
+  aon_result result = fb_open(env, config, &kind, ret_state, &caps, error);
   if (!result)
-    result = place(store, config->location, &caps, error);
-  if (!result)
-    result = probe(store, error);
-  if (result) {
-    close_store(store);
-    return result;
-  }
-  *ret_state = store;
-  *ret_caps = caps;
-  return AON_OK;
+    *ret_caps = caps;
+  return result;
 }
-
-static void cancel(void *state) { aon_interrupt_raise(&((fs_store *)state)->fb.interrupt); }
-static aon_pool_counts pool_counts(void *state) { return aon_http_look(((fs_store *)state)->fb.http); }
 
 static aon_result describe(void *state, const aon_collection *collection, const aon_shape **ret_shape, aon_error *error) {
   static const aon_shape shape = {.exists = true, .document_table = true};
@@ -593,6 +581,6 @@ const aon_store_adapter aon_firestore_adapter = {
     .resolve = resolve,
     .forget = forget,
     .examine = examine,
-    .cancel = cancel,
-    .pool = pool_counts,
+    .cancel = fb_cancel,
+    .pool = fb_pool,
 };

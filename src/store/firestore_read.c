@@ -134,12 +134,7 @@ aon_result fs_read(void *state, const aon_collection *collection, const aon_text
 
 typedef struct walk {
   fs_store *store;
-  fb_path path;
-  const aon_match *matches;
-  size_t count;
-  aon_scan_each each;
-  void *context;
-  aon_text values[FB_SEGMENTS_LIMIT];
+  fb_walk at;
 } walk;
 
 /* One page of a collection. bare: names only, and also of documents that are not there but have others below them. */
@@ -171,29 +166,18 @@ static aon_result list_page(fs_store *store, const char *path, bool bare, const 
 
 static aon_result found(walk *w, json_t *document, aon_error *error) {
   AON_ARENA_CLEANUP aon_arena scratch = {0};
-  aon_found here;
-  bson_t view;
-  aon_result result = fs_image(w->store, document, &scratch, &here.image, error);
-  if (!result)
-    result = fb_path_id(&w->path, w->values, &scratch, &here.id, error);
-  if (result || !aon_image_view(&here.image, &view) || !aon_match_all(&view, w->matches, w->count))
-    return result;
-  return w->each(w->context, &here, error);
+  aon_image image;
+  aon_result result = fs_image(w->store, document, &scratch, &image, error);
+  return result ? result : fb_walk_found(&w->at, &image, error);
 }
 
 /* The path ends with a name: the one document there. */
 static aon_result found_at(walk *w, const char *path, aon_error *error) {
   AON_ARENA_CLEANUP aon_arena scratch = {0};
   const char *name = aon_arena_format(&scratch, "%s/%s", w->store->root, path);
-  aon_found here;
-  bson_t view;
-  aon_result result = name ? fs_get(w->store, &name, 1, &scratch, &here.image, error) : aon_fail_memory(error);
-  if (result || !here.image.bson)
-    return result;
-  result = fb_path_id(&w->path, w->values, &scratch, &here.id, error);
-  if (result || !aon_image_view(&here.image, &view) || !aon_match_all(&view, w->matches, w->count))
-    return result;
-  return w->each(w->context, &here, error);
+  aon_image image;
+  aon_result result = name ? fs_get(w->store, &name, 1, &scratch, &image, error) : aon_fail_memory(error);
+  return result ? result : fb_walk_found(&w->at, &image, error);
 }
 
 static aon_result scan_level(walk *w, size_t level, size_t placeholder, const char *path, aon_error *error);
@@ -206,8 +190,8 @@ static aon_result hear_page(walk *w, json_t *page, size_t level, size_t placehol
     const char *name = json_string_value(json_object_get(document, "name")), *slash = name ? strrchr(name, '/') : NULL;
     if (result || !slash)
       continue;
-    w->values[placeholder] = (aon_text){slash + 1, strlen(slash + 1)};
-    if (level + 1 == w->path.count) {
+    w->at.values[placeholder] = (aon_text){slash + 1, strlen(slash + 1)};
+    if (level + 1 == w->at.path.count) {
       result = found(w, document, error);
       continue;
     }
@@ -223,16 +207,16 @@ static aon_result hear_page(walk *w, json_t *page, size_t level, size_t placehol
 static aon_result scan_level(walk *w, size_t level, size_t placeholder, const char *path, aon_error *error) {
   AON_BUFFER_CLEANUP aon_buffer here = {0};
   aon_result result = aon_buffer_text(&here, path, error);
-  for (; !result && level < w->path.count && w->path.segments[level]; level++)
-    result = aon_buffer_format(&here, error, "%s%s", here.length ? "/" : "", w->path.segments[level]);
-  if (result || level == w->path.count)
+  for (; !result && level < w->at.path.count && w->at.path.segments[level]; level++)
+    result = aon_buffer_format(&here, error, "%s%s", here.length ? "/" : "", w->at.path.segments[level]);
+  if (result || level == w->at.path.count)
     return result ? result : found_at(w, here.data, error);
   if (level % 2 == 0)
     return aon_fail(error, AON_USAGE, "not_supported", "A collection whose path has a placeholder for a collection can't be searched.");
   char *page = NULL;
   do {
     json_t *root = NULL;
-    result = list_page(w->store, here.data, level + 1 < w->path.count, page, &root, error);
+    result = list_page(w->store, here.data, level + 1 < w->at.path.count, page, &root, error);
     free(page);
     page = NULL;
     const char *next = json_string_value(json_object_get(root, "nextPageToken"));
@@ -249,9 +233,9 @@ static aon_result scan_level(walk *w, size_t level, size_t placeholder, const ch
 aon_result fs_scan(void *state, const aon_collection *collection, const aon_match *matches, size_t count, const char *const *properties,
                    aon_scan_each each, void *context, aon_error *error) {
   AON_ARENA_CLEANUP aon_arena scratch = {0};
-  walk w = {.store = state, .matches = matches, .count = count, .each = each, .context = context};
+  walk w = {.store = state, .at = {.matches = matches, .count = count, .each = each, .context = context}};
   (void)properties; /* all of them come with the document */
-  aon_result result = fb_path_parse(collection, &scratch, &w.path, error);
+  aon_result result = fb_path_parse(collection, &scratch, &w.at.path, error);
   if (!result)
     result = scan_level(&w, 0, 0, "", error);
   return result == AON_END ? AON_OK : result;

@@ -413,14 +413,12 @@ aon_result fs_normalise(void *state, const aon_collection *collection, aon_text 
                         aon_image *ret_image, aon_error *error) {
   const fs_store *store = state;
   const char *name;
-  char what[FB_ID_SHOWN * 3];
-  snprintf(what, sizeof what, "%.60s/%.200s/%.*s", store->fb.name, collection->name, (int)(id.length > FB_ID_SHOWN ? FB_ID_SHOWN : id.length),
-           id.length ? id.data : "");
+  fb_name what;
   AON_BUFFER_CLEANUP aon_buffer out = {0};
-  writing w = {.store = store, .what = what, .out = &out, .error = error};
-  if (!id.length)
-    return aon_fail(error, AON_REJECTED, "bad_format", "A document of %s/%s needs an id.", store->fb.name, collection->name);
-  aon_result result = fs_document_name(store, collection, id, arena, &name, error);
+  writing w = {.store = store, .what = what.text, .out = &out, .error = error};
+  aon_result result = fb_name_document(&store->fb, collection, id, &what, error);
+  if (!result)
+    result = fs_document_name(store, collection, id, arena, &name, error);
   if (!result && !name)
     return bad(&w, "forbidden_character", "has an id that Firestore can't keep: not / . .. or __like this__, 1500 bytes at most, and as many parts as the path has");
   if (!result)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "store/rtdb_internal.h"
+#include "store/singly.h"
 
 #define PROBE "aon_probe" /* a key that nobody has; reading it tells whether the server gives ETags */
 #define CLOCK_TOLERANCE_MS 2000
@@ -25,7 +26,10 @@ static void close_store(void *state) {
 }
 
 /* location: //HOST/?ns=NAME */
-static aon_result place(rtdb_store *store, const char *location, aon_store_caps *caps, aon_error *error) {
+static aon_result place(void *state, const aon_store_config *config, aon_store_caps *caps, aon_error *error) {
+  rtdb_store *store = state;
+  const char *location = config->location;
+  store->exclusive = config->exclusive;
   const char *host = location ? location + 2 : "";
   size_t length = location && !strncmp(location, "//", 2) ? strcspn(host, "/?") : 0;
   const char *rest = length ? host + length + (host[length] == '/') : "";
@@ -54,7 +58,7 @@ static aon_result place(rtdb_store *store, const char *location, aon_store_caps 
 }
 
 /* Reads one place where nothing stands. */
-static aon_result probe(rtdb_store *store, aon_http_request *request, aon_error *error) {
+static aon_result ask_nothing(rtdb_store *store, aon_http_request *request, aon_error *error) {
   AON_ARENA_CLEANUP aon_arena scratch = {0};
   *request = (aon_http_request){.method = "GET", .headers = {"X-Firebase-ETag: true"}};
   aon_result result = rtdb_url(store, PROBE, "", &scratch, &request->url, error);
@@ -70,36 +74,24 @@ static aon_result probe(rtdb_store *store, aon_http_request *request, aon_error 
   return result;
 }
 
+static aon_result probe(void *state, aon_error *error) {
+  aon_http_request request;
+  return ask_nothing(state, &request, error);
+}
+
 static aon_result open_store(aon_env *env, const aon_store_config *config, void **ret_state, aon_store_caps *ret_caps, aon_error *error) {
+  static const fb_kind kind = {.google = &google_settings, .size = sizeof(rtdb_store), .place = place, .probe = probe, .close = close_store};
   aon_store_caps caps = {.store_class = AON_CLASS_CONDITIONAL,
                          .batch_operations = config->exclusive ? RTDB_BATCH_EXCLUSIVE : RTDB_BATCH_OPERATIONS,
                          .batch_bytes = RTDB_BATCH_BYTES,
                          .max_exact_integer = RTDB_MAX_INTEGER,
                          .any_thread = true,
                          .can_undo = true};
-  aon_google_settings settings = google_settings;
-  settings.label = config->name;
-  rtdb_store *store = calloc(1, sizeof *store);
-  if (!store)
-    return aon_fail_memory(error);
-  store->exclusive = config->exclusive;
-  aon_http_request request;
-  aon_result result = fb_open(env, config, &settings, &store->fb, error);
+  aon_result result = fb_open(env, config, &kind, ret_state, &caps, error);
   if (!result)
-    result = place(store, config->location, &caps, error);
-  if (!result)
-    result = probe(store, &request, error);
-  if (result) {
-    close_store(store);
-    return result;
-  }
-  *ret_state = store;
-  *ret_caps = caps;
-  return AON_OK;
+    *ret_caps = caps;
+  return result;
 }
-
-static void cancel(void *state) { aon_interrupt_raise(&((rtdb_store *)state)->fb.interrupt); }
-static aon_pool_counts pool_counts(void *state) { return aon_http_look(((rtdb_store *)state)->fb.http); }
 
 static aon_result describe(void *state, const aon_collection *collection, const aon_shape **ret_shape, aon_error *error) {
   static const aon_shape shape = {.exists = true, .document_table = true};
@@ -110,49 +102,13 @@ static aon_result describe(void *state, const aon_collection *collection, const 
   return fb_path_parse(collection, &scratch, &path, error);
 }
 
-/* ---- what class 4 has no means for ---- */
-
-static aon_result no_transactions(const rtdb_store *store, aon_error *error) {
-  return aon_fail(error, AON_USAGE, "not_supported", "The Realtime Database %s has no transactions.", store->fb.name);
-}
-
-static aon_result begin(void *state, const aon_branch *branch, aon_marker marker, aon_transaction **ret_transaction, aon_error *error) {
-  (void)branch;
-  (void)marker;
-  (void)ret_transaction;
-  return no_transactions(state, error);
-}
-
-static aon_result end(void *state, aon_transaction *transaction, aon_error *error) {
-  (void)transaction;
-  return no_transactions(state, error);
-}
-
-static void abort_transaction(void *state, aon_transaction *transaction) {
-  (void)state;
-  (void)transaction;
-}
-
-static aon_result resolve(void *state, const aon_branch *branch, aon_branch_state *ret_state, aon_error *error) {
-  (void)branch;
-  (void)ret_state;
-  return no_transactions(state, error);
-}
-
-static aon_result forget(void *state, int64_t before_ms, aon_error *error) {
-  (void)state;
-  (void)before_ms;
-  (void)error;
-  return AON_OK; /* it keeps no markers */
-}
-
 /* ---- aon doctor ---- */
 
 static aon_result examine(void *state, struct aon_buffer *report, bool *ret_healthy, aon_error *error) {
   rtdb_store *store = state;
   aon_http_request request;
   const char *emulator = aon_google_emulator(store->fb.google);
-  aon_result result = probe(store, &request, error);
+  aon_result result = ask_nothing(store, &request, error);
   if (result)
     return result;
   int64_t differs = request.server_ms ? request.server_ms - aon_now_ms(store->fb.env) : 0;
@@ -180,14 +136,9 @@ const aon_store_adapter aon_rtdb_adapter = {
     .normalise = rtdb_normalise,
     .read = rtdb_read,
     .scan = rtdb_scan,
-    .begin = begin,
     .apply = rtdb_apply,
-    .flush = end,
-    .commit = end,
-    .abort = abort_transaction,
-    .resolve = resolve,
-    .forget = forget,
+    AON_SINGLY,
     .examine = examine,
-    .cancel = cancel,
-    .pool = pool_counts,
+    .cancel = fb_cancel,
+    .pool = fb_pool,
 };

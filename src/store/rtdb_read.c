@@ -55,12 +55,7 @@ aon_result rtdb_read(void *state, const aon_collection *collection, const aon_te
 
 typedef struct walk {
   rtdb_store *store;
-  fb_path path;
-  const aon_match *matches;
-  size_t count;
-  aon_scan_each each;
-  void *context;
-  aon_text values[FB_SEGMENTS_LIMIT]; /* of the placeholders so far */
+  fb_walk at;
 } walk;
 
 static aon_result get(rtdb_store *store, const char *path, const char *options, json_t **ret_root, aon_error *error) {
@@ -119,17 +114,12 @@ static aon_result found(walk *w, const char *key, json_t *value, aon_error *erro
   if (json_is_null(value))
     return AON_OK;
   AON_ARENA_CLEANUP aon_arena scratch = {0};
-  aon_found here;
-  bson_t view;
-  w->values[w->path.placeholders - 1] = (aon_text){key, strlen(key)};
+  aon_image image;
+  w->at.values[w->at.path.placeholders - 1] = (aon_text){key, strlen(key)};
   char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-  aon_result result = text ? rtdb_image(w->store, text, strlen(text), NULL, &scratch, &here.image, error) : aon_fail_memory(error);
+  aon_result result = text ? rtdb_image(w->store, text, strlen(text), NULL, &scratch, &image, error) : aon_fail_memory(error);
   free(text);
-  if (!result)
-    result = fb_path_id(&w->path, w->values, &scratch, &here.id, error);
-  if (result || !here.image.bson || !aon_image_view(&here.image, &view) || !aon_match_all(&view, w->matches, w->count))
-    return result;
-  return w->each(w->context, &here, error);
+  return result ? result : fb_walk_found(&w->at, &image, error);
 }
 
 /* Hands a page's entries to `found` and tells the last key of it. A page with numbers as keys may come as a list. */
@@ -197,14 +187,14 @@ static aon_result scan_pages(walk *w, const char *path, aon_error *error) {
 /* One level of the path after the other: fixed segments, then the keys that stand in for a placeholder. */
 static aon_result scan_level(walk *w, size_t level, size_t placeholder, const char *path, aon_error *error) {
   AON_BUFFER_CLEANUP aon_buffer deeper = {0};
-  for (; level < w->path.count && w->path.segments[level]; level++) {
-    aon_result result = aon_buffer_format(&deeper, error, "%s%s", deeper.length || *path ? "/" : "", w->path.segments[level]);
+  for (; level < w->at.path.count && w->at.path.segments[level]; level++) {
+    aon_result result = aon_buffer_format(&deeper, error, "%s%s", deeper.length || *path ? "/" : "", w->at.path.segments[level]);
     if (result)
       return result;
   }
   AON_BUFFER_CLEANUP aon_buffer here = {0};
   aon_result result = aon_buffer_format(&here, error, "%s%s", path, deeper.data ? deeper.data : "");
-  if (result || (level == w->path.count - 1 && placeholder == w->path.placeholders - 1))
+  if (result || (level == w->at.path.count - 1 && placeholder == w->at.path.placeholders - 1))
     return result ? result : scan_pages(w, here.data, error);
   json_t *keys = NULL, *ignored;
   const char *key;
@@ -213,7 +203,7 @@ static aon_result scan_level(walk *w, size_t level, size_t placeholder, const ch
     if (result)
       break;
     AON_BUFFER_CLEANUP aon_buffer below = {0};
-    w->values[placeholder] = (aon_text){key, strlen(key)};
+    w->at.values[placeholder] = (aon_text){key, strlen(key)};
     result = aon_buffer_format(&below, error, "%s%s%s", here.data, here.length ? "/" : "", key);
     if (!result)
       result = scan_level(w, level + 1, placeholder + 1, below.data, error);
@@ -225,10 +215,10 @@ static aon_result scan_level(walk *w, size_t level, size_t placeholder, const ch
 aon_result rtdb_scan(void *state, const aon_collection *collection, const aon_match *matches, size_t count, const char *const *properties,
                      aon_scan_each each, void *context, aon_error *error) {
   AON_ARENA_CLEANUP aon_arena scratch = {0};
-  walk w = {.store = state, .matches = matches, .count = count, .each = each, .context = context};
+  walk w = {.store = state, .at = {.matches = matches, .count = count, .each = each, .context = context}};
   (void)properties; /* all of them come with the document */
-  aon_result result = fb_path_parse(collection, &scratch, &w.path, error);
-  if (!result && w.path.segments[w.path.count - 1])
+  aon_result result = fb_path_parse(collection, &scratch, &w.at.path, error);
+  if (!result && w.at.path.segments[w.at.path.count - 1])
     return aon_fail(error, AON_USAGE, "not_supported", "The collection “%s” can't be searched: its path must end with a placeholder for that.",
                     collection->name);
   if (!result)

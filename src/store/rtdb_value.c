@@ -228,13 +228,11 @@ aon_result rtdb_normalise(void *state, const aon_collection *collection, aon_tex
                           aon_image *ret_image, aon_error *error) {
   const rtdb_store *store = state;
   const char *path;
-  char what[FB_ID_SHOWN * 3];
-  snprintf(what, sizeof what, "%.60s/%.200s/%.*s", store->fb.name, collection->name, (int)(id.length > FB_ID_SHOWN ? FB_ID_SHOWN : id.length),
-           id.length ? id.data : "");
-  settling s = {.what = what, .strict = true, .error = error};
-  aon_result result = rtdb_document_path(collection, id, arena, &path, error);
-  if (!result && !id.length)
-    return aon_fail(error, AON_REJECTED, "bad_format", "A document of %s/%s needs an id.", store->fb.name, collection->name);
+  fb_name what;
+  settling s = {.what = what.text, .strict = true, .error = error};
+  aon_result result = fb_name_document(&store->fb, collection, id, &what, error);
+  if (!result)
+    result = rtdb_document_path(collection, id, arena, &path, error);
   if (!result && !path)
     return bad(&s, "forbidden_character",
                "has an id that can't be a key of a Realtime Database: none of . $ # [ ] / and control characters, 768 bytes at most, and as many "
