@@ -212,7 +212,9 @@ class PostgresqlMain(OnPostgresql):
 
 
 class PostgresqlJournal(OnPostgresql):
-    KEY = 'journal'
+    KEY, KIND = 'journal', 'postgresql'
+    TOLD = ('PostgreSQL 1', 'role aon', 'schema public')  # by aon doctor
+    MISSING = 'no tables'
 
     def env(self, where, password=''):
         return {'AON_JOURNAL_URL': self.url(where, password and f':{password}')}
@@ -220,6 +222,12 @@ class PostgresqlJournal(OnPostgresql):
     def clean(self, *where):
         twice = psql(self.name, 'select count(*) - count(distinct (bulk_id, what, detail, who)) from aon_journal_events').strip()
         same(twice, '0', 'an event was noted twice', *where)
+
+    def damage(self):
+        psql(self.name, "update aon_journal_segments set images = images || 'x'")
+
+    def make_newer(self):
+        psql(self.name, 'update aon_journal_version set version = 99')
 
 
 # ---- MongoDB ----
@@ -327,6 +335,27 @@ class MongodbMain(OnMongodb):
 
     def seed(self):
         self.write('ledger', 'a:1', {'amount': 2.5, 'at': bson.timestamp.Timestamp(1, 2).as_datetime().isoformat()})
+
+
+class MongodbJournal(OnMongodb):
+    KEY, KIND = 'journal', 'mongodb'
+    TOLD = ('MongoDB ', 'replica set secantus')
+    MISSING = 'no collections'
+
+    def env(self, where, password=''):
+        return {'AON_JOURNAL_URL': self.url(where, password and f'u:{password}@')}
+
+    def clean(self, *where):
+        events = [(event['bulk_id'], event['what'], event['detail'], event['who']) for event in self.database()['aon_journal_events'].find()]
+        same(len(events), len(set(events)), 'an event was noted twice', *where)
+
+    def damage(self):
+        pieces = self.database()['atomicwritelogs']
+        for piece in list(pieces.find()):
+            pieces.update_one({'_id': piece['_id']}, {'$set': {'images': piece['images'] + b'x'}})
+
+    def make_newer(self):
+        self.database()['aon_journal_meta'].update_one({'_id': 'version'}, {'$set': {'version': 99}})
 
 
 # ---- Firebase: the double of the Realtime Database, Google's emulators of Firestore and of accounts ----

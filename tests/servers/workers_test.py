@@ -1,8 +1,9 @@
 #!/usr/bin/python3
-"""Many workers on one journal in PostgreSQL: uploads queued, three workers, one killed each second, one frozen past its lease and continued: each
+"""Many workers on one journal in PostgreSQL or MongoDB: uploads queued, three workers, one killed each second, one frozen past its lease and continued: each
 upload wholly in or out, once.
 
     tests/servers/postgresql NAME -- tests/servers/workers_test.py
+    tests/servers/mongodb NAME set -- tests/servers/workers_test.py
 
 AON_FULL=1 queues 60 uploads and kills until all have ended, else 12 and five times."""
 
@@ -14,12 +15,12 @@ sys.path[:0] = [str(TESTS / name) for name in ('workers', 'servers', 'cli', 'cra
 
 import program as p  # noqa: E402
 import workers_test as w  # noqa: E402
-from places import POSTGRESQL, PostgresqlJournal  # noqa: E402
+from places import MONGODB, POSTGRESQL, MongodbJournal, PostgresqlJournal  # noqa: E402
 from served import Served  # noqa: E402
 
 
 class Journalled(Served):
-    PLACES = (PostgresqlJournal,)
+    PLACES = (MongodbJournal if MONGODB else PostgresqlJournal,)
 
 
 def three_workers_on_one_server(folder):
@@ -31,7 +32,7 @@ def three_workers_on_one_server(folder):
 
 
 if __name__ == '__main__':
-    if not POSTGRESQL:
-        print('skipped: workers on postgresql: no server; run it by tests/servers/postgresql')
+    if not POSTGRESQL and not MONGODB:
+        print('skipped: workers on a server: no server; run it by tests/servers/postgresql or tests/servers/mongodb')
         sys.exit(77)
-    p.main('workers on postgresql', [three_workers_on_one_server])
+    p.main(f'workers on {Journalled.PLACES[0].KIND}', [three_workers_on_one_server])
