@@ -120,6 +120,36 @@ aon_result aon_docket_command(aon_docket *d, const char *database, bson_t *comma
   return result;
 }
 
+/* Whether what only reads is asked again, after a pause; *until_ms 0: this was the first time. */
+static bool again(aon_docket *d, aon_result result, int64_t *until_ms, int64_t *pause_ms) {
+  int64_t here = aon_monotonic_ms(d->env);
+  if (!*until_ms) {
+    *until_ms = here + AON_DOCKET_PATIENCE_MS;
+    *pause_ms = PAUSE_FIRST_MS;
+  }
+  if (result != AON_TRANSIENT || d->inside || here + *pause_ms >= *until_ms)
+    return false;
+  aon_sleep_ms(d->env, *pause_ms);
+  *pause_ms = *pause_ms * 2 < PAUSE_LAST_MS ? *pause_ms * 2 : PAUSE_LAST_MS;
+  return true;
+}
+
+aon_result aon_docket_ask(aon_docket *d, const char *database, bson_t *command, const char *doing, bson_t *ret_reply, aon_error *error) {
+  aon_error failure = AON_ERROR_INIT;
+  int64_t until_ms = 0, pause_ms = 0;
+  aon_result result;
+  do {
+    failure = (aon_error)AON_ERROR_INIT;
+    if (until_ms)
+      bson_destroy(ret_reply);
+    result = aon_docket_command(d, database, bson_copy(command), AON_MONGODB_READ, doing, ret_reply, &failure);
+  } while (again(d, result, &until_ms, &pause_ms));
+  bson_destroy(command);
+  if (result && error)
+    *error = failure;
+  return result;
+}
+
 /* ---- the time ---- */
 
 static aon_result read_clock(aon_docket *d, aon_error *error) {
@@ -144,10 +174,19 @@ static aon_result read_clock(aon_docket *d, aon_error *error) {
 }
 
 aon_result aon_docket_now(aon_docket *d, int64_t *ret_now_ms, aon_error *error) {
-  aon_result result = d->absent ? AON_OK : aon_docket_connect(d, error);
-  if (!result && !d->inside && !d->absent)
-    result = read_clock(d, error);
+  aon_error failure = AON_ERROR_INIT;
+  int64_t until_ms = 0, pause_ms = 0;
+  aon_result result = AON_OK;
+  if (!d->absent && !d->inside)
+    do {
+      failure = (aon_error)AON_ERROR_INIT;
+      result = aon_docket_connect(d, &failure);
+      if (!result)
+        result = read_clock(d, &failure);
+    } while (again(d, result, &until_ms, &pause_ms));
   *ret_now_ms = d->now_ms;
+  if (result && error)
+    *error = failure;
   return result;
 }
 
@@ -194,16 +233,14 @@ aon_result aon_docket_find(aon_docket *d, const char *collection, bson_t *filter
   aon_error failure = AON_ERROR_INIT;
   bson_t none;
   bson_init_static(&none, nothing, sizeof nothing);
-  int64_t until_ms = aon_monotonic_ms(d->env) + AON_DOCKET_PATIENCE_MS, pause_ms = PAUSE_FIRST_MS;
+  int64_t until_ms = 0, pause_ms = 0;
   aon_result result = AON_OK;
   aon_docket_rows_end(ret_rows);
-  for (bool again = !d->absent; again;) { /* a journal that isn't there has no rows */
-    result = find_once(d, collection, filter, options ? options : &none, ret_rows, doing, &failure);
-    again = result == AON_TRANSIENT && !d->inside && aon_monotonic_ms(d->env) + pause_ms < until_ms;
-    if (again)
-      aon_sleep_ms(d->env, pause_ms);
-    pause_ms = pause_ms * 2 < PAUSE_LAST_MS ? pause_ms * 2 : PAUSE_LAST_MS;
-  }
+  if (!d->absent) /* a journal that isn't there has no rows */
+    do {
+      failure = (aon_error)AON_ERROR_INIT;
+      result = find_once(d, collection, filter, options ? options : &none, ret_rows, doing, &failure);
+    } while (again(d, result, &until_ms, &pause_ms));
   bson_destroy(filter);
   if (options)
     bson_destroy(options);
@@ -215,8 +252,8 @@ aon_result aon_docket_find(aon_docket *d, const char *collection, bson_t *filter
 aon_result aon_docket_count(aon_docket *d, const char *collection, bson_t *filter, int64_t *ret_count, aon_error *error) {
   bson_iter_t at;
   bson_t reply;
-  aon_result result = aon_docket_command(d, NULL, BCON_NEW("count", BCON_UTF8(collection), "query", BCON_DOCUMENT(filter)), AON_MONGODB_READ,
-                                         "counting", &reply, error);
+  aon_result result =
+      aon_docket_ask(d, NULL, BCON_NEW("count", BCON_UTF8(collection), "query", BCON_DOCUMENT(filter)), "counting", &reply, error);
   *ret_count = !result && bson_iter_init_find(&at, &reply, "n") ? bson_iter_as_int64(&at) : 0;
   bson_destroy(&reply);
   bson_destroy(filter);

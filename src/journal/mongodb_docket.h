@@ -135,6 +135,9 @@ aon_result aon_docket_turn(aon_docket *d, aon_error *error) AON_MUST_USE; /* nob
 aon_result aon_docket_command(aon_docket *d, const char *database, bson_t *command, aon_mongodb_kind kind, const char *doing, bson_t *ret_reply,
                               aon_error *error) AON_MUST_USE;
 
+/* One that only reads, asked again where no answer came. */
+aon_result aon_docket_ask(aon_docket *d, const char *database, bson_t *command, const char *doing, bson_t *ret_reply, aon_error *error) AON_MUST_USE;
+
 typedef aon_result (*aon_docket_work)(aon_docket *d, void *arguments, aon_error *error);
 /* work in one transaction, done again from its start where it was lost or another got in its way; AON_UNKNOWN journal_unknown where its commit
  * was never answered. What work returns besides AON_OK ends the transaction without a trace. */

@@ -38,11 +38,11 @@ static aon_result examine_server(health *look, aon_error *error) {
   aon_result result = aon_docket_now(d, &now_ms, error);
   int64_t apart_ms = now_ms - aon_now_ms(d->env);
   if (!result)
-    result = aon_docket_command(d, "admin", BCON_NEW("buildInfo", BCON_INT32(1)), AON_MONGODB_READ, "examining it", &built, error);
+    result = aon_docket_ask(d, "admin", BCON_NEW("buildInfo", BCON_INT32(1)), "examining it", &built, error);
   if (!result)
-    result = aon_docket_command(d, "admin", BCON_NEW("hello", BCON_INT32(1)), AON_MONGODB_READ, "examining it", &hello, error);
+    result = aon_docket_ask(d, "admin", BCON_NEW("hello", BCON_INT32(1)), "examining it", &hello, error);
   if (!result)
-    result = aon_docket_command(d, NULL, BCON_NEW("connectionStatus", BCON_INT32(1)), AON_MONGODB_READ, "examining it", &who, error);
+    result = aon_docket_ask(d, NULL, BCON_NEW("connectionStatus", BCON_INT32(1)), "examining it", &who, error);
   const char *version = text_at(&built, "version"), *set = text_at(&hello, "setName"), *user = text_at(&who, "authInfo.authenticatedUsers.0.user");
   if (!result)
     result = aon_buffer_format(look->report, error, "MongoDB %s, user %s, database %s, %s%s\n", version ? version : "?",

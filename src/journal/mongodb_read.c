@@ -189,12 +189,8 @@ aon_result aon_docket_entries_open(void *state, const char *id, int64_t first, i
   cursor *made = calloc(1, sizeof *made);
   if (!made)
     return aon_fail_memory(error);
-  *made = (cursor){.d = state, .log = head.log};
-  made->window = (aon_piece_window){.first = first < 0 ? 0 : first, .last = last < 0 ? INT64_MAX : last, .backward = backward};
+  *made = (cursor){.d = state, .log = head.log, .window = aon_piece_window_of(first, last, backward, head.logged)};
   snprintf(made->id, sizeof made->id, "%s", id);
-  made->window.at = backward ? made->window.last : made->window.first;
-  if (backward && made->window.at >= head.logged)
-    made->window.at = head.logged - 1;
   *ret_cursor = made;
   return AON_OK;
 }
@@ -211,7 +207,7 @@ void aon_docket_entries_close(void *state) {
 aon_result aon_docket_entries_next(void *state, const aon_operation **ret_operations, size_t *ret_count, bool *ret_cleared, aon_error *error) {
   cursor *from = state;
   int64_t low;
-  if (from->window.at < from->window.first || from->window.at > from->window.last)
+  if (aon_piece_window_done(&from->window))
     return AON_END;
   from->turn = !from->turn;
   aon_docket_piece *piece = &from->pieces[from->turn];

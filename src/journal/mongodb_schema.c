@@ -229,7 +229,7 @@ aon_result aon_docket_rotate_key(void *state, aon_error *error) { return aon_doc
 static aon_result has_transactions(aon_docket *d, aon_error *error) {
   bson_iter_t at;
   bson_t reply;
-  aon_result result = aon_docket_command(d, "admin", BCON_NEW("hello", BCON_INT32(1)), AON_MONGODB_READ, "connecting", &reply, error);
+  aon_result result = aon_docket_ask(d, "admin", BCON_NEW("hello", BCON_INT32(1)), "connecting", &reply, error);
   bool able = !result && (bson_has_field(&reply, "setName") || (bson_iter_init_find(&at, &reply, "msg") && BSON_ITER_HOLDS_UTF8(&at)));
   bson_destroy(&reply);
   if (result || able)

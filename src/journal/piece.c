@@ -121,6 +121,16 @@ aon_result aon_piece_encode(aon_env *env, const aon_keys *keys, aon_segment_writ
   return result;
 }
 
+aon_piece_window aon_piece_window_of(int64_t first, int64_t last, bool backward, int64_t logged) {
+  aon_piece_window window = {.first = first < 0 ? 0 : first, .last = last < 0 ? INT64_MAX : last, .backward = backward};
+  window.at = backward ? window.last : window.first;
+  if (backward && window.at >= logged)
+    window.at = logged - 1;
+  return window;
+}
+
+bool aon_piece_window_done(const aon_piece_window *window) { return window->at < window->first || window->at > window->last; }
+
 void aon_piece_take(aon_piece_window *window, int64_t first, uint32_t count, int64_t *ret_low, size_t *ret_count) {
   int64_t low = first > window->first ? first : window->first, high = first + count - 1;
   if (window->backward ? high > window->at : high > window->last)

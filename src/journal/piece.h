@@ -45,11 +45,14 @@ aon_result aon_piece_encode(aon_env *env, const aon_keys *keys, aon_segment_writ
                             const aon_operation *operations, size_t count, size_t limit, aon_arena *arena, aon_stored **ret_stored,
                             size_t *ret_count, aon_error *error) AON_MUST_USE;
 
-/* What of a piece (first, count) a cursor from first to last, which stands at *at, gives out; moves *at on. */
+/* What of a piece (first, count) a cursor from first to last gives out, which stands at the next sequence, or backward at the last one still to
+ * come; moves it on. */
 typedef struct aon_piece_window {
   int64_t first, last, at;
   bool backward;
 } aon_piece_window;
+aon_piece_window aon_piece_window_of(int64_t first, int64_t last, bool backward, int64_t logged); /* first, last: as aon_entries_open has them */
+bool aon_piece_window_done(const aon_piece_window *window);
 void aon_piece_take(aon_piece_window *window, int64_t first, uint32_t count, int64_t *ret_low, size_t *ret_count);
 
 /* ---- operations ---- */

@@ -121,31 +121,6 @@ aon_result aon_register_file_find(void *state, const char *id, aon_file_role rol
   return result;
 }
 
-/* What the cipher says is about images; here it is about a file. */
-static aon_result unseal(aon_register *r, const char *file, uint32_t chunk, const void *sealed, size_t length, aon_buffer *out,
-                         aon_error *error) {
-  aon_error found = AON_ERROR_INIT;
-  char name[AON_KEY_NAME_LENGTH + 1];
-  bool whole = aon_seal_key_name(sealed, length, name);
-  aon_buffer_clear(out);
-  aon_result result = whole ? aon_register_keys_with(r, name, error) : AON_OK;
-  if (!result && whole)
-    result = aon_buffer_reserve(out, length - AON_SEAL_OVERHEAD, error);
-  if (result)
-    return result;
-  result = whole ? aon_keys_unseal(r->keys, file, chunk, sealed, length, out->data, &found) : AON_CORRUPT;
-  if (!result) {
-    out->length = length - AON_SEAL_OVERHEAD;
-    out->data[out->length] = 0;
-    return AON_OK;
-  }
-  if (result == AON_CORRUPT)
-    return aon_fail(error, AON_CORRUPT, "corrupt", "Chunk %u of the uploaded file %s is damaged in the journal. Upload the file again.", chunk, file);
-  return aon_fail(error, AON_ENVIRONMENT, "missing_key",
-                  "The uploaded file %s is encrypted with a key that the journal's key file lacks. Put its line back from a backup of the key file.",
-                  file);
-}
-
 aon_result aon_register_file_get(void *state, const char *file, uint32_t chunk, aon_buffer *out, aon_error *error) {
   AON_REGISTER_CALL call = {0};
   aon_result result = aon_register_ask(state, &call, "reading a file",
@@ -154,7 +129,8 @@ aon_result aon_register_file_get(void *state, const char *file, uint32_t chunk, 
                                        error, "ti", file, (int64_t)chunk);
   if (result || !aon_register_rows(&call, 0))
     return result ? result : AON_END;
-  return unseal(state, file, chunk, aon_register_text(&call, 0, 0, 0), aon_register_length(&call, 0, 0, 0), out, error);
+  aon_piece_keyring ring = aon_register_ring(state);
+  return aon_piece_chunk(&ring, file, chunk, aon_register_text(&call, 0, 0, 0), aon_register_length(&call, 0, 0, 0), out, error);
 }
 
 /* ---- taking away ---- */

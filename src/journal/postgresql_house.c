@@ -109,7 +109,7 @@ static bool proved(const aon_register_call *call, int row, int column, aon_segme
   const char *bytes = aon_register_text(call, 0, row, column), *sum = aon_register_text(call, 0, row, column + 1);
   if (!bytes)
     return !sum;
-  return aon_register_sum_right(aon_register_text(call, 0, row, 2), aon_register_int(call, 0, row, 1), role, bytes,
+  return aon_piece_sum_right(aon_register_text(call, 0, row, 2), aon_register_int(call, 0, row, 1), role, bytes,
                                 aon_register_length(call, 0, row, column), sum, aon_register_length(call, 0, row, column + 1));
 }
 

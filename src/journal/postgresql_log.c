@@ -17,15 +17,6 @@ typedef struct entry {
   bool shared;
 } entry;
 
-typedef struct sealed { /* one segment, ready to be sent */
-  int64_t first;
-  uint32_t count;
-  bool sealed;
-  const void *operations, *images;
-  size_t operations_length, images_length;
-  unsigned char operations_sum[AON_SEGMENT_SUM_BYTES], images_sum[AON_SEGMENT_SUM_BYTES];
-} sealed;
-
 typedef struct log_call {
   const char *id;
   int64_t epoch, first; /* first: the next sequence where there are only claims */
@@ -34,7 +25,7 @@ typedef struct log_call {
   const aon_claimed *claims;
   size_t claim_count;
   aon_arena arena;
-  sealed *segments;
+  aon_stored *segments;
   size_t segment_count, collections, texts; /* of the dictionary before */
   aon_buffer hashes, shareds, places, sequences, kinds, names; /* arrays for the server */
   bool older;
@@ -85,50 +76,6 @@ static aon_result send_entries(log_call *call, aon_error *error) {
   aon_buffer *const lists[] = {&call->hashes, &call->shareds, &call->places, &call->sequences};
   for (size_t i = 0; !result && i < sizeof lists / sizeof *lists; i++)
     result = end_list(lists[i], error);
-  return result;
-}
-
-static aon_result seal(aon_register *r, log_call *call, sealed *segment, aon_error *error) {
-  const aon_segment_writer *writer = &r->writer;
-  AON_BUFFER_CLEANUP aon_buffer box = {0};
-  const aon_buffer *images = &writer->images;
-  if (writer->sensitive) {
-    aon_result result = aon_keys_seal(r->env, r->keys, call->id, writer->first, images->data, images->length, &box, error);
-    if (result)
-      return result;
-    images = &box;
-  }
-  *segment = (sealed){.first = writer->first,
-                      .count = writer->count,
-                      .sealed = writer->sensitive,
-                      .operations_length = writer->operations.length,
-                      .images_length = images->length};
-  segment->operations = aon_arena_copy(&call->arena, writer->operations.data, writer->operations.length);
-  segment->images = aon_arena_copy(&call->arena, images->data, images->length);
-  if (!segment->operations || !segment->images)
-    return aon_fail_memory(error);
-  aon_segment_sum(call->id, segment->first, AON_SEGMENT_OPERATIONS_ROLE, segment->operations, segment->operations_length,
-                  segment->operations_sum);
-  aon_segment_sum(call->id, segment->first, AON_SEGMENT_IMAGES_ROLE, segment->images, segment->images_length, segment->images_sum);
-  return AON_OK;
-}
-
-static aon_result encode(aon_register *r, log_call *call, aon_error *error) {
-  aon_segment_writer *writer = &r->writer;
-  aon_result result = AON_OK;
-  size_t limit = AON_REGISTER_STATEMENTS;
-  call->segments = aon_arena_alloc(&call->arena, limit * sizeof *call->segments);
-  if (!call->segments)
-    return aon_fail_memory(error);
-  for (size_t at = 0; !result && at < call->count;) {
-    if (call->segment_count == limit)
-      return aon_fail(error, AON_PERMANENT, "too_many", "One call of the log takes at most %zu pieces. Log less at once.", limit);
-    aon_segment_begin(writer, call->operations[at].sequence);
-    while (!result && at < call->count && !aon_segment_full(writer))
-      result = aon_segment_add(writer, r->names.dictionary, &call->operations[at++], error);
-    if (!result)
-      result = seal(r, call, &call->segments[call->segment_count++], error);
-  }
   return result;
 }
 
@@ -184,12 +131,12 @@ static size_t add_statements(aon_register_call *out, const log_call *call) {
   aon_register_add(out, MAY_LOG, "tii", call->id, call->epoch, call->first);
   /* Before the turn is taken: what is large must not be waited for by others. */
   for (size_t i = 0; i < call->segment_count; i++) {
-    const sealed *segment = &call->segments[i];
+    const aon_stored *segment = &call->segments[i];
     aon_register_add(out,
                      "insert into aon_journal_segments (log, first, count, sealed, operations_sum, images_sum, operations, images) select " LOG
                      ", $1::bigint, $2::bigint, $3::boolean, $4::bytea, $5::bytea, $6::bytea, $7::bytea where current_setting('aon.log') <> ''",
                      "iiobbbb", segment->first, (int64_t)segment->count, (int)segment->sealed, segment->operations_sum,
-                     sizeof segment->operations_sum, segment->images_sum, sizeof segment->images_sum, segment->operations,
+                     segment->operations_sum_length, segment->images_sum, segment->images_sum_length, segment->operations,
                      segment->operations_length, segment->images, segment->images_length);
   }
   aon_register_add(out, "lock table aon_journal_turn in exclusive mode", "");
@@ -213,17 +160,6 @@ static size_t add_statements(aon_register_call *out, const log_call *call) {
 
 /* ---- its outcome ---- */
 
-static bool same_image(const aon_image *a, const aon_image *b) {
-  if (!a->bson != !b->bson || a->bson_length != b->bson_length || !a->token != !b->token || a->token_length != b->token_length)
-    return false;
-  return (!a->bson || !memcmp(a->bson, b->bson, a->bson_length)) && (!a->token_length || !memcmp(a->token, b->token, a->token_length));
-}
-
-static bool same_operation(const aon_operation *a, const aon_operation *b) {
-  return a->sequence == b->sequence && a->kind == b->kind && a->flags == b->flags && aon_register_same_document(a, b->collection, b->id) &&
-         same_image(&a->before, &b->before) && same_image(&a->after, &b->after);
-}
-
 static void note_logged(aon_register *r, const log_call *call) {
   snprintf(r->logged_id, sizeof r->logged_id, "%s", call->id);
   r->logged_log = r->names.log;
@@ -239,7 +175,7 @@ static aon_result compare(aon_register *r, const log_call *call, const aon_regis
     result = aon_register_segment_read(r, call->id, head->log, call->operations[at].sequence, true, &piece, error);
     for (size_t in = result ? piece.count : (size_t)(call->operations[at].sequence - piece.first); same && in < piece.count && at < call->count;
          in++, at++)
-      same = same_operation(&piece.operations[in], &call->operations[at]);
+      same = aon_piece_same(&piece.operations[in], &call->operations[at]);
   }
   aon_register_piece_drop(&piece);
   if (result && result != AON_END)
@@ -320,7 +256,8 @@ static aon_result log_call_run(aon_register *r, log_call *call, aon_error *error
     return result;
   call->collections = aon_dictionary_collections(r->names.dictionary);
   call->texts = aon_dictionary_texts(r->names.dictionary);
-  result = encode(r, call, error);
+  result = aon_piece_encode(r->env, r->keys, &r->writer, r->names.dictionary, call->id, call->operations, call->count, AON_REGISTER_STATEMENTS,
+                            &call->arena, &call->segments, &call->segment_count, error);
   if (!result)
     result = send_entries(call, error);
   if (!result)
@@ -394,7 +331,7 @@ static aon_result confirm(last_call *call, aon_last_query *query, int64_t sequen
     result = aon_register_segment_read(call->r, call->id, call->log, sequence, false, piece, error);
   if (result)
     return result == AON_END ? AON_OK : result;
-  if (aon_register_same_document(&piece->operations[sequence - piece->first], query->collection, query->document))
+  if (aon_piece_is_about(&piece->operations[sequence - piece->first], query->collection->store, query->collection->name, query->document))
     query->sequence = sequence;
   return AON_OK;
 }

@@ -63,90 +63,10 @@ aon_result aon_register_collections(void *state, const char *id, aon_arena *aren
   aon_result result = aon_register_head_of(r, id, &head, error);
   if (!result)
     result = aon_register_names_load(r, head.log, error);
-  if (result)
-    return result;
-  const aon_dictionary *dictionary = r->names.dictionary;
-  size_t count = aon_dictionary_collections(dictionary);
-  aon_collection *collections = aon_arena_alloc(arena, count * sizeof *collections);
-  if (!collections)
-    return aon_fail_memory(error);
-  for (size_t i = 0; !result && i < count; i++)
-    result = aon_collection_copy(aon_dictionary_collection_at(dictionary, i), arena, &collections[i], error);
-  if (result)
-    return result;
-  *ret_collections = collections;
-  *ret_count = count;
-  return AON_OK;
+  return result ? result : aon_piece_collections(r->names.dictionary, arena, ret_collections, ret_count, error);
 }
 
 /* ---- segments ---- */
-
-static aon_result damaged(const char *bulk_id, int64_t first, aon_error *error) {
-  aon_result result =
-      aon_fail(error, AON_CORRUPT, "corrupt",
-               "The journal's entries of bulk operation %s from operation %lld on are damaged: their check sum is wrong. Restore the "
-               "journal from a backup.",
-               bulk_id, (long long)first + 1);
-  if (error)
-    snprintf(error->bulk_id, sizeof error->bulk_id, "%s", bulk_id);
-  return result;
-}
-
-bool aon_register_sum_right(const char *bulk_id, int64_t first, aon_segment_role role, const void *bytes, size_t length, const void *sum,
-                            size_t sum_length) {
-  unsigned char proof[AON_SEGMENT_SUM_BYTES];
-  aon_segment_sum(bulk_id, first, role, bytes, length, proof);
-  return sum && sum_length == sizeof proof && !memcmp(sum, proof, sizeof proof);
-}
-
-typedef struct bytes {
-  const void *data;
-  size_t length;
-} bytes;
-
-/* The bytes of one column, in the arena, proved by the sum in another. *ret_bytes.data NULL: the column is null. */
-static aon_result fetch(const aon_register_call *call, size_t statement, int column, int sum_column, const char *bulk_id, int64_t first,
-                        aon_segment_role role, aon_arena *arena, bytes *ret_bytes, aon_error *error) {
-  bytes found = {.data = aon_register_text(call, statement, 0, column), .length = aon_register_length(call, statement, 0, column)};
-  if (found.data) {
-    if (!aon_register_sum_right(bulk_id, first, role, found.data, found.length, aon_register_text(call, statement, 0, sum_column),
-                                aon_register_length(call, statement, 0, sum_column)))
-      return damaged(bulk_id, first, error);
-    found.data = aon_arena_copy(arena, found.data, found.length);
-    if (!found.data)
-      return aon_fail_memory(error);
-  }
-  *ret_bytes = found;
-  return AON_OK;
-}
-
-aon_result aon_register_keys_with(aon_register *r, const char *name, aon_error *error) {
-  aon_keys *keys;
-  if ((r->keys && aon_keys_has(r->keys, name)) || !r->key_file)
-    return AON_OK;
-  aon_result result = aon_keys_read(r->env, r->key_file, &keys, error);
-  if (result)
-    return result;
-  aon_keys_close(r->keys);
-  r->keys = keys;
-  return AON_OK;
-}
-
-static aon_result unseal(aon_register *r, const char *bulk_id, int64_t first, aon_arena *arena, bytes *images, aon_error *error) {
-  char name[AON_KEY_NAME_LENGTH + 1];
-  if (!aon_seal_key_name(images->data, images->length, name))
-    return damaged(bulk_id, first, error);
-  aon_result result = aon_register_keys_with(r, name, error);
-  if (result)
-    return result;
-  bytes plain = {.data = aon_arena_alloc(arena, images->length), .length = images->length - AON_SEAL_OVERHEAD};
-  if (!plain.data)
-    return aon_fail_memory(error);
-  result = aon_keys_unseal(r->keys, bulk_id, first, images->data, images->length, (void *)plain.data, error);
-  if (!result)
-    *images = plain;
-  return result;
-}
 
 void aon_register_piece_drop(aon_register_piece *piece) {
   aon_dictionary_release(piece->dictionary);
@@ -160,19 +80,29 @@ static void piece_empty(aon_register_piece *piece) {
   *piece = (aon_register_piece){.arena = piece->arena};
 }
 
+aon_piece_keyring aon_register_ring(aon_register *r) {
+  return (aon_piece_keyring){.env = r->env, .key_file = r->key_file, .keys = &r->keys};
+}
+
 static aon_result piece_decode(aon_register *r, const aon_register_call *call, const char *bulk_id, aon_register_piece *piece,
                                aon_error *error) {
-  bytes heads = {0}, pictures = {0};
-  aon_result result = fetch(call, 1, 2, 3, bulk_id, piece->first, AON_SEGMENT_OPERATIONS_ROLE, &piece->arena, &heads, error);
-  if (!result && piece->images)
-    result = fetch(call, 1, 4, 5, bulk_id, piece->first, AON_SEGMENT_IMAGES_ROLE, &piece->arena, &pictures, error);
-  if (!result && pictures.data && aon_register_int(call, 1, 0, 6))
-    result = unseal(r, bulk_id, piece->first, &piece->arena, &pictures, error);
+  aon_piece_keyring ring = aon_register_ring(r);
+  aon_stored stored = {.first = piece->first,
+                       .count = piece->count,
+                       .operations = aon_register_text(call, 1, 0, 2),
+                       .operations_length = aon_register_length(call, 1, 0, 2),
+                       .operations_sum = aon_register_text(call, 1, 0, 3),
+                       .operations_sum_length = aon_register_length(call, 1, 0, 3)};
+  if (piece->images) {
+    stored.images = aon_register_text(call, 1, 0, 4);
+    stored.images_length = aon_register_length(call, 1, 0, 4);
+    stored.images_sum = aon_register_text(call, 1, 0, 5);
+    stored.images_sum_length = aon_register_length(call, 1, 0, 5);
+    stored.sealed = aon_register_int(call, 1, 0, 6) != 0;
+  }
   piece->dictionary = aon_dictionary_share(r->names.dictionary);
-  piece->cleared = piece->images && !pictures.data;
-  return result ? result
-                : aon_segment_decode(piece->dictionary, piece->first, piece->count, heads.data, heads.length, pictures.data, pictures.length,
-                                     &piece->arena, &piece->operations, error);
+  piece->cleared = piece->images && !stored.images;
+  return aon_piece_decode(&ring, bulk_id, piece->dictionary, &stored, &piece->arena, &piece->operations, error);
 }
 
 #define SEGMENT " from aon_journal_segments where log = $1 and first <= $2 order by first desc limit 1"
@@ -209,18 +139,13 @@ aon_result aon_register_segment_read(aon_register *r, const char *bulk_id, int64
   return result;
 }
 
-bool aon_register_same_document(const aon_operation *operation, const aon_collection *collection, aon_text document) {
-  return operation->id.length == document.length && !memcmp(operation->id.data, document.data, document.length) &&
-         !strcmp(operation->collection->name, collection->name) && !strcmp(operation->collection->store, collection->store);
-}
-
 /* ---- entries ---- */
 
 typedef struct cursor {
   aon_register *r;
   char id[40];
-  int64_t log, logged, first, last, at; /* at: forward the next sequence, backward the last one still to come */
-  bool backward;
+  int64_t log;
+  aon_piece_window window;
   aon_register_piece pieces[2]; /* the one last given out, and the one before it, which its reader may still be at */
   size_t turn;                  /* index of the last one */
 } cursor;
@@ -234,16 +159,8 @@ aon_result aon_register_entries_open(void *state, const char *id, int64_t first,
   cursor *made = calloc(1, sizeof *made);
   if (!made)
     return aon_fail_memory(error);
-  *made = (cursor){.r = state,
-                   .log = head.log,
-                   .logged = head.logged,
-                   .first = first < 0 ? 0 : first,
-                   .last = last < 0 ? INT64_MAX : last,
-                   .backward = backward};
+  *made = (cursor){.r = state, .log = head.log, .window = aon_piece_window_of(first, last, backward, head.logged)};
   snprintf(made->id, sizeof made->id, "%s", id);
-  made->at = backward ? made->last : made->first;
-  if (backward && made->at >= made->logged)
-    made->at = made->logged - 1;
   *ret_cursor = made;
   return AON_OK;
 }
@@ -260,21 +177,16 @@ void aon_register_entries_close(void *state) {
 aon_result aon_register_entries_next(void *state, const aon_operation **ret_operations, size_t *ret_count, bool *ret_cleared,
                                      aon_error *error) {
   cursor *from = state;
-  if (from->at < from->first || from->at > from->last)
+  int64_t low;
+  if (aon_piece_window_done(&from->window))
     return AON_END;
   from->turn = !from->turn;
   aon_register_piece *piece = &from->pieces[from->turn];
-  aon_result result = aon_register_segment_read(from->r, from->id, from->log, from->at, true, piece, error);
+  aon_result result = aon_register_segment_read(from->r, from->id, from->log, from->window.at, true, piece, error);
   if (result)
     return result;
-  int64_t low = piece->first > from->first ? piece->first : from->first, high = piece->first + piece->count - 1;
-  if (from->backward ? high > from->at : high > from->last)
-    high = from->backward ? from->at : from->last;
-  if (!from->backward)
-    low = from->at > low ? from->at : low;
-  from->at = from->backward ? low - 1 : high + 1;
+  aon_piece_take(&from->window, piece->first, piece->count, &low, ret_count);
   *ret_operations = piece->operations + (low - piece->first);
-  *ret_count = (size_t)(high - low + 1);
   if (ret_cleared)
     *ret_cleared = piece->cleared;
   return AON_OK;
@@ -292,35 +204,6 @@ typedef struct holder_call {
   aon_operation operation;
 } holder_call;
 
-/* The dictionary and the piece go before the arena does. */
-static aon_result own_bytes(aon_arena *arena, const void **data, size_t length, aon_error *error) {
-  if (*data && !(*data = aon_arena_copy(arena, *data, length)))
-    return aon_fail_memory(error);
-  return AON_OK;
-}
-
-static aon_result own_image(aon_arena *arena, aon_image *image, aon_error *error) {
-  aon_result result = own_bytes(arena, (const void **)&image->bson, image->bson_length, error);
-  return result ? result : own_bytes(arena, (const void **)&image->token, image->token_length, error);
-}
-
-static aon_result own(holder_call *call, aon_operation *operation, aon_error *error) {
-  aon_collection *collection = aon_arena_alloc(call->arena, sizeof *collection);
-  if (!collection)
-    return aon_fail_memory(error);
-  aon_result result = aon_collection_copy(operation->collection, call->arena, collection, error);
-  operation->collection = collection;
-  const char **const texts[] = {&operation->origin.sheet, &operation->origin.entity, &operation->path};
-  for (size_t i = 0; !result && i < sizeof texts / sizeof *texts; i++)
-    if (*texts[i] && !(*texts[i] = aon_arena_text(call->arena, *texts[i], strlen(*texts[i]))))
-      result = aon_fail_memory(error);
-  if (!result)
-    result = own_bytes(call->arena, (const void **)&operation->id.data, operation->id.length, error);
-  if (!result)
-    result = own_image(call->arena, &operation->before, error);
-  return result ? result : own_image(call->arena, &operation->after, error);
-}
-
 static aon_result operation_at(aon_register *r, holder_call *call, int64_t sequence, aon_operation *ret_operation, aon_error *error) {
   aon_register_piece piece = {0};
   aon_result result = aon_register_segment_read(r, call->bulk.id, call->log, sequence, true, &piece, error);
@@ -330,7 +213,7 @@ static aon_result operation_at(aon_register *r, holder_call *call, int64_t seque
                       (long long)sequence + 1, call->bulk.id);
   if (!result) {
     *ret_operation = piece.operations[sequence - piece.first];
-    result = own(call, ret_operation, error);
+    result = aon_piece_own(ret_operation, call->arena, true, error);
   }
   aon_register_piece_drop(&piece);
   return result;
@@ -344,15 +227,9 @@ static aon_result fold(aon_register *r, holder_call *call, aon_error *error) {
   if (result)
     return result;
   /* Only the hashes are the same: two documents in some 2^32 would have to meet. */
-  call->held = aon_register_same_document(&first, call->collection, call->document) &&
-               aon_register_same_document(&last, call->collection, call->document);
-  last.before = first.before;
-  last.flags |= first.flags;
-  if (first.kind == AON_CREATE && last.kind == AON_UPDATE)
-    last.kind = AON_CREATE;
-  else if (first.kind != AON_CREATE && last.kind == AON_CREATE)
-    last.kind = AON_UPDATE;
-  call->operation = last;
+  call->held = aon_piece_is_about(&first, call->collection->store, call->collection->name, call->document) &&
+               aon_piece_is_about(&last, call->collection->store, call->collection->name, call->document);
+  call->operation = aon_piece_fold(&first, &last);
   return AON_OK;
 }
 

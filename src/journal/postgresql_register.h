@@ -18,9 +18,7 @@
 #define AON_JOURNAL_POSTGRESQL_REGISTER_H
 
 #include "journal/backend.h"
-#include "journal/cipher.h"
-#include "journal/dictionary.h"
-#include "journal/segment.h"
+#include "journal/piece.h"
 #include "wire/postgresql.h"
 
 #define AON_REGISTER_PAGE 64              /* rows that a listing holds in memory at once */
@@ -156,12 +154,7 @@ aon_result aon_register_names_load(aon_register *r, int64_t log, aon_error *erro
 aon_result aon_register_segment_read(aon_register *r, const char *bulk_id, int64_t log, int64_t sequence, bool images,
                                      aon_register_piece *piece, aon_error *error) AON_MUST_USE;
 void aon_register_piece_drop(aon_register_piece *piece);
-bool aon_register_same_document(const aon_operation *operation, const aon_collection *collection, aon_text document);
-bool aon_register_sum_right(const char *bulk_id, int64_t first, aon_segment_role role, const void *bytes, size_t length, const void *sum,
-                            size_t sum_length);
-
-/* Reads the key file again where it lacked a key: another program may have added it. */
-aon_result aon_register_keys_with(aon_register *r, const char *name, aon_error *error) AON_MUST_USE;
+aon_piece_keyring aon_register_ring(aon_register *r);
 
 /* ---- files ---- */
 

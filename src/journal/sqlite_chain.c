@@ -97,7 +97,7 @@ static aon_result last_in(aon_ledger *ledger, int64_t first, const aon_ledger_lo
     if (result)
       return result;
     const aon_collection *collection = one->query->collection;
-    if (operation && aon_ledger_same_document(operation, collection->store, collection->name, one->query->document)) {
+    if (operation && aon_piece_is_about(operation, collection->store, collection->name, one->query->document)) {
       one->query->sequence = operation->sequence;
       return AON_OK;
     }
@@ -161,7 +161,7 @@ static aon_result confirm(aon_ledger *ledger, int64_t first, aon_last_query *que
   if (result)
     return result == AON_END ? AON_OK : result;
   for (uint32_t i = piece->count; i-- > 0;)
-    if (aon_ledger_same_document(&piece->operations[i], query->collection->store, query->collection->name, query->document)) {
+    if (aon_piece_is_about(&piece->operations[i], query->collection->store, query->collection->name, query->document)) {
       query->sequence = piece->operations[i].sequence;
       return AON_OK;
     }

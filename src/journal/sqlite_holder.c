@@ -31,7 +31,7 @@ static aon_result excludes(aon_ledger *ledger, const wanted *want, sqlite3_stmt 
     if (result)
       return result;
     if (offset == AON_LEDGER_CLAIM ? shared
-                                   : operation && aon_ledger_same_document(operation, want->store, want->collection, want->document))
+                                   : operation && aon_piece_is_about(operation, want->store, want->collection, want->document))
       *ret_excludes = true;
   }
   return AON_OK;
@@ -107,7 +107,7 @@ static aon_result chain_in(aon_ledger *ledger, holder_call *call, sqlite3_stmt *
     uint32_t offset = aon_ledger_run_at(&run, at);
     if (offset != AON_LEDGER_CLAIM)
       result = aon_ledger_peek(ledger, call->number, first, offset, &operation, error);
-    if (!operation || !aon_ledger_same_document(operation, call->collection->store, call->collection->name, call->document))
+    if (!operation || !aon_piece_is_about(operation, call->collection->store, call->collection->name, call->document))
       continue;
     if (call->first == AON_NO_OPERATION)
       call->first = operation->sequence;
@@ -144,20 +144,6 @@ static aon_result operation_at(aon_ledger *ledger, holder_call *call, int64_t se
   return result;
 }
 
-/* The dictionary may go before the arena does. */
-static aon_result own(holder_call *call, aon_operation *operation, aon_error *error) {
-  aon_collection *collection = aon_arena_alloc(call->arena, sizeof *collection);
-  if (!collection)
-    return aon_fail_memory(error);
-  aon_result result = aon_collection_copy(operation->collection, call->arena, collection, error);
-  operation->collection = collection;
-  const char **const texts[] = {&operation->origin.sheet, &operation->origin.entity};
-  for (size_t i = 0; !result && i < sizeof texts / sizeof *texts; i++)
-    if (*texts[i] && !(*texts[i] = aon_arena_text(call->arena, *texts[i], strlen(*texts[i]))))
-      result = aon_fail_memory(error);
-  return result;
-}
-
 static aon_result fold(aon_ledger *ledger, holder_call *call, aon_error *error) {
   aon_operation first, last;
   aon_result result = operation_at(ledger, call, call->first, &first, error);
@@ -165,14 +151,8 @@ static aon_result fold(aon_ledger *ledger, holder_call *call, aon_error *error) 
     result = operation_at(ledger, call, call->last, &last, error);
   if (result)
     return result;
-  last.before = first.before;
-  last.flags |= first.flags;
-  if (first.kind == AON_CREATE && last.kind == AON_UPDATE)
-    last.kind = AON_CREATE;
-  else if (first.kind != AON_CREATE && last.kind == AON_CREATE)
-    last.kind = AON_UPDATE;
-  call->operation = last;
-  return own(call, &call->operation, error);
+  call->operation = aon_piece_fold(&first, &last);
+  return aon_piece_own(&call->operation, call->arena, false, error); /* the dictionary may go before the arena does */
 }
 
 static aon_result holder_work(aon_ledger *ledger, void *arguments, aon_error *error) {

@@ -16,11 +16,10 @@
 
 #include "journal/backend.h"
 #include "journal/chain.h"
-#include "journal/cipher.h"
 #include "journal/filter.h"
 #include "journal/lock_name.h"
+#include "journal/piece.h"
 #include "journal/reserve.h"
-#include "journal/segment.h"
 #include "wire/sqlite.h"
 
 #define AON_LEDGER_BUSY_MS 5000
@@ -139,7 +138,7 @@ void aon_ledger_names_drop(aon_names *names);
 aon_result aon_ledger_names_keep(aon_ledger *ledger, aon_names *names, size_t collections, size_t texts, aon_error *error) AON_MUST_USE;
 
 /* Sees to it that the key of this name is at hand, if the key file has it. */
-aon_result aon_ledger_keys_with(aon_ledger *ledger, const char *name, aon_error *error) AON_MUST_USE;
+aon_piece_keyring aon_ledger_ring(aon_ledger *ledger);
 /* Reads and decodes a segment; ret_operations lives in the arena. images false: without them. *ret_cleared may be NULL. */
 typedef struct aon_ledger_segment {
   int64_t number, first;
@@ -187,7 +186,6 @@ void aon_ledger_pieces_drop(aon_ledger *ledger);
 void aon_ledger_chain_note(aon_ledger *ledger, int64_t bulk, int64_t first, const aon_ledger_entry *entries, size_t count, uint32_t from,
                            uint32_t operations);
 void aon_ledger_chain_drop(aon_ledger *ledger);
-bool aon_ledger_same_document(const aon_operation *operation, const char *store, const char *collection, aon_text document);
 /* The bulk operation in the way of a lock of that kind on a document; *ret_bulk 0: none. */
 aon_result aon_ledger_holder_of(aon_ledger *ledger, const char *store, const char *collection, aon_text document, bool shared,
                                 int64_t *ret_bulk, aon_error *error) AON_MUST_USE;

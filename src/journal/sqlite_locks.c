@@ -137,7 +137,7 @@ static aon_result confirm(collision *search, const aon_ledger_entry *ours, int64
     aon_result result = aon_ledger_peek(search->ledger, bulk, first, theirs, &other, error);
     if (result)
       return result;
-    if (other && !aon_ledger_same_document(other, mine->collection->store, mine->collection->name, mine->id))
+    if (other && !aon_piece_is_about(other, mine->collection->store, mine->collection->name, mine->id))
       return AON_OK; /* only the hashes are the same */
   }
   found_at(search, ours->at, bulk, NULL);
@@ -203,7 +203,7 @@ static aon_result meet_conflict(collision *search, const aon_ledger_entry *ours,
     aon_text document = {aon_ledger_text(statement, 3), (size_t)sqlite3_column_bytes(statement, 3)};
     if (better(search, ours->at) &&
         (ours->at == AON_LEDGER_CLAIM ||
-         aon_ledger_same_document(&search->operations[ours->at], aon_ledger_text(statement, 1), aon_ledger_text(statement, 2), document)))
+         aon_piece_is_about(&search->operations[ours->at], aon_ledger_text(statement, 1), aon_ledger_text(statement, 2), document)))
       found_at(search, ours->at, sqlite3_column_int64(statement, 0), NULL);
   }
   return result == AON_END ? AON_OK : result;

@@ -136,18 +136,6 @@ static aon_result append(aon_ledger *ledger, const log_call *call, const aon_led
                                  head->logged + (int64_t)call->count, head->number);
 }
 
-static bool same_image(const aon_image *a, const aon_image *b) {
-  if (!a->bson != !b->bson || a->bson_length != b->bson_length || !a->token != !b->token || a->token_length != b->token_length)
-    return false;
-  return (!a->bson || !memcmp(a->bson, b->bson, a->bson_length)) && (!a->token_length || !memcmp(a->token, b->token, a->token_length));
-}
-
-static bool same_operation(const aon_operation *a, const aon_operation *b) {
-  return a->sequence == b->sequence && a->kind == b->kind && a->flags == b->flags &&
-         aon_ledger_same_document(a, b->collection->store, b->collection->name, b->id) && same_image(&a->before, &b->before) &&
-         same_image(&a->after, &b->after);
-}
-
 /* Whether operations that are in the log already are those of this call: then its reply was lost. */
 static aon_result compare(aon_ledger *ledger, const log_call *call, const aon_ledger_head *head, aon_error *error) {
   AON_ARENA_CLEANUP aon_arena arena = {0};
@@ -162,7 +150,7 @@ static aon_result compare(aon_ledger *ledger, const log_call *call, const aon_le
       result = aon_ledger_segment_read(ledger, call->id, ledger->written.dictionary, &segment, true, &arena, &found, NULL, error);
     for (size_t in = result ? segment.count : (size_t)(call->operations[at].sequence - segment.first);
          same && in < segment.count && at < call->count; in++, at++)
-      same = same_operation(&found[in], &call->operations[at]);
+      same = aon_piece_same(&found[in], &call->operations[at]);
   }
   if (result && result != AON_END)
     return result;
@@ -262,8 +250,8 @@ aon_result aon_ledger_discard(void *state, const char *id, int64_t epoch, aon_er
 typedef struct cursor {
   aon_ledger *ledger;
   char id[40];
-  int64_t bulk, first, last, at; /* at: forward the next sequence, backward the last one still to come */
-  bool backward;
+  int64_t bulk;
+  aon_piece_window window;
   struct {
     aon_dictionary *dictionary;
     aon_arena arena;
@@ -293,10 +281,8 @@ aon_result aon_ledger_entries_open(void *state, const char *id, int64_t first, i
   cursor *made = calloc(1, sizeof *made);
   if (!made)
     return aon_fail_memory(error);
-  *made = (cursor){
-      .ledger = state, .bulk = head.number, .first = first < 0 ? 0 : first, .last = last < 0 ? INT64_MAX : last, .backward = backward};
+  *made = (cursor){.ledger = state, .bulk = head.number, .window = aon_piece_window_of(first, last, backward, INT64_MAX)};
   snprintf(made->id, sizeof made->id, "%s", id);
-  made->at = backward ? made->last : made->first;
   *ret_cursor = made;
   return AON_OK;
 }
@@ -315,28 +301,28 @@ void aon_ledger_entries_close(void *state) {
 
 /* Backward, the last segment of all is asked for with a sequence that it doesn't hold. */
 static aon_result next_segment(cursor *from, aon_ledger_segment *ret_segment, aon_error *error) {
-  if (from->at < from->first || from->at > from->last)
+  if (aon_piece_window_done(&from->window))
     return AON_END;
-  if (!from->backward)
-    return aon_ledger_segment_find(from->ledger, from->bulk, from->at, ret_segment, error);
+  if (!from->window.backward)
+    return aon_ledger_segment_find(from->ledger, from->bulk, from->window.at, ret_segment, error);
   int64_t logged = 0;
   aon_result result = aon_ledger_number(from->ledger, "select logged from bulk where number = ?", &logged, error, "i", from->bulk);
   if (result)
     return result;
-  if (from->at >= logged)
-    from->at = logged - 1;
-  return from->at < from->first ? AON_END : aon_ledger_segment_find(from->ledger, from->bulk, from->at, ret_segment, error);
+  if (from->window.at >= logged)
+    from->window.at = logged - 1;
+  return from->window.at < from->window.first ? AON_END : aon_ledger_segment_find(from->ledger, from->bulk, from->window.at, ret_segment, error);
 }
 
 static aon_result next_single(cursor *from, const aon_operation **ret_operations, size_t *ret_count, bool *ret_cleared, aon_error *error) {
   aon_piece *piece;
   if (from->piece)
     return AON_END;
-  aon_result result = aon_ledger_piece(from->ledger, from->bulk, from->first, true, &piece, error);
+  aon_result result = aon_ledger_piece(from->ledger, from->bulk, from->window.first, true, &piece, error);
   if (result)
     return result;
   from->piece = aon_piece_share(piece);
-  *ret_operations = piece->operations + (from->first - piece->first);
+  *ret_operations = piece->operations + (from->window.first - piece->first);
   *ret_count = 1;
   if (ret_cleared)
     *ret_cleared = piece->cleared;
@@ -346,7 +332,7 @@ static aon_result next_single(cursor *from, const aon_operation **ret_operations
 aon_result aon_ledger_entries_next(void *state, const aon_operation **ret_operations, size_t *ret_count, bool *ret_cleared,
                                    aon_error *error) {
   cursor *from = state;
-  if (from->first == from->last)
+  if (from->window.first == from->window.last)
     return next_single(from, ret_operations, ret_count, ret_cleared, error);
   aon_ledger_segment segment;
   aon_operation *operations;
@@ -362,14 +348,9 @@ aon_result aon_ledger_entries_next(void *state, const aon_operation **ret_operat
                                      &cleared, error);
   if (result)
     return result;
-  int64_t low = segment.first > from->first ? segment.first : from->first, high = segment.first + segment.count - 1;
-  if (from->backward ? high > from->at : high > from->last)
-    high = from->backward ? from->at : from->last;
-  if (!from->backward)
-    low = from->at > low ? from->at : low;
-  from->at = from->backward ? low - 1 : high + 1;
+  int64_t low;
+  aon_piece_take(&from->window, segment.first, segment.count, &low, ret_count);
   *ret_operations = operations + (low - segment.first);
-  *ret_count = (size_t)(high - low + 1);
   if (ret_cleared)
     *ret_cleared = cleared;
   return AON_OK;

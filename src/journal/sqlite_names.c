@@ -71,91 +71,20 @@ aon_result aon_ledger_collections(void *state, const char *id, aon_arena *arena,
   aon_result result = aon_ledger_head_of(ledger, id, &head, error);
   if (!result)
     result = aon_ledger_names(ledger, &ledger->read, head.number, error);
-  if (result)
-    return result;
-  const aon_dictionary *dictionary = ledger->read.dictionary;
-  size_t count = aon_dictionary_collections(dictionary);
-  aon_collection *collections = aon_arena_alloc(arena, count * sizeof *collections);
-  if (!collections)
-    return aon_fail_memory(error);
-  for (size_t i = 0; !result && i < count; i++)
-    result = aon_collection_copy(aon_dictionary_collection_at(dictionary, i), arena, &collections[i], error);
-  if (result)
-    return result;
-  *ret_collections = collections;
-  *ret_count = count;
-  return AON_OK;
+  return result ? result : aon_piece_collections(ledger->read.dictionary, arena, ret_collections, ret_count, error);
 }
 
 /* ---- segments ---- */
 
-static aon_result damaged(const char *bulk_id, int64_t first, aon_error *error) {
-  aon_result result =
-      aon_fail(error, AON_CORRUPT, "corrupt",
-               "The journal's entries of bulk operation %s from operation %lld on are damaged: their check sum is wrong. Restore the "
-               "journal from a backup.",
-               bulk_id, (long long)first + 1);
-  if (error)
-    snprintf(error->bulk_id, sizeof error->bulk_id, "%s", bulk_id);
-  return result;
+aon_piece_keyring aon_ledger_ring(aon_ledger *ledger) {
+  return (aon_piece_keyring){.env = ledger->env, .key_file = ledger->key_file, .keys = &ledger->keys};
 }
 
-typedef struct bytes {
-  const void *data;
-  size_t length;
-} bytes;
-
-/* The bytes of one column, in the arena, proved by the sum in another. *ret_bytes.data NULL: the column is null. */
-static aon_result fetch(sqlite3_stmt *statement, int column, int sum_column, const char *bulk_id, int64_t first, aon_segment_role role,
-                        aon_arena *arena, bytes *ret_bytes, aon_error *error) {
-  bytes found = {0};
-  if (sqlite3_column_type(statement, column) == SQLITE_NULL) {
-    *ret_bytes = found;
-    return AON_OK;
-  }
-  const void *stored = sqlite3_column_blob(statement, column);
-  found.length = (size_t)sqlite3_column_bytes(statement, column);
-  if (!stored && found.length)
-    return aon_fail_memory(error);
-  const void *sum = sqlite3_column_blob(statement, sum_column);
-  unsigned char proof[AON_SEGMENT_SUM_BYTES];
-  aon_segment_sum(bulk_id, first, role, stored, found.length, proof);
-  if (!sum || sqlite3_column_bytes(statement, sum_column) != sizeof proof || memcmp(sum, proof, sizeof proof))
-    return damaged(bulk_id, first, error);
-  found.data = aon_arena_copy(arena, stored, found.length);
-  if (!found.data)
-    return aon_fail_memory(error);
-  *ret_bytes = found;
-  return AON_OK;
-}
-
-/* Keys are read when first needed (read-only), and again if one is missing: another program may have added it. */
-aon_result aon_ledger_keys_with(aon_ledger *ledger, const char *name, aon_error *error) {
-  aon_keys *keys;
-  if ((ledger->keys && aon_keys_has(ledger->keys, name)) || !ledger->key_file)
-    return AON_OK;
-  aon_result result = aon_keys_read(ledger->env, ledger->key_file, &keys, error);
-  if (result)
-    return result;
-  aon_keys_close(ledger->keys);
-  ledger->keys = keys;
-  return AON_OK;
-}
-
-static aon_result unseal(aon_ledger *ledger, const char *bulk_id, int64_t first, aon_arena *arena, bytes *images, aon_error *error) {
-  char name[AON_KEY_NAME_LENGTH + 1];
-  if (!aon_seal_key_name(images->data, images->length, name))
-    return damaged(bulk_id, first, error);
-  aon_result result = aon_ledger_keys_with(ledger, name, error);
-  if (result)
-    return result;
-  bytes plain = {.data = aon_arena_alloc(arena, images->length), .length = images->length - AON_SEAL_OVERHEAD};
-  if (!plain.data)
-    return aon_fail_memory(error);
-  result = aon_keys_unseal(ledger->keys, bulk_id, first, images->data, images->length, (void *)plain.data, error);
-  if (!result)
-    *images = plain;
-  return result;
+/* One column's bytes, borrowed until the next step. NULL: the column is null. */
+static aon_result column_of(sqlite3_stmt *statement, int column, const void **ret_bytes, size_t *ret_length, aon_error *error) {
+  *ret_bytes = sqlite3_column_blob(statement, column);
+  *ret_length = (size_t)sqlite3_column_bytes(statement, column);
+  return !*ret_bytes && *ret_length ? aon_fail_memory(error) : AON_OK;
 }
 
 aon_result aon_ledger_segment_read(aon_ledger *ledger, const char *bulk_id, const aon_dictionary *dictionary,
@@ -170,19 +99,22 @@ aon_result aon_ledger_segment_read(aon_ledger *ledger, const char *bulk_id, cons
   if (!result)
     result = aon_sqlite_step(ledger->database, statement, error);
   if (result == AON_END)
-    return damaged(bulk_id, segment->first, error);
-  bytes heads = {0}, pictures = {0};
+    return aon_piece_damaged(bulk_id, segment->first, error);
+  aon_piece_keyring ring = aon_ledger_ring(ledger);
+  aon_stored stored = {.first = segment->first, .count = segment->count};
   if (!result)
-    result = fetch(statement, 1, 0, bulk_id, segment->first, AON_SEGMENT_OPERATIONS_ROLE, arena, &heads, error);
+    result = column_of(statement, 0, &stored.operations_sum, &stored.operations_sum_length, error);
+  if (!result)
+    result = column_of(statement, 1, &stored.operations, &stored.operations_length, error);
   if (!result && images)
-    result = fetch(statement, 3, 2, bulk_id, segment->first, AON_SEGMENT_IMAGES_ROLE, arena, &pictures, error);
-  if (!result && pictures.data && sqlite3_column_int64(statement, 4))
-    result = unseal(ledger, bulk_id, segment->first, arena, &pictures, error);
+    result = column_of(statement, 2, &stored.images_sum, &stored.images_sum_length, error);
+  if (!result && images)
+    result = column_of(statement, 3, &stored.images, &stored.images_length, error);
+  stored.sealed = !result && images && sqlite3_column_int64(statement, 4) != 0;
   if (!result)
-    result = aon_segment_decode(dictionary, segment->first, segment->count, heads.data, heads.length, pictures.data, pictures.length, arena,
-                                ret_operations, error);
+    result = aon_piece_decode(&ring, bulk_id, dictionary, &stored, arena, ret_operations, error);
   if (!result && ret_cleared)
-    *ret_cleared = images && !pictures.data;
+    *ret_cleared = images && !stored.images;
   return result;
 }
 

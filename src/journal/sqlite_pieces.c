@@ -97,8 +97,3 @@ aon_result aon_ledger_peek(aon_ledger *ledger, int64_t bulk, int64_t first, uint
   *ret_operation = offset < piece->count ? &piece->operations[offset] : NULL;
   return AON_OK;
 }
-
-bool aon_ledger_same_document(const aon_operation *operation, const char *store, const char *collection, aon_text document) {
-  return operation->id.length == document.length && !memcmp(operation->id.data, document.data, document.length) &&
-         !strcmp(operation->collection->name, collection) && !strcmp(operation->collection->store, store);
-}
