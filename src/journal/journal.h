@@ -288,4 +288,7 @@ typedef struct aon_journal_copied {
   uint64_t bulk, segments, conflicts, events;
 } aon_journal_copied;
 aon_result aon_journal_copy(aon_journal *from, aon_journal *to, aon_journal_copied *ret_copied, aon_error *) AON_MUST_USE;
+/* Reads both: each bulk operation of the source must be in the copy, in the same state and epoch, with as many operations in its log and the same
+ * digest of all of them, and the copy must have no other; else AON_CORRUPT copy_differs, which names the first one. */
+aon_result aon_journal_compare(aon_journal *from, aon_journal *to, aon_error *) AON_MUST_USE;
 #endif

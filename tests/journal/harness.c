@@ -201,13 +201,17 @@ void world_end(world *w) {
   free(w);
 }
 
+void world_clock(world *w, aon_journal *journal) {
+  if (w->on_mongodb && !strcmp(aon_journal_kind(w->location), "mongodb"))
+    ((aon_docket *)aon_journal_state(journal))->ahead_ms = &w->skew_ms;
+}
+
 aon_journal *world_open_with(world *w, const aon_journal_config *config) {
   aon_journal *journal = NULL;
   OK(aon_journal_open(&w->env, config, &journal, error));
   if (!config->read_only)
     server_clock(w);
-  if (w->on_mongodb && !strncmp(config->location, "mongodb", 7))
-    ((aon_docket *)aon_journal_state(journal))->ahead_ms = &w->skew_ms;
+  world_clock(w, journal);
   return journal;
 }
 

@@ -36,6 +36,7 @@ world *world_make(void);
 void world_end(world *w);
 aon_journal *world_open(world *w);
 aon_journal *world_open_with(world *w, const aon_journal_config *config);
+void world_clock(world *w, aon_journal *journal); /* skew_ms counts for a journal that was opened otherwise */
 bool world_contains(world *w, const char *text); /* in any file of the folder but the key */
 bool world_has(world *w, const char *name);      /* a file in the folder */
 void world_sql(world *w, const char *sql);       /* on the journal's server, beside the journal */

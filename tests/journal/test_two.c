@@ -45,6 +45,7 @@ static aon_journal *open_quietly(world *w) {
     fprintf(stderr, "open: %s (%lld)\n", error.sentence, (long long)error.native_code);
     _exit(99);
   }
+  world_clock(w, journal);
   return journal;
 }
 
