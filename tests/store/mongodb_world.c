@@ -15,20 +15,21 @@ bool mdb_there(const char *name) {
 bson_t *mdb_run(mdb_world *m, const char *command) {
   char json[4096];
   bson_error_t failure;
-  bson_t *reply = bson_new();
+  bson_t reply;
   snprintf(json, sizeof json, "%s", command);
   for (char *c = json; *c; c++)
     if (*c == '\'')
       *c = '"';
   bson_t *what = bson_new_from_json((const uint8_t *)json, -1, &failure);
   assert_non_null(what);
-  bson_destroy(reply);
-  if (!mongoc_database_command_with_opts(m->database, what, NULL, NULL, reply, &failure)) {
+  if (!mongoc_database_command_with_opts(m->database, what, NULL, NULL, &reply, &failure)) {
     print_error("%s: %s\n", json, failure.message);
     fail();
   }
+  bson_t *kept = bson_copy(&reply);
+  bson_destroy(&reply);
   bson_destroy(what);
-  return reply;
+  return kept;
 }
 
 /* AON_TEST_MONGODB: mongodb://HOST:PORT/?OPTIONS */
