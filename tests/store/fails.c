@@ -12,6 +12,7 @@
 
 #include "aon/callback.h"
 #include "calls.h"
+#include "exchanges.h"
 #include "model/document.h"
 #include "postgresql_world.h"
 #include "store/memory.h"
@@ -19,43 +20,7 @@
 
 /* ---- what fails ---- */
 
-enum { OF_SENDING = CALLS, OF_ANSWERS, KINDS };
-
-static const char *kind_name(int kind) { return kind == OF_SENDING ? "request" : kind == OF_ANSWERS ? "answer" : calls_name(kind); }
-
-static int failing_send_query_params(PGconn *c, const char *sql, int count, const Oid *types, const char *const *values, const int *lengths,
-                                     const int *formats, int format) {
-  return calls_due(OF_SENDING) ? 0 : PQsendQueryParams(c, sql, count, types, values, lengths, formats, format);
-}
-static int failing_send_query(PGconn *c, const char *sql) { return calls_due(OF_SENDING) ? 0 : PQsendQuery(c, sql); }
-static int failing_pipeline_sync(PGconn *c) { return calls_due(OF_SENDING) ? 0 : PQpipelineSync(c); }
-static int failing_flush(PGconn *c) { return calls_due(OF_SENDING) ? -1 : PQflush(c); }
-static int failing_consume_input(PGconn *c) { return calls_due(OF_ANSWERS) ? 0 : PQconsumeInput(c); }
-static PGconn *failing_connect_start_params(const char *const *keywords, const char *const *values, int expand) {
-  return calls_due(OF_SENDING) ? NULL : PQconnectStartParams(keywords, values, expand);
-}
-static PostgresPollingStatusType failing_connect_poll(PGconn *c) { return calls_due(OF_ANSWERS) ? PGRES_POLLING_FAILED : PQconnectPoll(c); }
-
-/* Functions of libpq are looked up by name (base/library.h). */
-void *__real_dlsym(void *library, const char *name);
-void *__wrap_dlsym(void *library, const char *name);
-
-void *__wrap_dlsym(void *library, const char *name) {
-  static const struct {
-    const char *name;
-    void *function;
-  } failing[] = {{"PQsendQueryParams", failing_send_query_params},
-                 {"PQsendQuery", failing_send_query},
-                 {"PQpipelineSync", failing_pipeline_sync},
-                 {"PQflush", failing_flush},
-                 {"PQconsumeInput", failing_consume_input},
-                 {"PQconnectStartParams", failing_connect_start_params},
-                 {"PQconnectPoll", failing_connect_poll}};
-  for (size_t i = 0; i < sizeof failing / sizeof *failing; i++)
-    if (!strcmp(failing[i].name, name))
-      return failing[i].function;
-  return __real_dlsym(library, name);
-}
+static const char *kind_name(int kind) { return exchange_name(kind); }
 
 /* ---- a store and its tables ---- */
 
@@ -465,7 +430,7 @@ static void is_true(life *l, const char *about, bool undoing) {
 static void each_fault(void **state) {
   life *l = calloc(1, sizeof *l);
   life_open(l, *state);
-  for (int kind = 0; kind < KINDS; kind++)
+  for (int kind = 0; kind < EXCHANGES; kind++)
     for (int nth = 0;; nth = calls_next(nth, 16)) { /* the 0th: without a fault */
       AON_ARENA_CLEANUP aon_arena arena = {0};
       aon_error error = AON_ERROR_INIT;

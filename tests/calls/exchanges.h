@@ -1,0 +1,11 @@
+/* Exchanges with PostgreSQL that fail, beside the calls of calls.h: what is sent, and what is waited for. Linked with calls_wraps and
+ * exchanges_wraps. */
+#ifndef AON_TESTS_EXCHANGES_H
+#define AON_TESTS_EXCHANGES_H
+
+#include "calls.h"
+
+enum { CALL_REQUEST = CALLS, CALL_ANSWER, EXCHANGES };
+
+const char *exchange_name(int kind); /* of calls too */
+#endif
