@@ -6,6 +6,8 @@
 #include "base/buffer.h"
 #include "model/document.h"
 
+#define NUMBER_ROOM 64 /* more than the text of any number takes */
+
 static bool same_text(const char *text, size_t length, aon_text other) {
   return length == other.length && (!length || !memcmp(text, other.data, length));
 }
@@ -14,7 +16,8 @@ bool aon_match_holds(const bson_t *document, const aon_match *match) {
   bson_iter_t at;
   if (!bson_iter_init_find(&at, document, match->property))
     return false;
-  AON_BUFFER_CLEANUP aon_buffer text = {0};
+  char room[NUMBER_ROOM]; /* no memory that could run out: who finds nothing must be right */
+  aon_buffer text = {.data = room, .capacity = sizeof room, .limit = sizeof room - 1};
   uint32_t length;
   switch (bson_iter_type(&at)) {
   case BSON_TYPE_UTF8: {
