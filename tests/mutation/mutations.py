@@ -193,6 +193,29 @@ with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', P
     for name, find, put in rules_of_columns(file.read()):
         mutation('column_' + name, 'workforce column', PACK, find, put, 'workforce each rule of a column', 'workforce pack')
 
+# ---- the journal on PostgreSQL: what its statements must say ----
+PG = 'src/journal/postgresql_%s.c'
+mutation('pg_arrow_without_epoch', 'invariant 7', PG % 'lease', '" where id = $1 and epoch = $2::bigint and state = $11 and logged',
+         '" where id = $1 and $2::bigint > 0 and state = $11 and logged', 'postgresql bulk')
+mutation('pg_claim_keeps_the_epoch', 'invariant 7', PG % 'lease', 'set epoch = epoch + 1, lease_until_ms', 'set epoch = epoch + 0, lease_until_ms',
+         'postgresql bulk')
+mutation('pg_end_keeps_locks', 'invariant 6', PG % 'lease', 'finished_ms = aon_journal_now(), holds = false,"', 'finished_ms = aon_journal_now(),"',
+         'postgresql log', 'postgresql bulk')
+mutation('pg_generation_stays', 'invariant 6', PG % 'lease', 'generation = aon_journal_generations.generation + 1',
+         'generation = aon_journal_generations.generation + 0', 'postgresql bulk', 'postgresql log')
+mutation('pg_renewed_without_worker', 'invariant 7', PG % 'lease', '" and worker_boot <> \'\' returning lease_until_ms', '" returning lease_until_ms',
+         'postgresql bulk')
+mutation('pg_shared_locks_exclude', 'invariant 6', PG % 'log', 'b.id <> $1 and not (l.shared and e.shared)"', 'b.id <> $1 and not (l.shared and false)"',
+         'postgresql log')
+mutation('pg_conflicts_hold_nothing', 'invariant 6', PG % 'log', 'and not c.watched and b.id <> $1"', 'and false and b.id <> $1"', 'postgresql log',
+         'postgresql bulk')
+mutation('pg_expired_names_hold', 'invariant 6', PG % 'log', 'n.hash = e.hash and n.lease_until_ms > aon_journal_now()"', 'n.hash = e.hash"',
+         'postgresql named')
+mutation('pg_gaps_in_the_log', 'invariant 1', PG % 'log', '" and state in (\'queued\', \'parsing\', \'validating\', \'planning\') and logged = $3',
+         '" and state in (\'queued\', \'parsing\', \'validating\', \'planning\') and logged <= $3', 'postgresql log')
+mutation('pg_given_up_plan_holds', 'invariant 6', PG % 'log', 'logged = 0, holds = false"', 'logged = 0, holds = true"', 'postgresql log',
+         'postgresql two')
+
 # ---- what only a seed of the simulator had shown at first ----
 mutation('stale_plan_is_read', 'reads', 'src/coordinator/read.c', '(!held->operation.before.bson || is_planned(held->bulk.state))',
          '!held->operation.before.bson', 'coordinator together')
@@ -207,7 +230,7 @@ mutation('log_of_the_first_batches', 'bounded', 'src/coordinator/print.c', '  if
 
 # ---- what only the simulator notices: the seed that finds it is printed ----
 def planted(name, rule, file, find, put):
-    mutation('planted_' + name, rule, file, find, put, 'simulate 10000')
+    mutation('planted_' + name, rule, file, find, put, 'simulate 20000')
 
 
 planted('announce_not_durable', 'invariant 1', 'src/journal/sqlite_progress.c',
@@ -233,10 +256,6 @@ planted('lost_reply_is_success', 'invariant 9', EXECUTE, 'if (!result && state !
 planted('decide_without_epoch', 'invariant 7', LEASE,
         'aon_ledger_fence(ledger, call->id, call->epoch, &head, error);\n  if (result)\n    return result;\n  if (call->arrow && head.state == call->to)',
         'aon_ledger_head_of(ledger, call->id, &head, error);\n  if (result)\n    return result;\n  if (call->arrow && head.state == call->to)')
-planted('no_horizon', 'classes 4 and 5', BACK,
-        'int64_t horizon = aon_store_configuration(part->store)->horizon_ms;\n  if (run->taken_up_ms', 'int64_t horizon = 0;\n  (void)part;\n  if (run->taken_up_ms')
-planted('no_watch', 'classes 4 and 5', BACK, 'if (!result && g->doubtful && aon_store_configuration(g->part->store)->watch_ms > 0)',
-        'if (!result && !g->run)')
 planted('stale_plan', 'invariant 6', 'src/coordinator/plan.c', '    if (before[i] != now[i])\n      *ret_current = false;', '    (void)before;')
 planted('own_late_commit', 'invariant 3', BACK, 'if (refused_for_good(result) && is_foreign(&failure) && ++g->refusals < AON_RESTORE_TRIES)',
         'if (!g->run && is_foreign(&failure))')
