@@ -245,8 +245,8 @@ planted('forget_abort_marker', 'invariant 7', MEMORY, '    m->state = MARKER_ABO
         '    m->at_ms = held->now_ms;\n    *ret_state = AON_BRANCH_ABORTED;')
 planted('merge_ignored', 'invariant 3', RESTORE, '  return merge(before, after, current, loose, arena, restore, error);',
         '  (void)merge;\n  (void)arena;\n  (void)error;\n  restore->verdict = AON_RESTORE_WRITE;\n  restore->target = operation->before;\n  return AON_OK;')
-planted('lost_batch_is_success', 'invariant 9', EXECUTE, 'if (!result && state != AON_BRANCH_COMMITTED)\n        result = aon_fail(&failure, AON_TRANSIENT, "lost_reply"',
-        'if (!result && state == AON_BRANCH_OPEN)\n        result = aon_fail(&failure, AON_TRANSIENT, "lost_reply"')
+planted('lost_batch_is_success', 'invariant 9', EXECUTE, 'if (state != AON_BRANCH_COMMITTED)\n        result = aon_fail(&failure, AON_TRANSIENT, "lost_reply"',
+        'if (state == AON_BRANCH_OPEN)\n        result = aon_fail(&failure, AON_TRANSIENT, "lost_reply"')
 planted('late_prepare', 'invariant 2', BACK, '    if (result || *ret_state != AON_BRANCH_PREPARED)\n      return result;', '    return result;')
 planted('undone_not_durable', 'invariant 3', BACK, '  changed.durable = true;\n', '')
 planted('their_delete_undone', 'invariant 3', RESTORE, 'return AON_OK; /* their delete stands */',
