@@ -12,17 +12,17 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from places import MONGODB, POSTGRESQL, Identity, MongodbMain, PostgresqlJournal, PostgresqlMain, Realtime, Settings, pymongo  # noqa: E402
+from places import MONGODB, POSTGRESQL, Identity, MongodbJournal, MongodbMain, PostgresqlJournal, PostgresqlMain, Realtime, Settings, pymongo  # noqa: E402
 from served import Cases, Served, p  # noqa: E402
 
-MIXES = {'postgresql': (PostgresqlMain, Realtime, Settings, PostgresqlJournal), 'mongodb': (MongodbMain, Realtime, Settings, Identity)}
+MIXES = {'postgresql': (PostgresqlMain, Realtime, Settings, PostgresqlJournal), 'mongodb': (MongodbMain, Realtime, Settings, Identity, MongodbJournal)}
 
 
 def missing(places):
     for kind in places:
         if kind in (PostgresqlMain, PostgresqlJournal) and not POSTGRESQL:
             return 'no PostgreSQL; run it by tests/servers/postgresql'
-        if kind is MongodbMain and not (MONGODB and pymongo):
+        if kind in (MongodbMain, MongodbJournal) and not (MONGODB and pymongo):
             return 'no MongoDB; run it by tests/servers/mongodb'
         if getattr(kind, 'VARIABLE', '') and not os.environ.get(kind.VARIABLE):
             return f'no {kind.VARIABLE}'

@@ -80,6 +80,7 @@ class Server:
 
 class Place:
     KEY = ''
+    PASSWORDS = True  # it takes any
     SERVER = None    # where what it keeps outlives the server
     SETTINGS = {}    # of the program, with this place
     watched = False  # what is in doubt is looked after for a while, and then taken off the list by housekeeping
@@ -260,8 +261,12 @@ def mongodb_answers():
         return False
 
 
+INDEX_OPTIONS = ('unique', 'sparse', 'partialFilterExpression', 'expireAfterSeconds')
+
+
 class OnMongodb(Place):
     SERVER = Mongod('MONGODB', mongodb_answers)
+    PASSWORDS = False  # the servers here know no users
 
     @staticmethod
     def address():
@@ -279,9 +284,13 @@ class OnMongodb(Place):
         other = type(self)()
         whole = bson.codec_options.CodecOptions(document_class=bson.raw_bson.RawBSONDocument)
         for collection in self.database().list_collection_names():
+            made = other.database().create_collection(collection, codec_options=whole)
+            for name, index in self.database()[collection].index_information().items():
+                if name != '_id_':
+                    made.create_index(index['key'], name=name, **{option: index[option] for option in INDEX_OPTIONS if option in index})
             documents = list(self.database().get_collection(collection, codec_options=whole).find())
             if documents:
-                other.database().get_collection(collection, codec_options=whole).insert_many(documents)
+                made.insert_many(documents)
         return other
 
     def wipe(self):

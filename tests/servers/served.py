@@ -383,7 +383,8 @@ class Cases:
     def secrets_stay_in(self, folder):
         """Passwords of servers and of the workbook: in no line, file, list of processes or dump of memory, and in no database but Firebase's own."""
         data, said, book = self.prepared(folder), '', p.second_book(folder / 'second')
-        with_passwords = {name: value for key, place in data.places.items() for name, value in data.through(key, place.address(), SECRET).items()}
+        with_passwords = {name: value for key, place in data.places.items()
+                          for name, value in data.through(key, place.address(), SECRET if place.PASSWORDS else '').items()}
         calls = self.calls(Point(folder, data, {}, set()), upload(book))
         process = data.start(*upload(book), cwd=folder, env={**with_passwords, 'LOG_LEVEL': 'debug', 'TEST_STOP_AT_CALL': len(calls) // 2})
         check(p.stopped(process), 'it did not stop')
