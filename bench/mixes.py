@@ -6,7 +6,6 @@ everything that has a part in it: the client, the servers, the coordinator of it
 
 import contextlib
 import json
-import shutil
 import sqlite3
 
 import plot
@@ -16,11 +15,13 @@ from peers_jvm import Narayana, PeerFailed, ScalarDB, Seata
 from servers import Missing, MongoDB, One, PostgreSQL, cpu_ms, started
 from timing import Failed, Spread, copy_durably, ratios
 
-REPETITIONS = {1_000: 7, 10_000: 5, 100_000: 2}
+REPETITIONS = {1_000: 5, 10_000: 5, 100_000: 2}
 QUICK = {40: 1}
 WAYS = {'commit': 'committed', 'abort': 'taken back'}
 AIMS = {10_000: 1.5, 100_000: 1.3}
 TENTH = 0.1
+# No checkpoint and no vacuum fall into a run.
+SETTINGS = ('shared_buffers=256MB', 'max_wal_size=4GB', 'autovacuum=off', 'checkpoint_timeout=1h')
 
 
 # ---- stores ----
@@ -329,9 +330,6 @@ def measure(machine, mix, quick, say):
     return found
 
 
-SETTINGS = ('shared_buffers=256MB', 'max_wal_size=4GB', 'autovacuum=off', 'checkpoint_timeout=1h')
-
-
 # ---- tables ----
 
 
@@ -421,5 +419,5 @@ def part(machine, quick, say):
         phases(section, mix, found)
         aims(section, mix, found)
         section.plots[f'servers-{mix.slug}.svg'] = f'One atomic unit over {mix.name}', bars(mix, found)
-    shutil.rmtree(machine.data / 'jvm', ignore_errors=True)
+    machine.forget('jvm')
     return section

@@ -92,10 +92,10 @@ class PostgreSQL:
         return done.stdout
 
     def make(self, database, like='template1'):
-        """An empty database, or a copy; on the disk before anybody is timed."""
-        self.sql('postgres', f'drop database if exists {database} with (force)')
+        """An empty database, or a copy. Its log is on the disk when this returns; its files need not be, since no checkpoint falls into a
+        run (SETTINGS of the mixes)."""
+        self.forget(database)
         self.sql('postgres', f'create database {database} template {like}')
-        self.sql('postgres', 'checkpoint')
 
     def forget(self, database):
         self.sql('postgres', f'drop database if exists {database} with (force)')
