@@ -91,13 +91,14 @@ class Relay:
         self.listener.close()
 
 
+SINGLY = {'AON_STORES_REALTIME_HORIZON': '1s'}  # on loopback nothing arrives later
 SERVICES = {
-    'Realtime Database': ('rtdb', 'FIREBASE_DATABASE_EMULATOR_HOST', 'firebase-rtdb://bench.example/?ns={}', {}),
+    'Realtime Database': ('rtdb', 'FIREBASE_DATABASE_EMULATOR_HOST', 'firebase-rtdb://bench.example/?ns={}', SINGLY),
     'Realtime Database, `exclusive: true`': (
         'rtdb',
         'FIREBASE_DATABASE_EMULATOR_HOST',
         'firebase-rtdb://bench.example/?ns={}',
-        {'AON_STORES_REALTIME_EXCLUSIVE': 'true'},
+        {**SINGLY, 'AON_STORES_REALTIME_EXCLUSIVE': 'true'},
     ),
     'Firestore': ('firestore', 'FIRESTORE_EMULATOR_HOST', 'firestore://{}/', {}),
 }
@@ -109,7 +110,7 @@ class Service:
     def __init__(self, machine, variable, url, options, told):
         host, port = told[variable].rsplit(':', 1)
         self.machine, self.relay = machine, Relay((host, int(port)))
-        self.environment = {variable: self.relay.address, 'AON_STORES_REALTIME_HORIZON': '1s', 'AON_STORES_REALTIME_URL': url, **options}
+        self.environment = {variable: self.relay.address, 'AON_STORES_REALTIME_URL': url, **options}
 
     def apply(self, lines, folder, status=0, **environment):
         command = [self.machine.program('aon'), 'apply', lines, '--data', folder, '--user', 'bench', '--json']

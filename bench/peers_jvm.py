@@ -7,6 +7,7 @@ import itertools
 import json
 import socket
 import subprocess
+import threading
 import time
 
 import rows
@@ -15,6 +16,7 @@ from timing import Failed
 
 WARM_ROWS, WARM_ROUNDS = 1_000, 6
 PATIENCE_S = 60
+LONGEST_ANSWER_S = 300
 COMMITTED = 3  # the state of a record of ScalarDB's
 
 
@@ -57,6 +59,15 @@ class Jvm:
         )
 
     def ask(self, *words):
+        """Who takes too long is ended, and so fails."""
+        watch = threading.Timer(LONGEST_ANSWER_S, self.process.kill)
+        watch.start()
+        try:
+            return self.answer(words)
+        finally:
+            watch.cancel()
+
+    def answer(self, words):
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write('\t'.join(map(str, words)) + '\n')
             self.process.stdin.flush()
@@ -66,7 +77,7 @@ class Jvm:
                 if 'failed' in said:
                     raise PeerFailed(said['failed'][:200])
                 return said
-        raise PeerFailed('its process ended')
+        raise PeerFailed('its process ended, or took too long')
 
     def close(self):
         with contextlib.suppress(BrokenPipeError):
