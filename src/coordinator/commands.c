@@ -184,7 +184,7 @@ static aon_result do_resolve(aon_run *run, const aon_bulk *bulk, void *context, 
     return aon_fail(error, AON_USAGE, "not_found",
                     "“%s” is not among the documents of bulk operation %s that need a person. They are named STORE/COLLECTION/ID.",
                     how->doc, bulk->id);
-  run->conflicts = left;
+  run->conflicts = run->outcome->conflicts = left;
   return left ? AON_OK : aon_run_conclude(run, resolved_state(run, bulk), error);
 }
 
@@ -239,7 +239,7 @@ static aon_result retry_failed(aon_run *run, const aon_bulk *bulk, aon_error *er
   if (dropped)
     return bulk->state == AON_COMMIT_FAILED ? again_forward(run, error) : again_back(run, error);
   result = settle_listed(run, &by_rule, &named, &left, error);
-  run->conflicts = left;
+  run->conflicts = run->outcome->conflicts = left;
   return result || left ? result : aon_run_conclude(run, resolved_state(run, bulk), error);
 }
 

@@ -89,7 +89,7 @@ static uint32_t *slot_of(aon_planner *planner, uint64_t hash, const aon_collecti
   return &planner->slots[at];
 }
 
-static aon_result copy_image(aon_arena *arena, const aon_image *from, aon_image *to, aon_error *error) {
+aon_result aon_image_copy(aon_arena *arena, const aon_image *from, aon_image *to, aon_error *error) {
   *to = (aon_image){0};
   if (!from->bson)
     return AON_OK;
@@ -133,9 +133,9 @@ aon_result aon_run_operation(aon_run *run, int64_t sequence, aon_arena *arena, a
     if (!result)
       result = copy_texts(arena, found, ret_operation, error);
     if (!result)
-      result = copy_image(arena, &found->before, &ret_operation->before, error);
+      result = aon_image_copy(arena, &found->before, &ret_operation->before, error);
     if (!result)
-      result = copy_image(arena, &found->after, &ret_operation->after, error);
+      result = aon_image_copy(arena, &found->after, &ret_operation->after, error);
     if (!result) { /* the collection's settings live with the cursor: take the journal's copy */
       const aon_collection *collections;
       size_t collection_count;
@@ -164,7 +164,7 @@ aon_result aon_planner_chain(aon_planner *planner, const aon_last_query *query, 
   uint32_t slot = *slot_of(planner, query->hash, query->collection, query->document);
   if (slot) {
     *ret_found = true;
-    return copy_image(arena, &planner->operations[slot - 1].after, ret_image, error);
+    return aon_image_copy(arena, &planner->operations[slot - 1].after, ret_image, error);
   }
   if (query->sequence == AON_NO_OPERATION)
     return AON_OK;
@@ -334,7 +334,7 @@ static aon_result sink_operation(void *context, const aon_operation *given, aon_
   operation->id.data = aon_arena_text(&planner->arena, given->id.data, given->id.length);
   if (!operation->id.data)
     return aon_fail_memory(error);
-  result = copy_image(&planner->arena, &given->before, &operation->before, error);
+  result = aon_image_copy(&planner->arena, &given->before, &operation->before, error);
   operation->after = (aon_image){0};
   if (!result && given->kind != AON_DELETE)
     result = normalise(planner, in, given, operation, error);

@@ -769,7 +769,35 @@ static aon_result settle_write(going_back *g, const aon_operation *operation, co
   return result;
 }
 
-static aon_result settle_once(going_back *g, const aon_operation *operation, const char *choice, const bson_t *merged, bool *ret_settled,
+typedef struct chain { /* operations on one document, newest first */
+  aon_arena arena;
+  aon_operation *items;
+  size_t count, capacity;
+} chain;
+
+/* What the document goes back to. Requests of its own for each operation (classes 4 and 5) may have taken effect or not, each by itself: one after
+ * the other is judged by what the newer ones leave. Elsewhere all that came before the conflict took effect, and is judged as one. */
+static aon_result judge_chain(going_back *g, const chain *c, const aon_operation *whole, const aon_image *now, const aon_shape *shape,
+                              aon_restore *ret_restore, aon_error *error) {
+  if (g->part->caps->store_class < AON_CLASS_CONDITIONAL)
+    return aon_restore_judge(whole, now, shape->volatiles, &g->arena, ret_restore, error);
+  *ret_restore = (aon_restore){.verdict = AON_RESTORE_DONE, .target = *now};
+  for (size_t i = 0; i < c->count; i++) {
+    aon_restore one;
+    aon_result result = aon_restore_judge(&c->items[i], &ret_restore->target, shape->volatiles, &g->arena, &one, error);
+    if (result)
+      return result;
+    if (one.verdict == AON_RESTORE_CONFLICT)
+      ret_restore->verdict = AON_RESTORE_CONFLICT;
+    if (ret_restore->verdict == AON_RESTORE_CONFLICT)
+      return AON_OK;
+    if (one.verdict == AON_RESTORE_WRITE)
+      *ret_restore = one;
+  }
+  return AON_OK;
+}
+
+static aon_result settle_once(going_back *g, const chain *c, const aon_operation *operation, const char *choice, const bson_t *merged, bool *ret_settled,
                               aon_error *error) {
   aon_arena_reset(&g->arena);
   aon_image now, target = {0};
@@ -791,7 +819,7 @@ static aon_result settle_once(going_back *g, const aon_operation *operation, con
       return AON_OK;
     target = operation->after;
   } else {
-    result = aon_restore_judge(operation, &now, shape->volatiles, &g->arena, &restore, error);
+    result = judge_chain(g, c, operation, &now, shape, &restore, error);
     if (!result && restore.verdict != AON_RESTORE_WRITE) {
       *ret_settled = restore.verdict == AON_RESTORE_DONE;
       return AON_OK;
@@ -808,27 +836,45 @@ static aon_result settle_once(going_back *g, const aon_operation *operation, con
 }
 
 /* A document that several of its operations changed goes back to before the first of them. */
-static aon_result first_before(void *context, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {
+static aon_result older_operation(void *context, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {
   (void)part;
-  aon_operation *operation = ((void **)context)[0];
-  aon_arena *arena = ((void **)context)[1];
+  chain *c = context;
   for (size_t i = 0; i < count; i++) {
-    if (strcmp(operations[i].collection->name, operation->collection->name) || operations[i].id.length != operation->id.length ||
-        memcmp(operations[i].id.data, operation->id.data, operation->id.length))
+    const aon_operation *newest = &c->items[0];
+    if (strcmp(operations[i].collection->name, newest->collection->name) || operations[i].id.length != newest->id.length ||
+        memcmp(operations[i].id.data, newest->id.data, newest->id.length))
       continue;
-    operation->before = (aon_image){0};
-    if (operations[i].before.bson) {
-      operation->before = operations[i].before;
-      operation->before.bson = aon_arena_copy(arena, operations[i].before.bson, operations[i].before.bson_length);
-      if (operations[i].before.token)
-        operation->before.token = aon_arena_copy(arena, operations[i].before.token, operations[i].before.token_length);
-      if (!operation->before.bson)
+    if (c->count == c->capacity) {
+      aon_operation *grown = realloc(c->items, 2 * c->capacity * sizeof *grown);
+      if (!grown)
         return aon_fail_memory(error);
+      c->items = grown;
+      c->capacity *= 2;
     }
-    operation->kind = operation->before.bson ? (operation->after.bson ? AON_UPDATE : AON_DELETE) : AON_CREATE;
-    return AON_END;
+    aon_operation *kept = &c->items[c->count++];
+    *kept = c->items[0];
+    kept->kind = operations[i].kind;
+    kept->sequence = operations[i].sequence;
+    aon_result result = aon_image_copy(&c->arena, &operations[i].before, &kept->before, error);
+    if (!result)
+      result = aon_image_copy(&c->arena, &operations[i].after, &kept->after, error);
+    if (result)
+      return result;
   }
   return AON_OK;
+}
+
+/* The operations on the document of a conflict. */
+static aon_result gather_chain(going_back *g, chain *c, aon_error *error) {
+  c->items = malloc(4 * sizeof *c->items);
+  if (!c->items)
+    return aon_fail_memory(error);
+  c->capacity = 4;
+  c->count = 1;
+  aon_result result = aon_run_operation(g->run, g->record->sequence, &c->arena, &c->items[0], error);
+  if (!result && g->run->state != AON_COMMIT_FAILED) /* forward, each operation is written by itself */
+    result = aon_run_walk(g->run, 0, g->record->sequence - 1, true, ~0u, g->part, older_operation, c, error);
+  return result;
 }
 
 aon_result aon_conflict_settle(aon_run *run, const aon_conflict *found, const char *choice, const bson_t *merged, bool *ret_settled,
@@ -838,24 +884,25 @@ aon_result aon_conflict_settle(aon_run *run, const aon_conflict *found, const ch
     *ret_settled = true;
     return AON_OK;
   }
-  AON_ARENA_CLEANUP aon_arena arena = {0};
   going_back g = {.run = run, .part = aon_run_part(run, found->store), .record = found};
   if (!g.part)
     return aon_fail(error, AON_CORRUPT, "corrupt", "Store “%s” takes no part in bulk operation %s.", found->store, run->id);
-  aon_operation operation;
+  chain c = {0};
   aon_result result = wait_for_earlier(&g, error);
   if (!result)
-    result = aon_run_operation(run, found->sequence, &arena, &operation, error);
-  void *context[] = {&operation, &arena};
-  if (!result && run->state != AON_COMMIT_FAILED) /* forward, each operation is written by itself */
-    result = aon_run_walk(run, 0, found->sequence - 1, false, ~0u, g.part, first_before, context, error);
-  if (result == AON_END)
-    result = AON_OK;
+    result = gather_chain(&g, &c, error);
+  aon_operation operation = {0};
+  if (!result) {
+    operation = c.items[0];
+    operation.before = c.items[c.count - 1].before;
+    if (c.count > 1)
+      operation.kind = operation.before.bson ? (operation.after.bson ? AON_UPDATE : AON_DELETE) : AON_CREATE;
+  }
   for (uint32_t i = 0; !result && i < AON_RESTORE_TRIES; i++) {
     aon_error failure = AON_ERROR_INIT;
     result = aon_run_guard(run, g.part, &failure);
     if (!result)
-      result = settle_once(&g, &operation, choice, merged, ret_settled, &failure);
+      result = settle_once(&g, &c, &operation, choice, merged, ret_settled, &failure);
     if (!result || *ret_settled)
       break;
     bool again = result == AON_TRANSIENT || g.again || !strcmp(failure.code, "changed_meanwhile") || !strcmp(failure.code, "duplicate");
@@ -868,5 +915,7 @@ aon_result aon_conflict_settle(aon_run *run, const aon_conflict *found, const ch
     result = g.again ? wait_until(run, aon_monotonic_ms(run->env) + horizon, error) : aon_run_pause(run, i, AON_RETRY_LONGEST_MS, error);
   }
   aon_arena_release(&g.arena);
+  aon_arena_release(&c.arena);
+  free(c.items);
   return result;
 }

@@ -152,6 +152,7 @@ aon_result aon_run_note_batches(aon_run *run, aon_error *error) AON_MUST_USE;
 /* What classes 3 to 5 wrote before a hold must still stand as written: AON_PERMANENT changed_meanwhile otherwise. */
 aon_result aon_run_compare_written(aon_run *run, aon_error *error) AON_MUST_USE;
 /* The same state, stamps included, volatile properties aside (two lists of them; may be NULL). */
+aon_result aon_image_copy(aon_arena *arena, const aon_image *from, aon_image *to, aon_error *error) AON_MUST_USE;
 bool aon_image_same(const aon_image *a, const aon_image *b, const char *const *volatiles, const char *const *more_volatiles);
 /* Names a document whose change got lost after the decision. */
 aon_result aon_commit_conflict(aon_run *run, const aon_operation *operation, const aon_error *why, aon_error *error) AON_MUST_USE;

@@ -97,6 +97,43 @@ static void a_batch_nobody_can_prove(void **state) {
   }
 }
 
+/* Several operations on one document, each a request of its own; the last one, which would have taken back what the first had made, never took
+ * effect. What lies between the first image and the last is ours all the same. */
+static void set_back(world *w) {
+  unsigned *requests = w->call_context;
+  if (++*requests == 4) /* the third again */
+    world_put(w, "k", "c", "edit", "{\"n\":1,\"ours\":1}");
+  else
+    w->call = set_back;
+}
+static void a_chain_of_which_the_last_is_missing(void **state) {
+  (void)state;
+  world *w = world_new();
+  world_memory(w, "k", AON_CLASS_CONDITIONAL, &(aon_memory_config){.batch_operations = 1});
+  world_put(w, "k", "c", "edit", "{\"n\":1}");
+  world_engine(w);
+  aon_memory_trouble_at(world_database(w, "k"), AON_MEMORY_DELAY, 3, 1); /* the third write, which never arrives */
+  unsigned requests = 0;
+  w->call = set_back; /* somebody sets n to what it was */
+  w->call_context = &requests;
+  w->call_name = "store.k.apply";
+  aon_result result = world_apply(w, LINE("k", "edit", "update", "{\"ours\":1}") LINE("k", "edit", "update", "{\"n\":2}")
+                                         LINE("k", "edit", "update", "{\"n\":3,\"ours\":null}"));
+  assert_int_equal(result, AON_OK);
+  aon_memory_drop(world_database(w, "k"));
+  if (w->outcome.state == AON_ROLLBACK_FAILED) {
+    char id[37];
+    memcpy(id, w->outcome.bulk_id, 37);
+    world_new_outcome(w);
+    OK(aon_rollback(w->engine, id, &w->options, &w->outcome, error));
+  }
+  if (w->outcome.state == AON_ROLLED_BACK)
+    assert_string_equal(world_get(w, "k", "c", "edit"), "{\"n\":1}");
+  else
+    assert_int_equal(w->outcome.conflicts, 1);
+  world_free(w);
+}
+
 /* Class 4: the late request arrives after the rollback, and matches again. The watch takes it back; a read never shows it. */
 static void late_after_a_rollback_is_watched(void **state) {
   (void)state;
@@ -498,7 +535,7 @@ static void callbacks_are_undone(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {TEST(lost_on_the_way_back),
-                                     TEST(late_in_classes_1_to_3), TEST(a_batch_nobody_can_prove),
+                                     TEST(late_in_classes_1_to_3), TEST(a_batch_nobody_can_prove), TEST(a_chain_of_which_the_last_is_missing),
                                      TEST(late_after_a_rollback_is_watched),
                                      TEST(a_write_back_is_waited_for),
                                      TEST(a_choice_is_waited_for),
