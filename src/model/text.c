@@ -290,23 +290,23 @@ static bool decode_part(const char *at, size_t length, char *out, size_t *ret_le
   return true;
 }
 
-bool aon_id_split(aon_text id, size_t count, struct aon_arena *arena, aon_text *ret_parts) {
+aon_result aon_id_split(aon_text id, size_t count, struct aon_arena *arena, aon_text *ret_parts, bool *ret_fits, aon_error *error) {
   size_t colons = 0;
   for (size_t i = 0; i < id.length; i++)
     colons += id.data[i] == ':';
-  if (count == 0 || colons != count - 1)
-    return false;
+  *ret_fits = count > 0 && colons == count - 1;
   const char *at = id.data, *end = id.data + id.length;
-  for (size_t i = 0; i < count; i++) {
+  for (size_t i = 0; *ret_fits && i < count; i++) {
     const char *colon = at < end ? memchr(at, ':', (size_t)(end - at)) : NULL;
     size_t length = (size_t)((colon ? colon : end) - at);
     char *part = aon_arena_alloc(arena, length + 1); /* NUL behind it, for those who need one */
-    if (!part || !decode_part(at, length, part, &ret_parts[i].length))
-      return false;
+    if (!part)
+      return aon_fail_memory(error);
+    *ret_fits = decode_part(at, length, part, &ret_parts[i].length);
     ret_parts[i].data = part;
     at += length + (colon != NULL);
   }
-  return true;
+  return AON_OK;
 }
 
 static void pack_length(size_t length, unsigned char out[8]) {

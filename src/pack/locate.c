@@ -27,8 +27,11 @@ static aon_result split_id(const aon_schema_collection *collection, const char *
   bool good = whole.length > 0;
   if (collection->part_count == 1)
     parts[0] = whole;
-  else
-    good = good && aon_id_split(whole, collection->part_count, arena, parts);
+  else if (good) {
+    aon_result result = aon_id_split(whole, collection->part_count, arena, parts, &good, error);
+    if (result)
+      return result;
+  }
   for (size_t i = 0; good && i < collection->part_count; i++)
     good = parts[i].length > 0;
   if (good)

@@ -38,8 +38,12 @@ aon_result fb_path_parse(const aon_collection *collection, aon_arena *arena, fb_
 aon_result fb_path_fill(const fb_path *path, aon_text id, aon_arena *arena, aon_text segments[FB_SEGMENTS_LIMIT], bool *ret_fits,
                         aon_error *error) {
   aon_text parts[FB_SEGMENTS_LIMIT] = {id};
-  (void)error;
-  *ret_fits = id.length > 0 && (path->placeholders == 1 || aon_id_split(id, path->placeholders, arena, parts));
+  *ret_fits = id.length > 0;
+  if (*ret_fits && path->placeholders > 1) {
+    aon_result result = aon_id_split(id, path->placeholders, arena, parts, ret_fits, error);
+    if (result)
+      return result;
+  }
   size_t part = 0;
   for (size_t i = 0; *ret_fits && i < path->count; i++) {
     segments[i] = path->segments[i] ? (aon_text){path->segments[i], strlen(path->segments[i])} : parts[part++];

@@ -311,12 +311,16 @@ static aon_result bad_id(const pg_store *store, const pg_table *table, aon_text 
 static aon_result fill_key(pg_store *store, const pg_table *table, aon_text id, aon_arena *arena, pg_text *row, bool *ret_given,
                            aon_error *error) {
   aon_text *parts = aon_arena_alloc(arena, table->key_count * sizeof *parts);
+  bool fits = true;
+  aon_result result = AON_OK;
   if (!parts)
     return aon_fail_memory(error);
   if (table->key_count == 1)
     parts[0] = id;
-  else if (!aon_id_split(id, table->key_count, arena, parts))
-    return bad_id(store, table, id, "it needs one part for each column of the key, joined with “:”", error);
+  else
+    result = aon_id_split(id, table->key_count, arena, parts, &fits, error);
+  if (result || !fits)
+    return result ? result : bad_id(store, table, id, "it needs one part for each column of the key, joined with “:”", error);
   *ret_given = false;
   for (size_t i = 0; i < table->key_count; i++) {
     size_t at = table->keys[i];

@@ -60,16 +60,19 @@ typedef struct asked { /* the parts of the ids that a row can have, and whose th
 
 static aon_result ask_for(pg_store *store, const pg_table *table, aon_text id, size_t place, asked *a, aon_error *error) {
   aon_text *parts = aon_arena_alloc(&store->scratch, table->key_count * sizeof *parts);
+  bool fits = true;
+  aon_result result = AON_OK;
   if (!parts)
     return aon_fail_memory(error);
   if (table->key_count == 1)
     parts[0] = id;
-  else if (!aon_id_split(id, table->key_count, &store->scratch, parts))
-    return AON_OK;
+  else
+    result = aon_id_split(id, table->key_count, &store->scratch, parts, &fits, error);
+  if (result || !fits)
+    return result;
   for (size_t i = 0; i < table->key_count; i++)
     if (!pg_id_fits(&table->columns[table->keys[i]], parts[i].data, parts[i].length))
       return AON_OK;
-  aon_result result = AON_OK;
   for (size_t i = 0; !result && i < table->key_count; i++)
     result = aon_postgresql_texts_add(&a->parts[i], parts[i].length ? parts[i].data : "", parts[i].length, error);
   a->places[a->count++] = place;

@@ -336,11 +336,11 @@ aon_result sqlite_bind_id(sqlite_store *store, const sqlite_table *table, sqlite
   aon_text *parts = aon_arena_alloc(&store->scratch_arena, table->key_count * sizeof *parts);
   if (!parts)
     return aon_fail_memory(error);
+  aon_result result = AON_OK;
   if (table->key_count == 1)
     parts[0] = id;
   else
-    *ret_possible = aon_id_split(id, table->key_count, &store->scratch_arena, parts);
-  aon_result result = AON_OK;
+    result = aon_id_split(id, table->key_count, &store->scratch_arena, parts, ret_possible, error);
   int at = 1;
   for (size_t i = 0; *ret_possible && !result && i < table->key_count; i++) {
     const sqlite_column *column = &table->columns[table->keys[i]];
@@ -827,12 +827,16 @@ static aon_result bad_id(const sqlite_store *store, const sqlite_table *table, a
 static aon_result fill_key(sqlite_store *store, const sqlite_table *table, aon_text id, sqlite_value *row, bool *ret_given,
                            aon_error *error) {
   aon_text *parts = aon_arena_alloc(&store->scratch_arena, table->key_count * sizeof *parts);
+  bool fits = true;
+  aon_result result = AON_OK;
   if (!parts)
     return aon_fail_memory(error);
   if (table->key_count == 1)
     parts[0] = id;
-  else if (!aon_id_split(id, table->key_count, &store->scratch_arena, parts))
-    return bad_id(store, table, id, "it needs one part for each column of the key, joined with “:”", error);
+  else
+    result = aon_id_split(id, table->key_count, &store->scratch_arena, parts, &fits, error);
+  if (result || !fits)
+    return result ? result : bad_id(store, table, id, "it needs one part for each column of the key, joined with “:”", error);
   *ret_given = false;
   for (size_t i = 0; i < table->key_count; i++) {
     const sqlite_column *column = &table->columns[table->keys[i]];

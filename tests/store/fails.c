@@ -432,7 +432,7 @@ static void each_fault(void **state) {
   life *l = calloc(1, sizeof *l);
   life_open(l, *state);
   for (int kind = 0; kind < EXCHANGES; kind++)
-    for (int nth = 0;; nth = calls_next(nth, kind == CALL_MEMORY && l->fixture->kind < PG_DOCUMENTS ? 64 : 16)) { /* the 0th: without a fault */
+    for (int nth = 0;; nth = calls_next(nth, kind <= CALL_PIECE && l->fixture->kind < PG_DOCUMENTS ? 64 : 16)) { /* the 0th: without a fault */
       AON_ARENA_CLEANUP aon_arena arena = {0};
       aon_error error = AON_ERROR_INIT;
       snprintf(about, sizeof about, "%s, %s %d", l->fixture->name, kind_name(kind), nth);
