@@ -25,6 +25,7 @@ typedef struct aon_operation {
   int64_t sequence; /* from 0, in plan order */
   const aon_collection *collection;
   aon_text id;
+  uint64_t hash; /* of store, collection and id, by which it is locked; 0: whoever needs it computes it */
   aon_operation_kind kind;
   uint32_t flags;
   aon_image before; /* absent for create */

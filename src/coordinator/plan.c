@@ -331,6 +331,7 @@ static aon_result sink_operation(void *context, const aon_operation *given, aon_
   aon_operation *operation = &planner->operations[planner->count];
   *operation = *given;
   operation->sequence = run->operations;
+  operation->hash = hash_of(planner, given);
   operation->id.data = aon_arena_text(&planner->arena, given->id.data, given->id.length);
   if (!operation->id.data)
     return aon_fail_memory(error);
@@ -351,9 +352,8 @@ static aon_result sink_operation(void *context, const aon_operation *given, aon_
   if (holds_sensitive(operation))
     operation->flags |= AON_OPERATION_SENSITIVE;
   if (planner->chains) {
-    uint64_t hash = hash_of(planner, given);
-    *slot_of(planner, hash, operation->collection, operation->id) = (uint32_t)planner->count + 1;
-    planner->hashes[planner->count] = hash;
+    *slot_of(planner, operation->hash, operation->collection, operation->id) = (uint32_t)planner->count + 1;
+    planner->hashes[planner->count] = operation->hash;
   }
   forced_failures(planner, operation);
   planner->count++;

@@ -54,10 +54,8 @@ static aon_result send_entries(log_call *call, aon_error *error) {
   entry *entries = aon_arena_alloc(&call->arena, (all ? all : 1) * sizeof *entries);
   if (!entries)
     return aon_fail_memory(error);
-  for (size_t i = 0; i < call->count; i++) {
-    const aon_operation *operation = &call->operations[i];
-    entries[i] = (entry){.hash = aon_document_hash(operation->collection->store, operation->collection->name, operation->id), .at = (int32_t)i};
-  }
+  for (size_t i = 0; i < call->count; i++)
+    entries[i] = (entry){.hash = aon_operation_hash(&call->operations[i]), .at = (int32_t)i};
   for (size_t i = 0; i < call->claim_count; i++)
     entries[call->count + i] = (entry){.hash = call->claims[i].hash, .at = CLAIM_AT, .shared = call->claims[i].shared};
   qsort(entries, all, sizeof *entries, entry_order);

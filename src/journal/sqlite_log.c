@@ -42,11 +42,8 @@ static aon_result make_entries(log_call *call, aon_error *error) {
   aon_ledger_entry *entries = malloc((all ? all : 1) * sizeof *entries);
   if (!entries)
     return aon_fail_memory(error);
-  for (size_t i = 0; i < call->count; i++) {
-    const aon_operation *operation = &call->operations[i];
-    entries[count++] = (aon_ledger_entry){
-        .hash = aon_document_hash(operation->collection->store, operation->collection->name, operation->id), .at = (uint32_t)i};
-  }
+  for (size_t i = 0; i < call->count; i++)
+    entries[count++] = (aon_ledger_entry){.hash = aon_operation_hash(&call->operations[i]), .at = (uint32_t)i};
   for (size_t i = 0; i < call->claim_count; i++)
     entries[count++] = (aon_ledger_entry){.hash = call->claims[i].hash, .at = AON_LEDGER_CLAIM, .shared = call->claims[i].shared};
   qsort(entries, count, sizeof *entries, entry_order);

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <utf8proc.h>
 
+#include "aon/operation.h"
 #include "base/arena.h"
 
 #define DAY_MS INT64_C(86400000)
@@ -354,6 +355,10 @@ uint64_t aon_document_hash(const char *store, const char *collection, aon_text i
   for (size_t i = 8; i-- > 0;)
     value = value << 8 | hash[i];
   return value;
+}
+
+uint64_t aon_operation_hash(const aon_operation *operation) {
+  return operation->hash ? operation->hash : aon_document_hash(operation->collection->store, operation->collection->name, operation->id);
 }
 
 size_t aon_text_distance(const char *a, const char *b, size_t limit) {

@@ -35,6 +35,8 @@ aon_result aon_id_split(aon_text id, size_t count, struct aon_arena *arena, aon_
 /* 64-bit hash that names a document in lock tables: SipHash-free, fixed for ever (it is stored): BLAKE2b-64 of
  * store, collection and id, each with its length before it. */
 uint64_t aon_document_hash(const char *store, const char *collection, aon_text id);
+struct aon_operation;
+uint64_t aon_operation_hash(const struct aon_operation *operation); /* its document's, computed only where it has none */
 
 /* Edit distance of two folded ASCII-ish texts, for "did you mean"; capped at limit + 1. */
 size_t aon_text_distance(const char *a, const char *b, size_t limit);
