@@ -213,8 +213,6 @@ mutation('pg_expired_names_hold', 'invariant 6', PG % 'log', 'n.hash = e.hash an
          'postgresql named')
 mutation('pg_gaps_in_the_log', 'invariant 1', PG % 'log', '" and state in (\'queued\', \'parsing\', \'validating\', \'planning\') and logged = $3',
          '" and state in (\'queued\', \'parsing\', \'validating\', \'planning\') and logged <= $3', 'postgresql log')
-mutation('pg_given_up_plan_holds', 'invariant 6', PG % 'log', 'logged = 0, holds = false"', 'logged = 0, holds = true"', 'postgresql log',
-         'postgresql two')
 
 # ---- what only a seed of the simulator had shown at first ----
 mutation('stale_plan_is_read', 'reads', 'src/coordinator/read.c', '(!held->operation.before.bson || is_planned(held->bulk.state))',
