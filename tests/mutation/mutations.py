@@ -246,7 +246,6 @@ planted('merge_ignored', 'invariant 3', RESTORE, '  return merge(before, after, 
 planted('lost_batch_is_success', 'invariant 9', EXECUTE, 'if (state != AON_BRANCH_COMMITTED)\n        result = aon_fail(&failure, AON_TRANSIENT, "lost_reply"',
         'if (state == AON_BRANCH_OPEN)\n        result = aon_fail(&failure, AON_TRANSIENT, "lost_reply"')
 planted('late_prepare', 'invariant 2', BACK, '    if (result || *ret_state != AON_BRANCH_PREPARED)\n      return result;', '    return result;')
-planted('undone_not_durable', 'invariant 3', BACK, '  changed.durable = true;\n', '')
 planted('their_delete_undone', 'invariant 3', RESTORE, 'return AON_OK; /* their delete stands */',
         'return restore->verdict = AON_RESTORE_WRITE, restore->target = operation->before, AON_OK;')
 planted('lost_reply_is_success', 'invariant 9', EXECUTE, 'if (!result && state != AON_BRANCH_COMMITTED)\n      result = aon_fail(&failure, AON_PERMANENT, "commit_lost"',
