@@ -1,5 +1,6 @@
 /* Stores beside each other: the open transactions of classes 1 and 2 are filled at the same time, each in plan order, while the next piece
- * of the log is read.
+ * of the log is read. Where a store's calls may not come from any thread, the tasks of a round follow each other: then too each store gets its
+ * share of a piece in one call, however the stores take turns in the plan.
  *
  *   round n:   lane a applies its share of piece n    lane b its share of piece n    the journal reads piece n + 1
  *
@@ -44,6 +45,7 @@ struct aon_lanes {
   size_t source_count;
   aon_result read_result;
   aon_error read_failure;
+  bool any_thread;
 };
 
 static bool leads(const aon_run *run, size_t index) {
@@ -52,11 +54,8 @@ static bool leads(const aon_run *run, size_t index) {
 
 bool aon_lanes_possible(aon_run *run) {
   size_t count = 0;
-  for (size_t i = 0; i < run->part_count; i++) {
-    if (aon_part_transactional(&run->parts[i]) && !run->parts[i].caps->any_thread)
-      return false;
+  for (size_t i = 0; i < run->part_count; i++)
     count += leads(run, i);
-  }
   return count > 0 && count <= LANES_LIMIT;
 }
 
@@ -152,13 +151,20 @@ static aon_result guard(aon_lanes *lanes, aon_error *error) {
   return result;
 }
 
+static void work_all(aon_lanes *lanes) {
+  if (lanes->any_thread)
+    aon_run_together(lanes->run->env, work, lanes, 1 + lanes->lane_count);
+  for (size_t i = 0; !lanes->any_thread && i <= lanes->lane_count; i++)
+    work(lanes, i);
+}
+
 static aon_result rounds(aon_lanes *lanes, aon_error *error) {
   read_next(lanes);
   while (!lanes->read_result && step_on(lanes)) {
     aon_result result = guard(lanes, error);
     if (result)
       return result;
-    aon_run_together(lanes->run->env, work, lanes, 1 + lanes->lane_count);
+    work_all(lanes);
     if (!first_failure(lanes))
       aon_run_progress(lanes->run, applied(lanes), lanes->run->operations);
   }
@@ -231,6 +237,7 @@ static aon_result open_sources(aon_lanes *lanes, int64_t last, aon_error *error)
 static aon_result open_lane(aon_lanes *lanes, aon_part *leader, aon_error *error) {
   lane *l = &lanes->lanes[lanes->lane_count++];
   *l = (lane){.leader = leader, .failure = AON_ERROR_INIT};
+  lanes->any_thread = lanes->any_thread && leader->caps->any_thread;
   l->writes = calloc(lanes->run->engine->config.batch, sizeof *l->writes);
   if (!l->writes)
     return aon_fail_memory(error);
@@ -242,7 +249,7 @@ aon_result aon_lanes_open(aon_run *run, int64_t last, aon_lanes **ret_lanes, aon
   aon_lanes *lanes = calloc(1, sizeof *lanes);
   if (!lanes)
     return aon_fail_memory(error);
-  *lanes = (aon_lanes){.run = run, .stop_at = INT64_MAX, .read_failure = AON_ERROR_INIT};
+  *lanes = (aon_lanes){.run = run, .stop_at = INT64_MAX, .read_failure = AON_ERROR_INIT, .any_thread = true};
   aon_result result = AON_OK;
   for (size_t i = 0; !result && i < run->part_count; i++)
     if (leads(run, i))
