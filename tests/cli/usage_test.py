@@ -127,7 +127,7 @@ WRONG = [('stores:\n  main: {exclusive: true}\n', 2, 'no meaning for a SQLite st
          ('stores:\n  main: {urls: "sqlite:x"}\n', 2, 'urls'), ('stores:\n  main: {create: maybe}\n', 2, 'maybe'), ('stores:\n  "a b": {url: "sqlite:x"}\n', 2, 'a b'),
          ('stores:\n  more: {create: true}\n', 2, 'url'), ('version: 1\ndata: [a\n', 3, ''), ('version: 1\n\tdata: a\n', 2, ''), ('- a\n', 1, ''),
          ('data: {a: b}\n', 1, 'data'), ('batch: 0\n', 1, '0'), ('batch: many\n', 1, 'many'), ('packs: x\n', 1, 'packs'),
-         ('stores:\n  main: "sqlite:x"\n', 2, 'main'), ('journal: {url: "mongodb://x"}\n', 1, 'mongodb'), ('data: &a x\norganization: *b\n', 2, ''),
+         ('stores:\n  main: "sqlite:x"\n', 2, 'main'), ('journal: {url: "mysql://x"}\n', 1, 'mysql'), ('data: &a x\norganization: *b\n', 2, ''),
          ('stores:\n  identity:\n    url: "firebase-auth://p"\n    exclusive: true\n', 4, 'Realtime Database only'),
          ('stores:\n  identity:\n    url: "firebase-auth://p"\n    horizon: 1s\n    void_stamp: true\n', 5, 'no stamp'),
          ('stores:\n  main: {url: "mongodb://h/d", exclusive: true}\n', 2, 'Realtime Database only'),
