@@ -19,6 +19,12 @@
 
 #define SETTLE_ATTEMPT 1000000u /* attempts of settlements, far above those of resumes */
 
+typedef struct chain { /* operations on one document, newest first */
+  aon_arena arena;
+  aon_operation *items;
+  size_t count, capacity;
+} chain;
+
 typedef struct going_back {
   aon_run *run;
   aon_part *part;
@@ -39,10 +45,55 @@ typedef struct going_back {
   int64_t asked_ms;    /* monotonic, when the last unanswered request was given up */
   const aon_conflict *record; /* the one that is settled; a write for it is announced there (classes 4 and 5) */
   bool announced;
+  chain doubted; /* operations of newer batches whose requests may still take effect, newest first (classes 4 and 5) … */
+  aon_hashes doubted_documents; /* … and which documents they are on */
 } going_back;
 
 static uint64_t hash_of(const aon_operation *operation) {
   return aon_document_hash(operation->collection->store, operation->collection->name, operation->id);
+}
+
+static aon_result chain_grow(chain *c, aon_error *error) {
+  size_t capacity = c->capacity ? 2 * c->capacity : 4;
+  if (c->count < c->capacity)
+    return AON_OK;
+  aon_operation *grown = realloc(c->items, capacity * sizeof *grown);
+  if (!grown)
+    return aon_fail_memory(error);
+  c->items = grown;
+  c->capacity = capacity;
+  return AON_OK;
+}
+
+/* What judging it takes: kind and images. */
+static aon_result chain_add(chain *c, const aon_operation *operation, aon_error *error) {
+  aon_operation kept = {.sequence = operation->sequence, .kind = operation->kind, .hash = hash_of(operation)};
+  aon_result result = chain_grow(c, error);
+  if (!result)
+    result = aon_image_copy(&c->arena, &operation->before, &kept.before, error);
+  if (!result)
+    result = aon_image_copy(&c->arena, &operation->after, &kept.after, error);
+  if (!result)
+    c->items[c->count++] = kept;
+  return result;
+}
+
+static aon_result chain_read(aon_run *run, int64_t sequence, chain *c, aon_error *error) {
+  aon_operation found;
+  aon_result result = chain_grow(c, error);
+  if (!result)
+    result = aon_run_operation(run, sequence, &c->arena, &found, error);
+  if (result)
+    return result;
+  found.hash = hash_of(&found);
+  c->items[c->count++] = found;
+  return AON_OK;
+}
+
+static void chain_release(chain *c) {
+  aon_arena_release(&c->arena);
+  free(c->items);
+  *c = (chain){0};
 }
 
 static aon_result conflict(going_back *g, const aon_operation *operation, const char *code, const char *sentence, const char *paths,
@@ -408,12 +459,34 @@ static aon_result announce_back(going_back *g, aon_error *error) {
   return result;
 }
 
+/* What the document would be without the newer operations on it that may take effect only now. They are watched by their stamp, which going back
+ * takes away: what they made has to go with it. */
+static aon_result without_doubted(going_back *g, const aon_operation *operation, const aon_shape *shape, aon_image *image, aon_error *error) {
+  uint64_t hash = hash_of(operation);
+  if (!aon_hashes_has(&g->doubted_documents, hash))
+    return AON_OK;
+  for (size_t i = 0; i < g->doubted.count; i++) {
+    aon_operation newer = g->doubted.items[i];
+    aon_restore restore;
+    if (newer.hash != hash || newer.sequence <= operation->sequence)
+      continue;
+    newer.collection = operation->collection;
+    newer.id = operation->id;
+    aon_result result = aon_restore_judge(&newer, image, shape->volatiles, &g->arena, &restore, error);
+    if (result)
+      return result;
+    if (restore.verdict == AON_RESTORE_WRITE)
+      *image = restore.target;
+  }
+  return AON_OK;
+}
+
 /* One document of class 4 or 5: read, judge, write under the version just read. Where the write is not answered the document stays open. */
 static aon_result back_one(going_back *g, const aon_operation *operation, aon_error *error) {
   aon_error failure = AON_ERROR_INIT;
   for (uint32_t i = 0; i < AON_RESTORE_TRIES; i++) {
     aon_arena_reset(&g->arena);
-    aon_image now;
+    aon_image now, alone;
     const aon_shape *shape;
     aon_restore restore;
     aon_result result = aon_run_guard(g->run, g->part, error);
@@ -421,10 +494,17 @@ static aon_result back_one(going_back *g, const aon_operation *operation, aon_er
       result = aon_store_read(g->part->store, operation->collection, &operation->id, 1, &g->arena, &now, error);
     if (!result)
       result = aon_store_describe(g->part->store, operation->collection, &shape, error);
+    alone = now;
     if (!result)
-      result = aon_restore_judge(operation, &now, shape->volatiles, &g->arena, &restore, error);
+      result = without_doubted(g, operation, shape, &alone, error);
+    if (!result)
+      result = aon_restore_judge(operation, &alone, shape->volatiles, &g->arena, &restore, error);
     if (result)
       return result;
+    if (restore.verdict == AON_RESTORE_DONE && alone.bson != now.bson) {
+      restore.verdict = AON_RESTORE_WRITE;
+      restore.target = alone;
+    }
     bool voids = g->doubtful && aon_store_configuration(g->part->store)->void_stamp && operation->kind == AON_UPDATE;
     if (voids && restore.verdict == AON_RESTORE_DONE &&
         aon_image_same(&now, &operation->before, NULL, NULL)) { /* a late request would match it */
@@ -487,13 +567,19 @@ static aon_result back_call(void *context, aon_part *part, const aon_operation *
   return AON_OK;
 }
 
-/* What was in doubt is looked at again for a while: a request of ours may arrive after all (watch.c). */
-static aon_result watch_call(void *context, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {
+/* What was in doubt is kept for the older operations on its documents, and looked at again for a while: a request of ours may arrive after all
+ * (watch.c). */
+static aon_result doubt_call(void *context, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {
   going_back *g = context;
-  int64_t until = aon_now_ms(g->run->env) + aon_store_configuration(part->store)->watch_ms;
+  int64_t watch = aon_store_configuration(part->store)->watch_ms, until = aon_now_ms(g->run->env) + watch;
   aon_result result = AON_OK;
   for (size_t i = 0; !result && i < count; i++) {
     if (aon_hashes_has(&g->left, hash_of(&operations[i])))
+      continue;
+    result = chain_add(&g->doubted, &operations[i], error);
+    if (!result)
+      result = aon_hashes_add(&g->doubted_documents, hash_of(&operations[i]), error);
+    if (result || watch <= 0)
       continue;
     char id[1600];
     snprintf(id, sizeof id, "%.*s", (int)operations[i].id.length, operations[i].id.data);
@@ -539,8 +625,8 @@ static aon_result back_single(going_back *g, const aon_batch *batch, aon_error *
     result = take_up(g, batch->first, batch->last, error);
   if (!result)
     result = back_passes(g, class, error);
-  if (!result && g->doubtful && aon_store_configuration(g->part->store)->watch_ms > 0)
-    result = aon_run_walk(run, batch->first, batch->last, true, class, g->part, watch_call, g, error);
+  if (!result && g->doubtful)
+    result = aon_run_walk(run, batch->first, batch->last, true, class, g->part, doubt_call, g, error);
   aon_hashes_release(&g->open);
   aon_hashes_release(&g->were_open);
   g->open = g->were_open = (aon_hashes){0};
@@ -572,6 +658,41 @@ static aon_result keep_first(aon_result first, aon_result result, const aon_erro
   return first ? first : result;
 }
 
+typedef struct watched_list {
+  going_back *g;
+  int64_t *sequences;
+  size_t count, capacity;
+} watched_list;
+
+static aon_result note_watched(void *context, const aon_conflict *found, aon_error *error) {
+  watched_list *list = context;
+  if (!found->watched || aon_run_part(list->g->run, found->store) != list->g->part)
+    return AON_OK;
+  if (list->count == list->capacity) {
+    size_t capacity = list->capacity ? 2 * list->capacity : 64;
+    int64_t *grown = realloc(list->sequences, capacity * sizeof *grown);
+    if (!grown)
+      return aon_fail_memory(error);
+    list->sequences = grown;
+    list->capacity = capacity;
+  }
+  list->sequences[list->count++] = found->sequence;
+  return AON_OK;
+}
+
+/* What a worker before this one left in doubt, of batches that it took back. */
+static aon_result doubted_before(going_back *g, aon_error *error) {
+  watched_list list = {.g = g};
+  aon_result result = aon_journal_conflicts(g->run->journal, g->run->id, note_watched, &list, error);
+  for (size_t i = list.count; !result && i-- > 0;) { /* listed by sequence */
+    result = chain_read(g->run, list.sequences[i], &g->doubted, error);
+    if (!result)
+      result = aon_hashes_add(&g->doubted_documents, g->doubted.items[g->doubted.count - 1].hash, error);
+  }
+  free(list.sequences);
+  return result;
+}
+
 static aon_result back_batches(aon_run *run, const batch_list *list, unsigned classes, aon_error *error) {
   aon_result worst = AON_OK;
   for (size_t p = 0; p < run->part_count; p++) {
@@ -581,12 +702,16 @@ static aon_result back_batches(aon_run *run, const batch_list *list, unsigned cl
     going_back g = {.run = run, .part = part};
     aon_result result = AON_OK;
     aon_error failure = AON_ERROR_INIT;
+    if (run->recovering && part->caps->store_class != AON_CLASS_BATCH)
+      result = doubted_before(&g, &failure);
     for (size_t i = list->count; !result && i-- > 0;)
       if (!strcmp(list->items[i].store, part->name) && list->items[i].status != AON_BATCH_UNDONE &&
           list->items[i].status != AON_BATCH_REFUSED)
         result = back_batch(&g, &list->items[i], &failure);
     aon_arena_release(&g.arena);
     aon_hashes_release(&g.left);
+    aon_hashes_release(&g.doubted_documents);
+    chain_release(&g.doubted);
     worst = keep_first(worst, result, &failure, error);
     if (result && !others_go_on(result))
       break;
@@ -769,12 +894,6 @@ static aon_result settle_write(going_back *g, const aon_operation *operation, co
   return result;
 }
 
-typedef struct chain { /* operations on one document, newest first */
-  aon_arena arena;
-  aon_operation *items;
-  size_t count, capacity;
-} chain;
-
 /* What the document goes back to. Requests of its own for each operation (classes 4 and 5) may have taken effect or not, each by itself: one after
  * the other is judged by what the newer ones leave. Elsewhere all that came before the conflict took effect, and is judged as one. */
 static aon_result judge_chain(going_back *g, const chain *c, const aon_operation *whole, const aon_image *now, const aon_shape *shape,
@@ -844,34 +963,18 @@ static aon_result older_operation(void *context, aon_part *part, const aon_opera
     if (strcmp(operations[i].collection->name, newest->collection->name) || operations[i].id.length != newest->id.length ||
         memcmp(operations[i].id.data, newest->id.data, newest->id.length))
       continue;
-    if (c->count == c->capacity) {
-      aon_operation *grown = realloc(c->items, 2 * c->capacity * sizeof *grown);
-      if (!grown)
-        return aon_fail_memory(error);
-      c->items = grown;
-      c->capacity *= 2;
-    }
-    aon_operation *kept = &c->items[c->count++];
-    *kept = c->items[0];
-    kept->kind = operations[i].kind;
-    kept->sequence = operations[i].sequence;
-    aon_result result = aon_image_copy(&c->arena, &operations[i].before, &kept->before, error);
-    if (!result)
-      result = aon_image_copy(&c->arena, &operations[i].after, &kept->after, error);
+    aon_result result = chain_add(c, &operations[i], error);
     if (result)
       return result;
+    c->items[c->count - 1].collection = c->items[0].collection; /* the walk's own goes with it */
+    c->items[c->count - 1].id = c->items[0].id;
   }
   return AON_OK;
 }
 
 /* The operations on the document of a conflict. */
 static aon_result gather_chain(going_back *g, chain *c, aon_error *error) {
-  c->items = malloc(4 * sizeof *c->items);
-  if (!c->items)
-    return aon_fail_memory(error);
-  c->capacity = 4;
-  c->count = 1;
-  aon_result result = aon_run_operation(g->run, g->record->sequence, &c->arena, &c->items[0], error);
+  aon_result result = chain_read(g->run, g->record->sequence, c, error);
   if (!result && g->run->state != AON_COMMIT_FAILED) /* forward, each operation is written by itself */
     result = aon_run_walk(g->run, 0, g->record->sequence - 1, true, ~0u, g->part, older_operation, c, error);
   return result;
@@ -915,7 +1018,6 @@ aon_result aon_conflict_settle(aon_run *run, const aon_conflict *found, const ch
     result = g.again ? wait_until(run, aon_monotonic_ms(run->env) + horizon, error) : aon_run_pause(run, i, AON_RETRY_LONGEST_MS, error);
   }
   aon_arena_release(&g.arena);
-  aon_arena_release(&c.arena);
-  free(c.items);
+  chain_release(&c);
   return result;
 }

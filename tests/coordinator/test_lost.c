@@ -134,6 +134,31 @@ static void a_chain_of_which_the_last_is_missing(void **state) {
   world_free(w);
 }
 
+/* It arrives when its own operation has been taken back and an older one on the same document has not: with the older one's stamp goes what the
+ * watch would know it by, so it is taken back together with that. */
+static void arrives_amid(world *w) {
+  bool done = false;
+  OK(aon_memory_deliver(world_database(w, "k"), &done, error));
+  assert_true(done);
+}
+static void late_between_two_of_a_chain(void **state) {
+  (void)state;
+  world *w = world_new();
+  world_memory(w, "k", AON_CLASS_CONDITIONAL, &(aon_memory_config){.tokens = true, .batch_operations = 1});
+  world_memory(w, "t", AON_CLASS_TRANSACTION, NULL);
+  world_put(w, "k", "c", "edit", "{\"n\":1}");
+  w->config.test_rollback_at = 2;
+  world_engine(w);
+  aon_memory_trouble_at(world_database(w, "k"), AON_MEMORY_DELAY, 2, 1);
+  w->call = arrives_amid;
+  w->call_name = "journal.conflict_put"; /* the watch */
+  OK(world_apply(w, LINE("k", "edit", "update", "{\"n\":2}") LINE("k", "edit", "update", "{\"late\":1}") LINE("t", "1", "create", "{}")));
+  assert_null(w->call);
+  assert_int_equal(w->outcome.state, AON_ROLLED_BACK);
+  assert_string_equal(world_get(w, "k", "c", "edit"), "{\"n\":1}");
+  world_free(w);
+}
+
 /* Class 4: the late request arrives after the rollback, and matches again. The watch takes it back; a read never shows it. */
 static void late_after_a_rollback_is_watched(void **state) {
   (void)state;
@@ -535,7 +560,7 @@ static void callbacks_are_undone(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {TEST(lost_on_the_way_back),
-                                     TEST(late_in_classes_1_to_3), TEST(a_batch_nobody_can_prove), TEST(a_chain_of_which_the_last_is_missing),
+                                     TEST(late_in_classes_1_to_3), TEST(a_batch_nobody_can_prove), TEST(a_chain_of_which_the_last_is_missing), TEST(late_between_two_of_a_chain),
                                      TEST(late_after_a_rollback_is_watched),
                                      TEST(a_write_back_is_waited_for),
                                      TEST(a_choice_is_waited_for),
