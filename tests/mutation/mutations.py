@@ -42,7 +42,13 @@ mutation('void_only_what_arrived', 'late writes', BACK, 'if (voids && restore.ve
 mutation('never_void', 'late writes', BACK, 'if (voids && restore.target.bson)', 'if (false)', LOST)
 mutation('no_horizon', 'late writes', BACK, 'aon_result result = wait_for_horizon(run, g->part, batch, error);', 'aon_result result = AON_OK;\n  (void)wait_for_horizon;',
          LOST, CRASH, 'simulate 3000')
-mutation('no_watch', 'late writes', BACK, 'if (!result && g->doubtful && aon_store_configuration(g->part->store)->watch_ms > 0)', 'if (false)', LOST)
+mutation('no_watch', 'late writes', BACK, 'if (result || watch <= 0)', 'if (result || watch)', LOST)
+mutation('late_beside_older', 'late writes', BACK, '  if (!aon_hashes_has(&g->doubted_documents, hash))', '  if (hash)', LOST)
+mutation('unproved_batch_is_refused', 'invariant 9', EXECUTE,
+         '      if (result)\n        return report(run, operations, count, failed, result, &failure, error);\n      if (state', '      if (!result && state', LOST)
+mutation('giving_up_names_anew', 'invariant 3', RECOVER, 'if (aon_hashes_has(&named, sequence_hash(operations[i].sequence)))', 'if (false)', 'coordinator asked')
+mutation('choice_leaves_prepared', 'invariant 6', 'src/coordinator/commands.c', 'if (result || !any)', 'if (result || any || !any)', 'coordinator asked')
+mutation('chain_as_one', 'invariant 3', BACK, 'if (g->part->caps->store_class < AON_CLASS_CONDITIONAL)', 'if (c)', LOST)
 mutation('sent_again_without_lease', 'invariant 7', EXECUTE,
          'aon_result result = aon_run_guard(s->run, part, error); /* each may take', 'aon_result result = AON_OK; /* each may take', GUARDS)
 mutation('unsent_batch_stays_announced', 'invariant 3', EXECUTE,
