@@ -87,8 +87,9 @@ static void server_end(world *w) {
 /* A database of its own on MongoDB, which goes away with the server. */
 static void mongodb_make(world *w) {
   static unsigned number;
-  const char *url = getenv("AON_TEST_MONGODB"), *options = url ? strchr(url, '?') : NULL;
-  assert_non_null(options);
+  const char *url = getenv("AON_TEST_MONGODB");
+  assert_non_null(url);
+  const char *options = strchr(url, '?') ? strchr(url, '?') : url + strlen(url);
   snprintf(w->location, sizeof w->location, "%.*sj%d_%u%s", (int)(options - url), url, (int)getpid(), ++number, options);
   w->on_mongodb = true;
 }
