@@ -130,12 +130,13 @@ CASES = [cases.workbooks_end_as_the_oracle_says, cases.replies_lost_at_calls, ca
          a_journal_moves_there_and_back, cases.secrets_stay_in, addresses_that_are_wrong_keep_their_secrets, doctor_tells, crash.workbook_of_our_own,
          cases.servers_killed_in_the_middle]
 # The same calls of the journal in other commands: on one kind of server in the short version.
-MORE = [crash.recovery_itself, crash.undo_killed, crash.forced_failure_killed, crash.resume_killed, crash.resolve_killed, crash.frozen_worker,
-        the_server_stays_away]
+MORE = [crash.recovery_itself, crash.undo_killed, crash.forced_failure_killed, crash.resume_killed, crash.resolve_killed]
+LONG = [crash.frozen_worker, the_server_stays_away]  # they wait for minutes; a frozen worker is also in workers_test.py
 
 if __name__ == '__main__':
     if not POSTGRESQL and not MONGODB:
         print('skipped: journal on a server: no server; run it by tests/servers/postgresql or tests/servers/mongodb')
         sys.exit(77)
     p.Data, crash.Data, crash.Point = Journalled, Journalled, Point  # whose cases run here
-    p.main(f'{KIND.KIND} journal', CASES + MORE if p.FULL or POSTGRESQL or sys.argv[1:] else CASES)
+    every = p.FULL or sys.argv[1:]
+    p.main(f'{KIND.KIND} journal', CASES + (MORE if every or POSTGRESQL else []) + (LONG if every else []))
