@@ -89,4 +89,7 @@ aon_result aon_journal_backend_find(const char *location, const aon_journal_back
 
 /* For tests and diagnosis: the backend's own state behind a handle. */
 void *aon_journal_state(aon_journal *journal);
+
+/* What a claim says that another living worker is in the way of: AON_BUSY busy. */
+aon_result aon_journal_held_by(const char *id, const aon_process *worker, int64_t left_ms, aon_error *error) AON_MUST_USE;
 #endif

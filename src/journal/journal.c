@@ -400,3 +400,18 @@ aon_result aon_journal_copy(aon_journal *from, aon_journal *to, aon_journal_copi
     *ret_copied = copy.counts;
   return result;
 }
+
+/* ---- for the backends ---- */
+
+aon_result aon_journal_held_by(const char *id, const aon_process *worker, int64_t left_ms, aon_error *error) {
+  char who[80];
+  snprintf(who, sizeof who, "process %lld (boot %.8s)", (long long)worker->pid, worker->boot_id);
+  aon_result result =
+      aon_fail(error, AON_BUSY, "busy", "Bulk operation %s is being worked on by %s, whose lease runs for %lld more seconds.", id, who,
+               (long long)(left_ms + 999) / 1000);
+  if (error) {
+    memcpy(error->held_by, who, sizeof error->held_by);
+    snprintf(error->bulk_id, sizeof error->bulk_id, "%s", id);
+  }
+  return result;
+}

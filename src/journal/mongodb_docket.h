@@ -60,15 +60,6 @@ typedef struct aon_docket_names { /* the dictionary of one log, as far as it was
   aon_dictionary *dictionary;
 } aon_docket_names;
 
-typedef struct aon_docket_piece { /* one segment, decoded */
-  int64_t log, first;             /* log 0: none */
-  uint32_t count;
-  bool cleared;
-  aon_dictionary *dictionary;
-  aon_arena arena;
-  aon_operation *operations;
-} aon_docket_piece;
-
 typedef struct aon_docket {
   aon_env *env;
   char *url, *key_file;
@@ -84,7 +75,7 @@ typedef struct aon_docket {
   int64_t noted_at_ms;        /* monotonic */
   aon_docket_names names;
   aon_segment_writer writer;
-  aon_docket_piece piece; /* the last one that a single operation was looked for in */
+  aon_piece_loaded piece; /* the last one that a single operation was looked for in */
   char logged_id[40];     /* the bulk operation that this handle logged for last, … */
   int64_t logged;         /* … and how far */
 } aon_docket;
@@ -187,9 +178,8 @@ aon_result aon_docket_touch(aon_docket *d, const char *id, int64_t epoch, bson_t
 void aon_docket_names_drop(aon_docket_names *names);
 aon_result aon_docket_names_load(aon_docket *d, int64_t log, aon_error *error) AON_MUST_USE;
 /* The segment that holds a sequence, decoded; AON_END: there is none. */
-aon_result aon_docket_segment(aon_docket *d, const char *bulk_id, int64_t log, int64_t sequence, bool images, aon_docket_piece *piece,
+aon_result aon_docket_segment(void *state, const char *bulk_id, int64_t log, int64_t sequence, bool images, aon_piece_loaded *piece,
                               aon_error *error) AON_MUST_USE;
-void aon_docket_piece_drop(aon_docket_piece *piece);
 /* What a document of the log stands for; images of more than one document come together in the arena. */
 aon_result aon_docket_stored(aon_docket *d, const aon_docket_row *row, aon_arena *arena, aon_stored *ret_stored, aon_error *error) AON_MUST_USE;
 aon_result aon_docket_store(aon_docket *d, int64_t log, const aon_stored *stored, aon_error *error) AON_MUST_USE;
@@ -251,8 +241,6 @@ aon_result aon_docket_log(void *, const char *, int64_t, const aon_operation *, 
 aon_result aon_docket_discard(void *, const char *, int64_t, aon_error *) AON_MUST_USE;
 aon_result aon_docket_last_of(void *, const char *, aon_last_query *, size_t, aon_error *) AON_MUST_USE;
 aon_result aon_docket_entries_open(void *, const char *, int64_t, int64_t, bool, void **, aon_error *) AON_MUST_USE;
-aon_result aon_docket_entries_next(void *, const aon_operation **, size_t *, bool *, aon_error *) AON_MUST_USE;
-void aon_docket_entries_close(void *);
 aon_result aon_docket_collections(void *, const char *, aon_arena *, const aon_collection **, size_t *, aon_error *) AON_MUST_USE;
 aon_result aon_docket_clear_images(void *, const char *, aon_error *) AON_MUST_USE;
 aon_result aon_docket_stale(void *, aon_stale_each, void *, aon_error *) AON_MUST_USE;

@@ -170,19 +170,6 @@ aon_result aon_docket_change(void *state, const char *id, int64_t epoch, const a
 
 /* ---- leases ---- */
 
-static aon_result held_by_worker(const char *id, const aon_process *worker, int64_t left_ms, aon_error *error) {
-  char who[80];
-  snprintf(who, sizeof who, "process %lld (boot %.8s)", (long long)worker->pid, worker->boot_id);
-  aon_result result =
-      aon_fail(error, AON_BUSY, "busy", "Bulk operation %s is being worked on by %s, whose lease runs for %lld more seconds.", id, who,
-               (long long)(left_ms + 999) / 1000);
-  if (error) {
-    memcpy(error->held_by, who, sizeof error->held_by);
-    snprintf(error->bulk_id, sizeof error->bulk_id, "%s", id);
-  }
-  return result;
-}
-
 typedef struct claim_call {
   const char *id;
   const aon_process *worker;
@@ -223,7 +210,7 @@ static aon_result claim_work(aon_docket *d, void *arguments, aon_error *error) {
   int64_t left_ms = call->bulk.lease_until_ms - d->now_ms;
   bool busy = call->bulk.worker.boot_id[0] && left_ms > 0 && !d->env->ops->process_dead(d->env->context, &call->bulk.worker);
   if (busy)
-    return call->queued ? AON_END : held_by_worker(call->id, &call->bulk.worker, left_ms, error);
+    return call->queued ? AON_END : aon_journal_held_by(call->id, &call->bulk.worker, left_ms, error);
   return lease_to(d, call, error);
 }
 

@@ -193,26 +193,6 @@ static aon_result refuse(const log_call *call, aon_error *error) {
 
 /* ---- the transaction ---- */
 
-/* Whether operations that are in the log already are those of this call: then its reply was lost. */
-static aon_result compare(aon_docket *d, log_call *call, const aon_docket_head *head, aon_error *error) {
-  aon_docket_piece piece = {0};
-  aon_result result = AON_OK;
-  bool same = call->first + (int64_t)call->count <= head->logged;
-  for (size_t at = 0; !result && same && at < call->count;) {
-    result = aon_docket_segment(d, call->id, head->log, call->operations[at].sequence, true, &piece, error);
-    for (size_t in = result ? piece.count : (size_t)(call->operations[at].sequence - piece.first); same && in < piece.count && at < call->count;
-         in++, at++)
-      same = aon_piece_same(&piece.operations[in], &call->operations[at]);
-  }
-  aon_docket_piece_drop(&piece);
-  if (result && result != AON_END)
-    return result;
-  call->repeated = result == AON_OK && same;
-  return call->repeated ? AON_OK
-                        : aon_fail(error, AON_USAGE, "bad_sequence", "Operation %lld of bulk operation %s is in the log already, with another content.",
-                                   (long long)call->first + 1, call->id);
-}
-
 static aon_result put_name(aon_docket *d, int64_t log, int64_t *number, int64_t kind, const char *name, aon_error *error) {
   char key[AON_DOCKET_KEY];
   aon_docket_key(key, log, ++*number);
@@ -273,8 +253,11 @@ static aon_result log_work(aon_docket *d, void *arguments, aon_error *error) {
   if (head.state >= AON_LOGGED || head.state == AON_SCHEDULED)
     return aon_fail(error, AON_USAGE, "wrong_state", "Bulk operation %s is %s; nothing can be added to its log.", call->id,
                     aon_state_name(head.state));
-  if (call->first < head.logged)
-    return compare(d, call, &head, error);
+  if (call->first < head.logged) {
+    result = aon_piece_logged(aon_docket_segment, d, call->id, head.log, head.logged, call->operations, call->count, error);
+    call->repeated = !result;
+    return result;
+  }
   if (call->first > head.logged)
     return aon_fail(error, AON_USAGE, "bad_sequence", "The log of bulk operation %s goes on with operation %lld, not %lld.", call->id,
                     (long long)head.logged + 1, (long long)call->first + 1);
@@ -365,7 +348,7 @@ aon_result aon_docket_discard(void *state, const char *id, int64_t epoch, aon_er
   if (!strcmp(d->logged_id, id))
     d->logged_id[0] = 0;
   aon_result result = aon_docket_write(d, "giving up a plan", discard_work, &call, error);
-  aon_docket_piece_drop(&d->piece);
+  aon_piece_drop(&d->piece);
   return result;
 }
 
@@ -373,7 +356,7 @@ aon_result aon_docket_discard(void *state, const char *id, int64_t epoch, aon_er
 
 /* A hash says only where to look: the document there must be the one that is asked for. */
 static aon_result confirm(aon_docket *d, const char *id, int64_t log, aon_last_query *query, int64_t sequence, aon_error *error) {
-  aon_docket_piece *piece = &d->piece;
+  aon_piece_loaded *piece = &d->piece;
   aon_result result = AON_OK;
   if (piece->log != log || sequence < piece->first || sequence >= piece->first + piece->count)
     result = aon_docket_segment(d, id, log, sequence, false, piece, error);
@@ -458,7 +441,7 @@ aon_result aon_docket_clear_images(void *state, const char *id, aon_error *error
   aon_docket *d = state;
   bulk_call call = {.id = id};
   aon_result result = aon_docket_write(d, "clearing images", clear_work, &call, error);
-  aon_docket_piece_drop(&d->piece);
+  aon_piece_drop(&d->piece);
   if (result)
     return result;
   return call.more ? AON_OK : AON_END;

@@ -17,27 +17,11 @@ typedef struct lock_call {
   const char *name, *holder;
   bool shared;
   int64_t lease_ms, epoch;
-  aon_lock_name about;
-  bool of_document;
-  uint64_t hash;
+  aon_lock_about about;
   bool blocked; /* by whom, and since when: */
   char by[320];
   int64_t since_ms;
 } lock_call;
-
-static aon_result prepare_call(lock_call *call, aon_error *error) {
-  char store[128], collection[256];
-  call->about = aon_lock_name_read(call->name);
-  call->of_document = call->about.store.data != NULL;
-  if (!call->of_document)
-    return AON_OK;
-  if (call->about.store.length >= sizeof store || call->about.collection.length >= sizeof collection)
-    return aon_fail(error, AON_USAGE, "bad_name", "The name of the lock “%.200s” names a store or a collection that can't be.", call->name);
-  snprintf(store, sizeof store, "%.*s", (int)call->about.store.length, call->about.store.data);
-  snprintf(collection, sizeof collection, "%.*s", (int)call->about.collection.length, call->about.collection.data);
-  call->hash = aon_document_hash(store, collection, call->about.document);
-  return AON_OK;
-}
 
 static aon_result key_of(const char *name, const char *holder, aon_buffer *key, aon_error *error) {
   return aon_buffer_format(key, error, "%zu:%s:%s", strlen(name), name, holder);
@@ -52,10 +36,10 @@ static void blocked(lock_call *call, const char *by, int64_t since_ms) {
 /* Two properties of one document exclude each other only if they are the same one. */
 static aon_result blocked_by_named(aon_docket *d, lock_call *call, aon_error *error) {
   AON_DOCKET_ROWS rows = {0};
-  bson_t *filter = call->of_document ? BCON_NEW("$or", "[", "{", "name", BCON_UTF8(call->name), "}", "{", "of_document", BCON_BOOL(true), "hash",
-                                                BCON_INT64((int64_t)call->hash), "}", "]")
+  bson_t *filter = call->about.of_document ? BCON_NEW("$or", "[", "{", "name", BCON_UTF8(call->name), "}", "{", "of_document", BCON_BOOL(true), "hash",
+                                                BCON_INT64(call->about.hash), "}", "]")
                                      : BCON_NEW("name", BCON_UTF8(call->name));
-  bool property = !strcmp(call->about.kind, "property");
+  bool property = !strcmp(call->about.name.kind, "property");
   aon_result result = aon_docket_find(d, AON_DOCKET_NAMED, filter, NULL, &rows, "taking a lock", error);
   for (size_t i = 0; !result && !call->blocked && i < rows.count; i++) {
     const aon_docket_row *row = &rows.rows[i];
@@ -90,13 +74,13 @@ static aon_result blocked_by_bulk(aon_docket *d, lock_call *call, aon_error *err
   for (size_t i = 0; !result && !call->blocked && i < holding.count; i++) {
     AON_DOCKET_ROWS rows = {0};
     int64_t log = aon_docket_int(&holding.rows[i], "log");
-    result = aon_docket_runs_with(d, &log, 1, &call->hash, 1, &rows, error);
+    result = aon_docket_runs_with(d, &log, 1, &(uint64_t){(uint64_t)call->about.hash}, 1, &rows, error);
     for (size_t r = 0; !result && !call->blocked && r < rows.count; r++) {
       aon_docket_run run;
       result = aon_docket_run_from(&rows.rows[r], &run, error);
       if (result || (run.shared && call->shared))
         continue;
-      for (size_t at = aon_docket_run_seek(&run, call->hash); at < run.count && aon_docket_run_at(&run, at).hash == call->hash; at++)
+      for (size_t at = aon_docket_run_seek(&run, (uint64_t)call->about.hash); at < run.count && aon_docket_run_at(&run, at).hash == (uint64_t)call->about.hash; at++)
         if (run.shared || aon_docket_run_at(&run, at).at != AON_DOCKET_CLAIM)
           blocked(call, aon_docket_text(&holding.rows[i], "_id"), aon_docket_int(&holding.rows[i], "created_ms"));
     }
@@ -106,7 +90,7 @@ static aon_result blocked_by_bulk(aon_docket *d, lock_call *call, aon_error *err
 
 static aon_result blocked_by_conflict(aon_docket *d, lock_call *call, aon_error *error) {
   AON_DOCKET_ROWS conflicts = {0}, rows = {0};
-  aon_result result = aon_docket_find(d, AON_DOCKET_CONFLICTS, BCON_NEW("hash", BCON_INT64((int64_t)call->hash), "watched", BCON_BOOL(false)), NULL,
+  aon_result result = aon_docket_find(d, AON_DOCKET_CONFLICTS, BCON_NEW("hash", BCON_INT64(call->about.hash), "watched", BCON_BOOL(false)), NULL,
                                       &conflicts, "taking a lock", error);
   for (size_t i = 0; !result && !call->blocked && i < conflicts.count; i++) {
     result = aon_docket_find(d, AON_DOCKET_BULK, BCON_NEW("number", BCON_INT64(aon_docket_int(&conflicts.rows[i], "bulk"))), NULL, &rows,
@@ -130,8 +114,8 @@ static aon_result take(aon_docket *d, lock_call *call, const char *key, const ao
   if (!result)
     result = aon_docket_update(d, AON_DOCKET_NAMED, BCON_NEW("_id", BCON_UTF8(key)),
                                BCON_NEW("$set", "{", "name", BCON_UTF8(call->name), "holder", BCON_UTF8(call->holder), "kind",
-                                        BCON_UTF8(call->about.kind), "of_document", BCON_BOOL(call->of_document), "hash",
-                                        BCON_INT64((int64_t)call->hash), "shared", BCON_BOOL(call->shared), "epoch", BCON_INT64(call->epoch),
+                                        BCON_UTF8(call->about.name.kind), "of_document", BCON_BOOL(call->about.of_document), "hash",
+                                        BCON_INT64(call->about.hash), "shared", BCON_BOOL(call->shared), "epoch", BCON_INT64(call->epoch),
                                         "since_ms", BCON_INT64(since_ms), "lease_until_ms", BCON_INT64(now + call->lease_ms), "updated_ms",
                                         BCON_INT64(now), "}"),
                                true, NULL, error);
@@ -168,9 +152,9 @@ static aon_result lock_work(aon_docket *d, void *arguments, aon_error *error) {
     result = blocked_by_named(d, call, error);
   if (!result && !call->blocked)
     result = blocked_by_waiting(d, call, has_it, error);
-  if (!result && !call->blocked && call->of_document)
+  if (!result && !call->blocked && call->about.of_document)
     result = blocked_by_bulk(d, call, error);
-  if (!result && !call->blocked && call->of_document)
+  if (!result && !call->blocked && call->about.of_document)
     result = blocked_by_conflict(d, call, error);
   if (result)
     return result;
@@ -192,7 +176,7 @@ aon_result aon_docket_lock(void *state, const char *name, const char *holder, bo
   if (!name || !*name || !holder || !*holder)
     return aon_fail(error, AON_USAGE, "bad_name", "A lock needs a name and a holder.");
   lock_call call = {.name = name, .holder = holder, .shared = shared, .lease_ms = lease_ms > 0 ? lease_ms : AON_DOCKET_LOCK_LEASE_MS};
-  aon_result result = prepare_call(&call, error);
+  aon_result result = aon_lock_about_read(call.name, &call.about, error);
   if (!result)
     result = aon_docket_write(state, "taking a lock", lock_work, &call, error);
   if (!result && call.blocked)

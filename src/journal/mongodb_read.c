@@ -54,18 +54,6 @@ aon_result aon_docket_collections(void *state, const char *id, aon_arena *arena,
 
 aon_piece_keyring aon_docket_ring(aon_docket *d) { return (aon_piece_keyring){.env = d->env, .key_file = d->key_file, .keys = &d->keys}; }
 
-void aon_docket_piece_drop(aon_docket_piece *piece) {
-  aon_dictionary_release(piece->dictionary);
-  aon_arena_release(&piece->arena);
-  *piece = (aon_docket_piece){0};
-}
-
-static void piece_empty(aon_docket_piece *piece) {
-  aon_dictionary_release(piece->dictionary);
-  aon_arena_reset(&piece->arena);
-  *piece = (aon_docket_piece){.arena = piece->arena};
-}
-
 static void part_key(char key[AON_DOCKET_KEY], int64_t log, int64_t first, size_t part) {
   aon_docket_key(key, log, first);
   snprintf(key + strlen(key), 16, ":%04zx", part);
@@ -133,7 +121,7 @@ aon_result aon_docket_stored(aon_docket *d, const aon_docket_row *row, aon_arena
   return result;
 }
 
-static aon_result piece_decode(aon_docket *d, const char *bulk_id, const aon_docket_row *row, bool images, aon_docket_piece *piece,
+static aon_result piece_decode(aon_docket *d, const char *bulk_id, const aon_docket_row *row, bool images, aon_piece_loaded *piece,
                                aon_error *error) {
   aon_stored stored;
   aon_piece_keyring ring = aon_docket_ring(d);
@@ -145,10 +133,11 @@ static aon_result piece_decode(aon_docket *d, const char *bulk_id, const aon_doc
   return aon_piece_decode(&ring, bulk_id, piece->dictionary, &stored, &piece->arena, &piece->operations, error);
 }
 
-aon_result aon_docket_segment(aon_docket *d, const char *bulk_id, int64_t log, int64_t sequence, bool images, aon_docket_piece *piece,
+aon_result aon_docket_segment(void *state, const char *bulk_id, int64_t log, int64_t sequence, bool images, aon_piece_loaded *piece,
                               aon_error *error) {
+  aon_docket *d = state;
   AON_DOCKET_ROWS rows = {0};
-  piece_empty(piece);
+  aon_piece_empty(piece);
   bson_t *options = aon_docket_sorted("_id", -1, 1);
   if (!images)
     BCON_APPEND(options, "projection", "{", "images", BCON_INT32(0), "images_sum", BCON_INT32(0), "}");
@@ -163,7 +152,7 @@ aon_result aon_docket_segment(aon_docket *d, const char *bulk_id, int64_t log, i
   if (!result)
     result = piece_decode(d, bulk_id, &rows.rows[0], images, piece, error);
   if (result)
-    piece_empty(piece);
+    aon_piece_empty(piece);
   else
     piece->log = log;
   return result;
@@ -171,54 +160,13 @@ aon_result aon_docket_segment(aon_docket *d, const char *bulk_id, int64_t log, i
 
 /* ---- entries ---- */
 
-typedef struct cursor {
-  aon_docket *d;
-  char id[40];
-  int64_t log;
-  aon_piece_window window;
-  aon_docket_piece pieces[2]; /* the one last given out, and the one before it, which its reader may still be at */
-  size_t turn;                /* index of the last one */
-} cursor;
-
 aon_result aon_docket_entries_open(void *state, const char *id, int64_t first, int64_t last, bool backward, void **ret_cursor,
                                    aon_error *error) {
   aon_docket_head head;
   aon_result result = aon_docket_head_of(state, id, &head, error);
-  if (result)
-    return result;
-  cursor *made = calloc(1, sizeof *made);
-  if (!made)
-    return aon_fail_memory(error);
-  *made = (cursor){.d = state, .log = head.log, .window = aon_piece_window_of(first, last, backward, head.logged)};
-  snprintf(made->id, sizeof made->id, "%s", id);
-  *ret_cursor = made;
-  return AON_OK;
-}
-
-void aon_docket_entries_close(void *state) {
-  cursor *from = state;
-  if (!from)
-    return;
-  for (size_t i = 0; i < 2; i++)
-    aon_docket_piece_drop(&from->pieces[i]);
-  free(from);
-}
-
-aon_result aon_docket_entries_next(void *state, const aon_operation **ret_operations, size_t *ret_count, bool *ret_cleared, aon_error *error) {
-  cursor *from = state;
-  int64_t low;
-  if (aon_piece_window_done(&from->window))
-    return AON_END;
-  from->turn = !from->turn;
-  aon_docket_piece *piece = &from->pieces[from->turn];
-  aon_result result = aon_docket_segment(from->d, from->id, from->log, from->window.at, true, piece, error);
-  if (result)
-    return result;
-  aon_piece_take(&from->window, piece->first, piece->count, &low, ret_count);
-  *ret_operations = piece->operations + (low - piece->first);
-  if (ret_cleared)
-    *ret_cleared = piece->cleared;
-  return AON_OK;
+  return result ? result
+                : aon_piece_cursor_open(aon_docket_segment, state, id, head.log, aon_piece_window_of(first, last, backward, head.logged), ret_cursor,
+                                        error);
 }
 
 /* ---- locks of documents ---- */
@@ -325,7 +273,7 @@ typedef struct holder_call {
 } holder_call;
 
 static aon_result operation_at(aon_docket *d, holder_call *call, int64_t log, int64_t sequence, aon_operation *ret_operation, aon_error *error) {
-  aon_docket_piece piece = {0};
+  aon_piece_loaded piece = {0};
   aon_result result = aon_docket_segment(d, call->bulk.id, log, sequence, true, &piece, error);
   if (result == AON_END)
     result = aon_fail(error, AON_CORRUPT, "corrupt",
@@ -335,7 +283,7 @@ static aon_result operation_at(aon_docket *d, holder_call *call, int64_t log, in
     *ret_operation = piece.operations[sequence - piece.first];
     result = aon_piece_own(ret_operation, call->arena, true, error);
   }
-  aon_docket_piece_drop(&piece);
+  aon_piece_drop(&piece);
   return result;
 }
 

@@ -307,7 +307,7 @@ void aon_docket_close(void *state) {
   aon_docket *d = state;
   aon_docket_forget(d);
   aon_docket_names_drop(&d->names);
-  aon_docket_piece_drop(&d->piece);
+  aon_piece_drop(&d->piece);
   aon_segment_release(&d->writer);
   aon_keys_close(d->keys);
   aon_docket_hang_up(d);
@@ -345,8 +345,8 @@ const aon_journal_backend aon_journal_mongodb = {
     .discard = aon_docket_discard,
     .last_of = aon_docket_last_of,
     .entries_open = aon_docket_entries_open,
-    .entries_next = aon_docket_entries_next,
-    .entries_close = aon_docket_entries_close,
+    .entries_next = aon_piece_cursor_next,
+    .entries_close = aon_piece_cursor_close,
     .collections = aon_docket_collections,
     .clear_images = aon_docket_clear_images,
     .stale = aon_docket_stale,

@@ -1,6 +1,8 @@
 /* See piece.h. */
 #include "journal/piece.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 aon_result aon_piece_keys(aon_env *env, const char *key_file, const char *name, aon_keys **keys, aon_error *error) {
@@ -140,6 +142,86 @@ void aon_piece_take(aon_piece_window *window, int64_t first, uint32_t count, int
   window->at = window->backward ? low - 1 : high + 1;
   *ret_low = low;
   *ret_count = (size_t)(high - low + 1);
+}
+
+/* ---- cursors ---- */
+
+void aon_piece_drop(aon_piece_loaded *piece) {
+  aon_dictionary_release(piece->dictionary);
+  aon_arena_release(&piece->arena);
+  *piece = (aon_piece_loaded){0};
+}
+
+void aon_piece_empty(aon_piece_loaded *piece) {
+  aon_dictionary_release(piece->dictionary);
+  aon_arena_reset(&piece->arena);
+  *piece = (aon_piece_loaded){.arena = piece->arena};
+}
+
+aon_result aon_piece_logged(aon_piece_load load, void *state, const char *bulk_id, int64_t log, int64_t logged, const aon_operation *operations,
+                            size_t count, aon_error *error) {
+  aon_piece_loaded piece = {0};
+  aon_result result = AON_OK;
+  bool same = !count || operations[0].sequence + (int64_t)count <= logged;
+  for (size_t at = 0; !result && same && at < count;) {
+    result = load(state, bulk_id, log, operations[at].sequence, true, &piece, error);
+    for (size_t in = result ? piece.count : (size_t)(operations[at].sequence - piece.first); same && in < piece.count && at < count; in++, at++)
+      same = aon_piece_same(&piece.operations[in], &operations[at]);
+  }
+  aon_piece_drop(&piece);
+  if (result && result != AON_END)
+    return result;
+  return !result && same ? AON_OK
+                         : aon_fail(error, AON_USAGE, "bad_sequence",
+                                    "Operation %lld of bulk operation %s is in the log already, with another content.",
+                                    (long long)operations[0].sequence + 1, bulk_id);
+}
+
+typedef struct cursor {
+  aon_piece_load load;
+  void *state;
+  char id[40];
+  int64_t log;
+  aon_piece_window window;
+  aon_piece_loaded pieces[2]; /* the one last given out, and the one before it, which its reader may still be at */
+  size_t turn;                /* index of the last one */
+} cursor;
+
+aon_result aon_piece_cursor_open(aon_piece_load load, void *state, const char *bulk_id, int64_t log, aon_piece_window window, void **ret_cursor,
+                                 aon_error *error) {
+  cursor *made = calloc(1, sizeof *made);
+  if (!made)
+    return aon_fail_memory(error);
+  *made = (cursor){.load = load, .state = state, .log = log, .window = window};
+  snprintf(made->id, sizeof made->id, "%s", bulk_id);
+  *ret_cursor = made;
+  return AON_OK;
+}
+
+aon_result aon_piece_cursor_next(void *state, const aon_operation **ret_operations, size_t *ret_count, bool *ret_cleared, aon_error *error) {
+  cursor *from = state;
+  int64_t low;
+  if (aon_piece_window_done(&from->window))
+    return AON_END;
+  from->turn = !from->turn;
+  aon_piece_loaded *piece = &from->pieces[from->turn];
+  aon_result result = from->load(from->state, from->id, from->log, from->window.at, true, piece, error);
+  if (result)
+    return result;
+  aon_piece_take(&from->window, piece->first, piece->count, &low, ret_count);
+  *ret_operations = piece->operations + (low - piece->first);
+  if (ret_cleared)
+    *ret_cleared = piece->cleared;
+  return AON_OK;
+}
+
+void aon_piece_cursor_close(void *state) {
+  cursor *from = state;
+  if (!from)
+    return;
+  for (size_t i = 0; i < 2; i++)
+    aon_piece_drop(&from->pieces[i]);
+  free(from);
 }
 
 /* ---- operations ---- */

@@ -55,6 +55,33 @@ aon_piece_window aon_piece_window_of(int64_t first, int64_t last, bool backward,
 bool aon_piece_window_done(const aon_piece_window *window);
 void aon_piece_take(aon_piece_window *window, int64_t first, uint32_t count, int64_t *ret_low, size_t *ret_count);
 
+/* ---- cursors ---- */
+
+typedef struct aon_piece_loaded { /* one segment, decoded */
+  int64_t log, first;             /* log 0: none */
+  uint32_t count;
+  bool cleared;
+  aon_dictionary *dictionary;
+  aon_arena arena;
+  aon_operation *operations;
+} aon_piece_loaded;
+
+void aon_piece_empty(aon_piece_loaded *piece); /* its memory stays for the next one */
+void aon_piece_drop(aon_piece_loaded *piece);
+
+/* Loads the segment that holds the sequence, in place of what the piece held: AON_END if none does. */
+typedef aon_result (*aon_piece_load)(void *state, const char *bulk_id, int64_t log, int64_t sequence, bool images, aon_piece_loaded *piece,
+                                     aon_error *error);
+/* Whether the log has these operations already, with this content: then the reply of their call was lost. Else AON_USAGE bad_sequence. */
+aon_result aon_piece_logged(aon_piece_load load, void *state, const char *bulk_id, int64_t log, int64_t logged, const aon_operation *operations,
+                            size_t count, aon_error *error) AON_MUST_USE;
+/* What aon_journal_backend asks of its cursors, for who can load a segment. */
+aon_result aon_piece_cursor_open(aon_piece_load load, void *state, const char *bulk_id, int64_t log, aon_piece_window window, void **ret_cursor,
+                                 aon_error *error) AON_MUST_USE;
+aon_result aon_piece_cursor_next(void *cursor, const aon_operation **ret_operations, size_t *ret_count, bool *ret_cleared,
+                                 aon_error *error) AON_MUST_USE;
+void aon_piece_cursor_close(void *cursor);
+
 /* ---- operations ---- */
 
 bool aon_piece_is_about(const aon_operation *operation, const char *store, const char *collection, aon_text document);

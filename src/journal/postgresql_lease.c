@@ -138,19 +138,6 @@ aon_result aon_register_update(void *state, const char *id, int64_t epoch, const
 
 /* ---- leases ---- */
 
-static aon_result held_by_worker(const char *id, const aon_process *worker, int64_t left_ms, aon_error *error) {
-  char who[80];
-  snprintf(who, sizeof who, "process %lld (boot %.8s)", (long long)worker->pid, worker->boot_id);
-  aon_result result =
-      aon_fail(error, AON_BUSY, "busy", "Bulk operation %s is being worked on by %s, whose lease runs for %lld more seconds.", id, who,
-               (long long)(left_ms + 999) / 1000);
-  if (error) {
-    memcpy(error->held_by, who, sizeof error->held_by);
-    snprintf(error->bulk_id, sizeof error->bulk_id, "%s", id);
-  }
-  return result;
-}
-
 /* AON_END: somebody else changed it in between. */
 static aon_result claim_once(aon_register *r, const char *id, const aon_process *worker, aon_arena *arena, aon_bulk *ret_bulk,
                              aon_error *error) {
@@ -168,7 +155,7 @@ static aon_result claim_once(aon_register *r, const char *id, const aon_process 
   int64_t left_ms = bulk.lease_until_ms - aon_register_int(&look, 0, 0, AON_REGISTER_COLUMN_NOW);
   bool dead = r->env->ops->process_dead(r->env->context, &bulk.worker); /* proved for the worker of this very epoch */
   if (bulk.worker.boot_id[0] && left_ms > 0 && !dead)
-    return held_by_worker(id, &bulk.worker, left_ms, error);
+    return aon_journal_held_by(id, &bulk.worker, left_ms, error);
   char token[AON_REGISTER_TOKEN + 1];
   aon_register_token(r, token);
   aon_register_begin(&call, true);

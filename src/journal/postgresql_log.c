@@ -164,29 +164,6 @@ static void note_logged(aon_register *r, const log_call *call) {
   r->logged = call->first + (int64_t)call->count;
 }
 
-/* Whether operations that are in the log already are those of this call: then its reply was lost. */
-static aon_result compare(aon_register *r, const log_call *call, const aon_register_head *head, aon_error *error) {
-  aon_register_piece piece = {0};
-  aon_result result = AON_OK;
-  bool same = call->first + (int64_t)call->count <= head->logged;
-  for (size_t at = 0; !result && same && at < call->count;) {
-    result = aon_register_segment_read(r, call->id, head->log, call->operations[at].sequence, true, &piece, error);
-    for (size_t in = result ? piece.count : (size_t)(call->operations[at].sequence - piece.first); same && in < piece.count && at < call->count;
-         in++, at++)
-      same = aon_piece_same(&piece.operations[in], &call->operations[at]);
-  }
-  aon_register_piece_drop(&piece);
-  if (result && result != AON_END)
-    return result;
-  if (result == AON_OK && same) {
-    if (call->count) /* its names have been read */
-      note_logged(r, call);
-    return AON_OK;
-  }
-  return aon_fail(error, AON_USAGE, "bad_sequence", "Operation %lld of bulk operation %s is in the log already, with another content.",
-                  (long long)call->first + 1, call->id);
-}
-
 static aon_result refuse(log_call *call, const aon_register_call *done, size_t held, const aon_register_head *head, aon_error *error) {
   int64_t at = aon_register_int(done, held, 0, 0);
   const char *id = aon_register_text(done, held, 0, 3), *holder = id ? id : aon_register_text(done, held, 0, 2);
@@ -220,8 +197,12 @@ static aon_result outcome(aon_register *r, log_call *call, const aon_register_ca
   if (head.state >= AON_LOGGED || head.state == AON_SCHEDULED)
     return aon_fail(error, AON_USAGE, "wrong_state", "Bulk operation %s is %s; nothing can be added to its log.", call->id,
                     aon_state_name(head.state));
-  if (call->first < head.logged)
-    return compare(r, call, &head, error);
+  if (call->first < head.logged) {
+    result = aon_piece_logged(aon_register_segment_read, r, call->id, head.log, head.logged, call->operations, call->count, error);
+    if (!result && call->count) /* its names have been read */
+      note_logged(r, call);
+    return result;
+  }
   return aon_fail(error, AON_USAGE, "bad_sequence", "The log of bulk operation %s goes on with operation %lld, not %lld.", call->id,
                   (long long)head.logged + 1, (long long)call->first + 1);
 }
@@ -303,7 +284,7 @@ aon_result aon_register_discard(void *state, const char *id, int64_t epoch, aon_
   aon_result result = aon_register_run(r, &call, "giving up a plan", error);
   if (!strcmp(r->logged_id, id))
     r->logged_id[0] = 0;
-  aon_register_piece_drop(&r->piece);
+  aon_piece_drop(&r->piece);
   if (!result)
     result = aon_register_fence(r, &call, 1, id, epoch, &head, error);
   if (result || head.state < AON_LOGGED)
@@ -323,7 +304,7 @@ typedef struct last_call {
 
 /* A hash says only where to look: the document there must be the one that is asked for. */
 static aon_result confirm(last_call *call, aon_last_query *query, int64_t sequence, aon_error *error) {
-  aon_register_piece *piece = &call->r->piece;
+  aon_piece_loaded *piece = &call->r->piece;
   aon_result result = AON_OK;
   if (piece->log != call->log || sequence < piece->first || sequence >= piece->first + piece->count)
     result = aon_register_segment_read(call->r, call->id, call->log, sequence, false, piece, error);
@@ -394,7 +375,7 @@ aon_result aon_register_clear_images(void *state, const char *id, aon_error *err
                    "t", id);
   aon_register_head head;
   aon_result result = aon_register_run(r, &call, "clearing images", error);
-  aon_register_piece_drop(&r->piece);
+  aon_piece_drop(&r->piece);
   if (!result)
     result = aon_register_head_read(&call, 2, id, &head, error);
   if (result)

@@ -15,24 +15,8 @@ typedef struct lock_call {
   const char *name, *holder;
   bool shared;
   int64_t lease_ms;
-  aon_lock_name about;
-  bool of_document;
-  int64_t hash;
+  aon_lock_about about;
 } lock_call;
-
-static aon_result prepare_call(lock_call *call, aon_error *error) {
-  char store[128], collection[256];
-  call->about = aon_lock_name_read(call->name);
-  call->of_document = call->about.store.data != NULL;
-  if (!call->of_document)
-    return AON_OK;
-  if (call->about.store.length >= sizeof store || call->about.collection.length >= sizeof collection)
-    return aon_fail(error, AON_USAGE, "bad_name", "The name of the lock “%.200s” names a store or a collection that can't be.", call->name);
-  snprintf(store, sizeof store, "%.*s", (int)call->about.store.length, call->about.store.data);
-  snprintf(collection, sizeof collection, "%.*s", (int)call->about.collection.length, call->about.collection.data);
-  call->hash = (int64_t)aon_document_hash(store, collection, call->about.document);
-  return AON_OK;
-}
 
 /* Who is in the way, and since when, and what follows from it: 'take', 'wait' (a writer gets its place in the line) or 'no'.
  * $1 name, $2 holder, $3 shared, $4 hash (null: only a name), $5 kind. Two properties of one document exclude each other only if they are
@@ -76,14 +60,14 @@ aon_result aon_register_lock(void *state, const char *name, const char *holder, 
     return aon_fail(error, AON_USAGE, "bad_name", "A lock needs a name and a holder.");
   lock_call lock = {.name = name, .holder = holder, .shared = shared, .lease_ms = lease_ms > 0 ? lease_ms : AON_REGISTER_LOCK_LEASE_MS};
   AON_REGISTER_CALL call = {0};
-  aon_result result = prepare_call(&lock, error);
+  aon_result result = aon_lock_about_read(lock.name, &lock.about, error);
   if (result)
     return result;
-  const int64_t *hash = lock.of_document ? &lock.hash : NULL;
+  const int64_t *hash = lock.about.of_document ? &lock.about.hash : NULL;
   aon_register_begin(&call, true);
   aon_register_add(&call, "lock table aon_journal_turn in exclusive mode", "");
-  aon_register_add(&call, LOOK, "ttopt", name, holder, (int)shared, hash, lock.about.kind);
-  aon_register_add(&call, TAKE, "ttopti", name, holder, (int)shared, hash, lock.about.kind, lock.lease_ms);
+  aon_register_add(&call, LOOK, "ttopt", name, holder, (int)shared, hash, lock.about.name.kind);
+  aon_register_add(&call, TAKE, "ttopti", name, holder, (int)shared, hash, lock.about.name.kind, lock.lease_ms);
   aon_register_add(&call,
                    "insert into aon_journal_waits as q (name, holder, since_ms, until_ms) select $1, $2, now, now + $3::bigint"
                    " from aon_journal_now() as now where current_setting('aon.lock') = 'wait' on conflict (name, holder) do update set since_ms ="

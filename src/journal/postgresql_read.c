@@ -68,23 +68,11 @@ aon_result aon_register_collections(void *state, const char *id, aon_arena *aren
 
 /* ---- segments ---- */
 
-void aon_register_piece_drop(aon_register_piece *piece) {
-  aon_dictionary_release(piece->dictionary);
-  aon_arena_release(&piece->arena);
-  *piece = (aon_register_piece){0};
-}
-
-static void piece_empty(aon_register_piece *piece) {
-  aon_dictionary_release(piece->dictionary);
-  aon_arena_reset(&piece->arena);
-  *piece = (aon_register_piece){.arena = piece->arena};
-}
-
 aon_piece_keyring aon_register_ring(aon_register *r) {
   return (aon_piece_keyring){.env = r->env, .key_file = r->key_file, .keys = &r->keys};
 }
 
-static aon_result piece_decode(aon_register *r, const aon_register_call *call, const char *bulk_id, aon_register_piece *piece,
+static aon_result piece_decode(aon_register *r, const aon_register_call *call, const char *bulk_id, bool images, aon_piece_loaded *piece,
                                aon_error *error) {
   aon_piece_keyring ring = aon_register_ring(r);
   aon_stored stored = {.first = piece->first,
@@ -93,7 +81,7 @@ static aon_result piece_decode(aon_register *r, const aon_register_call *call, c
                        .operations_length = aon_register_length(call, 1, 0, 2),
                        .operations_sum = aon_register_text(call, 1, 0, 3),
                        .operations_sum_length = aon_register_length(call, 1, 0, 3)};
-  if (piece->images) {
+  if (images) {
     stored.images = aon_register_text(call, 1, 0, 4);
     stored.images_length = aon_register_length(call, 1, 0, 4);
     stored.images_sum = aon_register_text(call, 1, 0, 5);
@@ -101,16 +89,17 @@ static aon_result piece_decode(aon_register *r, const aon_register_call *call, c
     stored.sealed = aon_register_int(call, 1, 0, 6) != 0;
   }
   piece->dictionary = aon_dictionary_share(r->names.dictionary);
-  piece->cleared = piece->images && !stored.images;
+  piece->cleared = images && !stored.images;
   return aon_piece_decode(&ring, bulk_id, piece->dictionary, &stored, &piece->arena, &piece->operations, error);
 }
 
 #define SEGMENT " from aon_journal_segments where log = $1 and first <= $2 order by first desc limit 1"
 
-aon_result aon_register_segment_read(aon_register *r, const char *bulk_id, int64_t log, int64_t sequence, bool images,
-                                     aon_register_piece *piece, aon_error *error) {
+aon_result aon_register_segment_read(void *state, const char *bulk_id, int64_t log, int64_t sequence, bool images, aon_piece_loaded *piece,
+                                     aon_error *error) {
+  aon_register *r = state;
   AON_REGISTER_CALL call = {0};
-  piece_empty(piece);
+  aon_piece_empty(piece);
   aon_result result = names_of(r, log, error);
   if (result)
     return result;
@@ -128,12 +117,11 @@ aon_result aon_register_segment_read(aon_register *r, const char *bulk_id, int64
     return AON_END;
   piece->first = aon_register_int(&call, 1, 0, 0);
   piece->count = (uint32_t)aon_register_int(&call, 1, 0, 1);
-  piece->images = images;
   if (sequence >= piece->first + piece->count)
     return AON_END;
-  result = piece_decode(r, &call, bulk_id, piece, error);
+  result = piece_decode(r, &call, bulk_id, images, piece, error);
   if (result)
-    piece_empty(piece);
+    aon_piece_empty(piece);
   else
     piece->log = log;
   return result;
@@ -141,55 +129,13 @@ aon_result aon_register_segment_read(aon_register *r, const char *bulk_id, int64
 
 /* ---- entries ---- */
 
-typedef struct cursor {
-  aon_register *r;
-  char id[40];
-  int64_t log;
-  aon_piece_window window;
-  aon_register_piece pieces[2]; /* the one last given out, and the one before it, which its reader may still be at */
-  size_t turn;                  /* index of the last one */
-} cursor;
-
 aon_result aon_register_entries_open(void *state, const char *id, int64_t first, int64_t last, bool backward, void **ret_cursor,
                                      aon_error *error) {
   aon_register_head head;
   aon_result result = aon_register_head_of(state, id, &head, error);
-  if (result)
-    return result;
-  cursor *made = calloc(1, sizeof *made);
-  if (!made)
-    return aon_fail_memory(error);
-  *made = (cursor){.r = state, .log = head.log, .window = aon_piece_window_of(first, last, backward, head.logged)};
-  snprintf(made->id, sizeof made->id, "%s", id);
-  *ret_cursor = made;
-  return AON_OK;
-}
-
-void aon_register_entries_close(void *state) {
-  cursor *from = state;
-  if (!from)
-    return;
-  for (size_t i = 0; i < 2; i++)
-    aon_register_piece_drop(&from->pieces[i]);
-  free(from);
-}
-
-aon_result aon_register_entries_next(void *state, const aon_operation **ret_operations, size_t *ret_count, bool *ret_cleared,
-                                     aon_error *error) {
-  cursor *from = state;
-  int64_t low;
-  if (aon_piece_window_done(&from->window))
-    return AON_END;
-  from->turn = !from->turn;
-  aon_register_piece *piece = &from->pieces[from->turn];
-  aon_result result = aon_register_segment_read(from->r, from->id, from->log, from->window.at, true, piece, error);
-  if (result)
-    return result;
-  aon_piece_take(&from->window, piece->first, piece->count, &low, ret_count);
-  *ret_operations = piece->operations + (low - piece->first);
-  if (ret_cleared)
-    *ret_cleared = piece->cleared;
-  return AON_OK;
+  return result ? result
+                : aon_piece_cursor_open(aon_register_segment_read, state, id, head.log, aon_piece_window_of(first, last, backward, head.logged),
+                                        ret_cursor, error);
 }
 
 /* ---- who holds a document ---- */
@@ -205,7 +151,7 @@ typedef struct holder_call {
 } holder_call;
 
 static aon_result operation_at(aon_register *r, holder_call *call, int64_t sequence, aon_operation *ret_operation, aon_error *error) {
-  aon_register_piece piece = {0};
+  aon_piece_loaded piece = {0};
   aon_result result = aon_register_segment_read(r, call->bulk.id, call->log, sequence, true, &piece, error);
   if (result == AON_END)
     result = aon_fail(error, AON_CORRUPT, "corrupt",
@@ -215,7 +161,7 @@ static aon_result operation_at(aon_register *r, holder_call *call, int64_t seque
     *ret_operation = piece.operations[sequence - piece.first];
     result = aon_piece_own(ret_operation, call->arena, true, error);
   }
-  aon_register_piece_drop(&piece);
+  aon_piece_drop(&piece);
   return result;
 }
 

@@ -38,15 +38,6 @@ typedef struct aon_register_names { /* the dictionary of one log, as far as it w
   aon_dictionary *dictionary;
 } aon_register_names;
 
-typedef struct aon_register_piece { /* one segment, decoded */
-  int64_t log, first;               /* log 0: none */
-  uint32_t count;
-  bool images, cleared;
-  aon_dictionary *dictionary;
-  aon_arena arena;
-  aon_operation *operations;
-} aon_register_piece;
-
 typedef struct aon_register {
   aon_env *env;
   char *url, *key_file;
@@ -57,7 +48,7 @@ typedef struct aon_register {
   bool read_only, absent, inside; /* inside: of aon_register_read, so nothing is sent twice */
   aon_register_names names;
   aon_segment_writer writer;
-  aon_register_piece piece;      /* the last one that a single operation was looked for in */
+  aon_piece_loaded piece;      /* the last one that a single operation was looked for in */
   char logged_id[40];            /* the bulk operation that this handle logged for last, … */
   int64_t logged_log, logged;    /* … its log, and how far */
 } aon_register;
@@ -151,9 +142,8 @@ void aon_register_names_drop(aon_register_names *names);
 aon_result aon_register_names_load(aon_register *r, int64_t log, aon_error *error) AON_MUST_USE;
 /* Reads and decodes the last segment that begins at or before a sequence, whole, into a piece that is empty or was used before; AON_END: it
  * doesn't hold the sequence, or there is none. */
-aon_result aon_register_segment_read(aon_register *r, const char *bulk_id, int64_t log, int64_t sequence, bool images,
-                                     aon_register_piece *piece, aon_error *error) AON_MUST_USE;
-void aon_register_piece_drop(aon_register_piece *piece);
+aon_result aon_register_segment_read(void *state, const char *bulk_id, int64_t log, int64_t sequence, bool images,
+                                     aon_piece_loaded *piece, aon_error *error) AON_MUST_USE;
 aon_piece_keyring aon_register_ring(aon_register *r);
 
 /* ---- files ---- */
@@ -187,8 +177,6 @@ aon_result aon_register_log(void *, const char *, int64_t, const aon_operation *
 aon_result aon_register_discard(void *, const char *, int64_t, aon_error *) AON_MUST_USE;
 aon_result aon_register_last_of(void *, const char *, aon_last_query *, size_t, aon_error *) AON_MUST_USE;
 aon_result aon_register_entries_open(void *, const char *, int64_t, int64_t, bool, void **, aon_error *) AON_MUST_USE;
-aon_result aon_register_entries_next(void *, const aon_operation **, size_t *, bool *, aon_error *) AON_MUST_USE;
-void aon_register_entries_close(void *);
 aon_result aon_register_collections(void *, const char *, aon_arena *, const aon_collection **, size_t *, aon_error *) AON_MUST_USE;
 aon_result aon_register_clear_images(void *, const char *, aon_error *) AON_MUST_USE;
 aon_result aon_register_stale(void *, aon_stale_each, void *, aon_error *) AON_MUST_USE;

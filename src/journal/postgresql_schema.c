@@ -281,7 +281,7 @@ aon_result aon_register_open(aon_env *env, const aon_journal_config *config, voi
 void aon_register_close(void *state) {
   aon_register *r = state;
   aon_register_names_drop(&r->names);
-  aon_register_piece_drop(&r->piece);
+  aon_piece_drop(&r->piece);
   aon_segment_release(&r->writer);
   aon_keys_close(r->keys);
   aon_postgresql_close(r->connection);
@@ -320,8 +320,8 @@ const aon_journal_backend aon_journal_postgresql = {
     .discard = aon_register_discard,
     .last_of = aon_register_last_of,
     .entries_open = aon_register_entries_open,
-    .entries_next = aon_register_entries_next,
-    .entries_close = aon_register_entries_close,
+    .entries_next = aon_piece_cursor_next,
+    .entries_close = aon_piece_cursor_close,
     .collections = aon_register_collections,
     .clear_images = aon_register_clear_images,
     .stale = aon_register_stale,

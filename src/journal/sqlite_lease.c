@@ -151,24 +151,10 @@ typedef struct claim_call {
   aon_bulk bulk; /* as it was claimed: read in the same transaction, or it could show the epoch of who claims it next */
 } claim_call;
 
-static aon_result held_by_worker(aon_ledger *ledger, const char *id, const aon_process *worker, int64_t until_ms, aon_error *error) {
-  char who[80];
-  snprintf(who, sizeof who, "process %lld (boot %.8s)", (long long)worker->pid, worker->boot_id);
-  int64_t left = until_ms - aon_now_ms(ledger->env);
-  aon_result result =
-      aon_fail(error, AON_BUSY, "busy", "Bulk operation %s is being worked on by %s, whose lease runs for %lld more seconds.", id, who,
-               (long long)(left + 999) / 1000);
-  if (error) {
-    memcpy(error->held_by, who, sizeof error->held_by);
-    snprintf(error->bulk_id, sizeof error->bulk_id, "%s", id);
-  }
-  return result;
-}
-
 aon_result aon_ledger_claimable(aon_ledger *ledger, const aon_bulk *bulk, aon_error *error) {
   bool leased = bulk->worker.boot_id[0] && bulk->lease_until_ms > aon_now_ms(ledger->env) &&
                 !ledger->env->ops->process_dead(ledger->env->context, &bulk->worker);
-  return leased ? held_by_worker(ledger, bulk->id, &bulk->worker, bulk->lease_until_ms, error) : AON_OK;
+  return leased ? aon_journal_held_by(bulk->id, &bulk->worker, bulk->lease_until_ms - aon_now_ms(ledger->env), error) : AON_OK;
 }
 
 aon_result aon_ledger_lease(aon_ledger *ledger, const char *id, const aon_process *worker, aon_error *error) {

@@ -12,28 +12,12 @@ typedef struct lock_call {
   const char *name, *holder;
   bool shared;
   int64_t lease_ms, epoch, now;
-  aon_lock_name about;
-  char store[128], collection[256];
-  bool of_document;
-  int64_t hash;
+  aon_lock_about about;
   char in_the_way[80]; /* "" none */
   int64_t since_ms;
 } lock_call;
 
 /* ---- taking ---- */
-
-static aon_result prepare_call(lock_call *call, aon_error *error) {
-  call->about = aon_lock_name_read(call->name);
-  call->of_document = call->about.store.data != NULL;
-  if (!call->of_document)
-    return AON_OK;
-  if (call->about.store.length >= sizeof call->store || call->about.collection.length >= sizeof call->collection)
-    return aon_fail(error, AON_USAGE, "bad_name", "The name of the lock “%.200s” names a store or a collection that can't be.", call->name);
-  snprintf(call->store, sizeof call->store, "%.*s", (int)call->about.store.length, call->about.store.data);
-  snprintf(call->collection, sizeof call->collection, "%.*s", (int)call->about.collection.length, call->about.collection.data);
-  call->hash = (int64_t)aon_document_hash(call->store, call->collection, call->about.document);
-  return AON_OK;
-}
 
 static void in_the_way(lock_call *call, const char *holder, int64_t since_ms) {
   snprintf(call->in_the_way, sizeof call->in_the_way, "%s", holder);
@@ -42,24 +26,24 @@ static void in_the_way(lock_call *call, const char *holder, int64_t since_ms) {
 
 /* Two properties of one document exclude each other only if they are the same one. */
 static bool excludes(const lock_call *call, const char *name) {
-  if (!call->of_document || !strcmp(name, call->name))
+  if (!call->about.of_document || !strcmp(name, call->name))
     return !strcmp(name, call->name);
   aon_lock_name other = aon_lock_name_read(name);
   bool same =
-      other.store.length == call->about.store.length && other.collection.length == call->about.collection.length &&
-      other.document.length == call->about.document.length &&
-      !memcmp(other.store.data, call->about.store.data, other.store.length + 1 + other.collection.length + 1 + other.document.length);
-  return same && (strcmp(other.kind, "property") || strcmp(call->about.kind, "property"));
+      other.store.length == call->about.name.store.length && other.collection.length == call->about.name.collection.length &&
+      other.document.length == call->about.name.document.length &&
+      !memcmp(other.store.data, call->about.name.store.data, other.store.length + 1 + other.collection.length + 1 + other.document.length);
+  return same && (strcmp(other.kind, "property") || strcmp(call->about.name.kind, "property"));
 }
 
 static aon_result other_holders(aon_ledger *ledger, lock_call *call, aon_error *error) {
   AON_SQLITE_DONE sqlite3_stmt *statement = NULL;
   aon_result result;
-  if (call->of_document)
+  if (call->about.of_document)
     result = aon_ledger_query(ledger,
                               "select name, holder, since_ms from named_locks where hash = ? and holder <> ? and lease_until_ms > ?"
                               " and (shared = 0 or ? = 0)",
-                              &statement, error, "itii", call->hash, call->holder, call->now, (int64_t)call->shared);
+                              &statement, error, "itii", call->about.hash, call->holder, call->now, (int64_t)call->shared);
   else
     result = aon_ledger_query(ledger,
                               "select name, holder, since_ms from named_locks where name = ? and holder <> ? and lease_until_ms > ?"
@@ -86,7 +70,7 @@ static aon_result waiting_writer(aon_ledger *ledger, lock_call *call, aon_error 
 static aon_result bulk_holder(aon_ledger *ledger, lock_call *call, aon_error *error) {
   int64_t bulk = 0;
   char id[37];
-  aon_result result = aon_ledger_holder_of(ledger, call->store, call->collection, call->about.document, call->shared, &bulk, error);
+  aon_result result = aon_ledger_holder_of(ledger, call->about.store, call->about.collection, call->about.name.document, call->shared, &bulk, error);
   if (result || !bulk)
     return result;
   result = aon_ledger_id_of(ledger, bulk, id, error);
@@ -113,7 +97,7 @@ static aon_result take(aon_ledger *ledger, lock_call *call, bool renewal, int64_
   aon_result result = aon_ledger_number(ledger, "update lock_epoch set epoch = epoch + 1 returning epoch", &call->epoch, error, "");
   if (!result)
     result = aon_ledger_run(ledger, "insert or replace into named_locks values (?, ?, ?, ?, ?, ?, ?, ?, ?)", error, "tttpiiiii", call->name,
-                            call->holder, call->about.kind, call->of_document ? &call->hash : NULL, (int64_t)call->shared, call->epoch,
+                            call->holder, call->about.name.kind, call->about.of_document ? &call->about.hash : NULL, (int64_t)call->shared, call->epoch,
                             call->now, call->now + call->lease_ms, call->now);
   return result ? result
                 : aon_ledger_run(ledger, "delete from lock_waits where name = ? and holder = ?", error, "tt", call->name, call->holder);
@@ -134,7 +118,7 @@ static aon_result lock_work(aon_ledger *ledger, void *arguments, aon_error *erro
     result = other_holders(ledger, call, error);
   if (!result && !call->in_the_way[0] && call->shared && shared < 0)
     result = waiting_writer(ledger, call, error);
-  if (!result && !call->in_the_way[0] && call->of_document)
+  if (!result && !call->in_the_way[0] && call->about.of_document)
     result = bulk_holder(ledger, call, error);
   if (result)
     return result;
@@ -148,7 +132,7 @@ aon_result aon_ledger_lock(void *state, const char *name, const char *holder, bo
   if (!name || !*name || !holder || !*holder)
     return aon_fail(error, AON_USAGE, "bad_name", "A lock needs a name and a holder.");
   lock_call call = {.name = name, .holder = holder, .shared = shared, .lease_ms = lease_ms > 0 ? lease_ms : AON_LEDGER_LOCK_LEASE_MS};
-  aon_result result = prepare_call(&call, error);
+  aon_result result = aon_lock_about_read(call.name, &call.about, error);
   if (!result)
     result = aon_ledger_write(state, true, lock_work, &call, error);
   if (result)
