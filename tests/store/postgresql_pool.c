@@ -12,6 +12,7 @@
 typedef struct fake {
   world w;
   int opened, closed, dead, refuse;
+  int64_t now_ms; /* of a clock that stands still until the test moves it */
 } fake;
 
 static aon_result fake_open(void *context, int64_t deadline_ms, void **ret_connection, aon_error *error) {
@@ -85,15 +86,29 @@ static void keeps_connections_for_the_next(void **state) {
   pool_end(&f, pool);
 }
 
+static int64_t fake_monotonic_ms(void *context) { return ((fake *)context)->now_ms; }
+
 static void closes_what_is_idle_too_long(void **state) {
   (void)state;
   fake f = {0};
-  aon_pool *pool = pool_of(&f, 3, 1);
-  void *one = taken(&f, pool), *two = taken(&f, pool);
+  world_open(&f.w);
+  aon_env_ops ops = {.monotonic_ms = fake_monotonic_ms};
+  aon_env env = {.ops = &ops, .context = &f};
+  aon_pool_settings settings = {.max = 3, .idle_ms = 1000};
+  aon_pool *pool;
+  OK(&f.w, aon_pool_new(&env, "main", &settings, &fake_ops, &f, &pool, &f.w.error));
+  void *one, *two, *three;
+  OK(&f.w, aon_pool_acquire(pool, INT64_MAX, &one, &f.w.error));
+  OK(&f.w, aon_pool_acquire(pool, INT64_MAX, &two, &f.w.error));
+  OK(&f.w, aon_pool_acquire(pool, INT64_MAX, &three, &f.w.error));
   aon_pool_release(pool, one, false);
-  aon_sleep_ms(f.w.env, 5);
+  f.now_ms = 600;
   aon_pool_release(pool, two, false);
+  assert_int_equal(f.closed, 0);
+  f.now_ms = 1200; /* the first was idle for longer than a second, the second was not */
+  aon_pool_release(pool, three, false);
   assert_int_equal(f.closed, 1);
+  counted(pool, 2, 2, 0);
   pool_end(&f, pool);
 }
 
