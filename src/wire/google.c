@@ -271,20 +271,13 @@ static aon_result need_token(aon_google *google, int64_t deadline_ms, aon_error 
   return result;
 }
 
-static void authorize(const aon_google *google, aon_http_request *request) {
-  size_t at = 0;
-  while (request->headers[at] && strncmp(request->headers[at], "Authorization:", 14) && at + 1 < AON_HTTP_HEADERS)
-    at++;
-  request->headers[at] = google->header;
-}
-
 aon_result aon_google_run(aon_google *google, aon_http_request *requests, size_t count, int64_t deadline_ms, aon_http_go_on go_on,
                           void *context, aon_error *error) {
   aon_result result = need_token(google, deadline_ms, error);
   if (result)
     return result;
   for (size_t i = 0; i < count; i++)
-    authorize(google, &requests[i]);
+    requests[i].authorization = google->header;
   aon_http_run(google->http, requests, count, deadline_ms, go_on, context);
   bool renewed = false;
   for (size_t i = 0; i < count && !google->emulator[0]; i++) {
@@ -297,7 +290,7 @@ aon_result aon_google_run(aon_google *google, aon_http_request *requests, size_t
     }
     if (result)
       return AON_OK; /* they were sent, and refused: that is what is told */
-    authorize(google, &requests[i]);
+    requests[i].authorization = google->header;
     aon_http_run(google->http, &requests[i], 1, deadline_ms, go_on, context);
   }
   return AON_OK;

@@ -24,7 +24,7 @@ void aon_google_free(aon_google *google);
 const char *aon_google_emulator(const aon_google *google); /* HOST:PORT, NULL: the real service */
 const char *aon_google_account(const aon_google *google);  /* the service account's name, "" for an emulator */
 
-/* aon_http_run with the Authorization header (a free place of request->headers is needed). A token that is refused (401) is asked for anew,
+/* aon_http_run with the Authorization header. A token that is refused (401) is asked for anew,
  * once. A failure of its own means that no token can be had: nothing was sent. */
 aon_result aon_google_run(aon_google *google, aon_http_request *requests, size_t count, int64_t deadline_ms, aon_http_go_on go_on,
                           void *context, aon_error *error) AON_MUST_USE;

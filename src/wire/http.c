@@ -13,6 +13,7 @@
 #include "wire/pool.h"
 
 #define POLL_LONGEST_MS 1000
+#define UNTRUSTED "untrusted_certificate"
 #define RETRY_AFTER_LIMIT_MS ((int64_t)3600 * 1000) /* a server that asks for more is taken at this */
 
 typedef struct exchange { /* a request under way */
@@ -30,6 +31,7 @@ struct aon_http {
   char label[64];
   uint32_t parallel;
   int64_t idle_ms, connect_ms;
+  char *ca_file, *ca_folder; /* authorities besides libcurl's own, NULL: none */
   CURLM *multi;
   exchange *exchanges;
   uint32_t under_way;
@@ -40,6 +42,19 @@ struct aon_http {
 };
 
 /* ---- life ---- */
+
+static bool copy_variable(const char *name, char **ret_value) {
+  const char *value = getenv(name);
+  *ret_value = value && *value ? strdup(value) : NULL;
+  return *ret_value || !value || !*value;
+}
+
+/* The variables that curl itself reads, in its order; the library doesn't. */
+static bool find_authorities(aon_http *http) {
+  if (!copy_variable("CURL_CA_BUNDLE", &http->ca_file) || http->ca_file)
+    return http->ca_file;
+  return copy_variable("SSL_CERT_DIR", &http->ca_folder) && copy_variable("SSL_CERT_FILE", &http->ca_file);
+}
 
 aon_result aon_http_new(aon_env *env, const aon_http_settings *settings, aon_interrupt *interrupt, aon_http **ret_http, aon_error *error) {
   aon_result result = aon_libcurl_load(settings->label, error);
@@ -60,7 +75,7 @@ aon_result aon_http_new(aon_env *env, const aon_http_settings *settings, aon_int
   http->connect_ms = settings->connect_ms ? settings->connect_ms : AON_POOL_CONNECT_MS;
   http->multi = curl_multi_init();
   http->exchanges = calloc(http->parallel, sizeof *http->exchanges);
-  if (!http->multi || !http->exchanges) {
+  if (!http->multi || !http->exchanges || !find_authorities(http)) {
     aon_http_free(http);
     return aon_fail_memory(error);
   }
@@ -77,6 +92,8 @@ void aon_http_free(aon_http *http) {
     curl_easy_cleanup(http->exchanges[i].easy);
   curl_multi_cleanup(http->multi);
   free(http->exchanges);
+  free(http->ca_file);
+  free(http->ca_folder);
   free(http);
   curl_global_cleanup();
 }
@@ -180,9 +197,12 @@ static size_t take_header(char *line, size_t size, size_t count, void *context) 
 
 static bool set_headers(exchange *x) {
   struct curl_slist *list = NULL, *longer;
-  const char *const *header = x->request->headers;
-  for (bool first = true; first || *header; first = false) {
-    longer = curl_slist_append(list, first ? "Expect:" : *header++); /* no round trip for leave to send */
+  const char *const *header = x->request->headers, *authorization = x->request->authorization;
+  for (int i = 0; i < 2 || *header; i++) {
+    const char *next = i == 0 ? "Expect:" : i > 1 ? *header++ : authorization; /* no round trip for leave to send */
+    if (!next)
+      continue;
+    longer = curl_slist_append(list, next);
     if (!longer) {
       curl_slist_free_all(list);
       return false;
@@ -211,6 +231,10 @@ static bool set_options(exchange *x) {
   SET(CURLOPT_USERAGENT, "allornone");
   if (!strncmp(request->url, "http:", 5)) /* an emulator on this machine */
     SET(CURLOPT_NOPROXY, "*");
+  if (http->ca_file)
+    SET(CURLOPT_CAINFO, http->ca_file);
+  if (http->ca_folder)
+    SET(CURLOPT_CAPATH, http->ca_folder);
   if (request->body.data) {
     SET(CURLOPT_POSTFIELDS, request->body.data);
     SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.length);
@@ -312,6 +336,19 @@ static ending answered(exchange *x) {
   return ENDED;
 }
 
+/* X509_V_ERR_… of OpenSSL's x509_vfy.h. libcurl begins with 1, and looks at the name before it asks what became of the chain. */
+static const char *why_untrusted(exchange *x) {
+  long verified = 0;
+  curl_easy_getinfo(x->easy, CURLINFO_SSL_VERIFYRESULT, &verified);
+  switch (verified) {
+  case 0:
+  case 1: return "is for another name. Use the name that stands in it";
+  case 9:
+  case 10: return "has expired, or is not valid yet. Look at the clock of this machine, or have it renewed";
+  default: return "is signed by no authority that is known here. If it is one of yours, name the file with its certificate in SSL_CERT_FILE";
+  }
+}
+
 static ending broken(exchange *x, CURLcode why) {
   aon_http_request *request = x->request;
   if (x->no_memory || why == CURLE_OUT_OF_MEMORY)
@@ -320,8 +357,11 @@ static ending broken(exchange *x, CURLcode why) {
     fail_with(request, AON_UNKNOWN, "no_reply", "did not answer");
   else if (x->too_long)
     fail_with(request, AON_PERMANENT, "too_long", "gave a reply that is longer than 256 MiB");
-  else if (why == CURLE_PEER_FAILED_VERIFICATION || why == CURLE_SSL_CACERT_BADFILE)
-    fail_with(request, AON_ENVIRONMENT, "no_permission", "showed a certificate that can't be trusted");
+  else if (why == CURLE_PEER_FAILED_VERIFICATION)
+    fail_with(request, AON_ENVIRONMENT, UNTRUSTED, why_untrusted(x));
+  else if (why == CURLE_SSL_CACERT_BADFILE)
+    fail_with(request, AON_ENVIRONMENT, UNTRUSTED,
+              "can't be judged: the file of authorities can't be read. Look at what CURL_CA_BUNDLE, SSL_CERT_FILE or SSL_CERT_DIR name");
   else if (why == CURLE_URL_MALFORMAT || why == CURLE_UNSUPPORTED_PROTOCOL)
     fail_with(request, AON_USAGE, "bad_location", "has an address that can't be read");
   else if (x->sent)
@@ -491,6 +531,12 @@ aon_result aon_http_fail(const aon_http *http, const aon_http_request *request, 
   case AON_TRANSIENT:
     return aon_fail(error, AON_TRANSIENT, request->code, "%s %s while %s. Nothing of it was kept; try again.", http->label, request->why,
                     doing);
-  default: return aon_fail(error, request->result, request->code, "%s %s (while %s).", http->label, request->why, doing);
+  default:
+    if (!strcmp(request->code, UNTRUSTED)) {
+      const char *host = strstr(request->url, "://") ? strstr(request->url, "://") + 3 : request->url;
+      return aon_fail(error, request->result, UNTRUSTED, "%s was not asked: the certificate of %.*s %s (while %s).", http->label,
+                      (int)strcspn(host, "/?"), host, request->why, doing);
+    }
+    return aon_fail(error, request->result, request->code, "%s %s (while %s).", http->label, request->why, doing);
   }
 }

@@ -36,6 +36,7 @@ typedef struct aon_http_settings { /* 0: the default of wire/pool.h */
 typedef struct aon_http_request {
   const char *method, *url;                  /* borrowed until the call returns, like all that is asked */
   const char *headers[AON_HTTP_HEADERS + 1]; /* "Name: value", NULL-terminated */
+  const char *authorization;                 /* another one, of wire/google.h; NULL: none */
   aon_text body;                             /* data NULL: none */
   bool changes;                              /* it writes: see the invariants */
 

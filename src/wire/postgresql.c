@@ -198,12 +198,35 @@ static aon_result session(aon_postgresql *c, int64_t timeout_ms, aon_error *erro
   return simple(c, sql, "connecting", error);
 }
 
+/* TLS that came to nothing: what was wrong, in the line that says so (a name may stand for several addresses, each with a line), and what to do. */
+static aon_result not_trusted(const aon_postgresql *c, const char *said, aon_error *error) {
+  static const struct {
+    const char *word, *advice;
+  } known[] = {
+      {"does not match host name", "Write the host as its certificate has it"},
+      {"certificate verify failed", "Name the file with the certificate of the authority that signed the server's by sslrootcert in the URL, or in PGSSLROOTCERT"},
+      {"root certificate file", "Name the file with the certificate of the authority that signed the server's by sslrootcert in the URL, or in PGSSLROOTCERT"},
+      {"does not support SSL", "Turn TLS on in the server (ssl = on), or ask for less by sslmode"}};
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+    const char *at = strstr(said, known[i].word);
+    if (!at)
+      continue;
+    while (at > said && at[-1] != '\n')
+      at--;
+    return aon_fail(error, AON_ENVIRONMENT, "untrusted_certificate", "%s was not asked: %.*s. %s.", c->label, (int)strcspn(at, "\n"), at, known[i].advice);
+  }
+  return AON_OK;
+}
+
 /* libpq gives no SQLSTATE for a failing start-up, and its text may hold the user's name and host: both may be shown, passwords never are in
  * it. Only the first line, so that a sentence stays one. */
 static aon_result not_connected(aon_postgresql *c, aon_error *error) {
   const char *said = PQerrorMessage(c->handle);
   bool refused = strstr(said, "authentication") || strstr(said, "password") || strstr(said, "role \"") || strstr(said, "pg_hba");
   int length = (int)strcspn(said, "\n");
+  aon_result untrusted = not_trusted(c, said, error);
+  if (untrusted)
+    return untrusted;
   if (strstr(said, "too many connections"))
     return aon_fail(error, AON_TRANSIENT, "unavailable", "%s takes no more connections: %.*s.", c->label, length, said);
   if (strstr(said, "does not exist") && strstr(said, "database \""))

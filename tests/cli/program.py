@@ -306,6 +306,43 @@ def kill(process):
     return finish(process)
 
 
+class Bites:
+    """Points of a case that are tried one after the other, so that a run of hours can be done in bites. AON_NOTED names a file that takes a line for each
+    point that held: a later call leaves those out, and counts them. AON_BITE (seconds) ends a call with a skipped case when that time is over."""
+    began, case, rounds = time.monotonic(), (), 0
+
+    @classmethod
+    def begin(cls, *case):
+        cls.case, cls.rounds = case, 0
+
+    @classmethod
+    def held(cls):
+        path = os.environ.get('AON_NOTED')
+        lines = [json.loads(line) for line in open(path, encoding='utf-8')] if path and os.path.exists(path) else []
+        return {line[-2]: line[-1] for line in lines if line[:-2] == [*cls.case, cls.rounds]}
+
+    @classmethod
+    def note(cls, point, end):
+        if path := os.environ.get('AON_NOTED'):
+            with open(path, 'a', encoding='utf-8') as file:
+                file.write(json.dumps([*cls.case, cls.rounds, point, end]) + '\n')
+
+
+def each(points, trial):
+    """How often each end came: {what trial(point) returned: times}."""
+    points, ends, bite = list(points), {}, float(os.environ.get('AON_BITE') or 'inf')
+    Bites.rounds += 1
+    held = Bites.held()
+    for at, point in enumerate(points):
+        if point not in held:
+            if time.monotonic() - Bites.began > bite:
+                raise Skip(f'{at} of {len(points)} points tried so far (AON_BITE)')
+            held[point] = trial(point)
+            Bites.note(point, held[point])
+        ends[held[point]] = ends.get(held[point], 0) + 1
+    return ends
+
+
 def run_cases(area, cases, names):
     """Runs functions that take a folder each. Exit status for meson."""
     if not BINARY:
@@ -317,6 +354,7 @@ def run_cases(area, cases, names):
         if names and not any(word in name for word in names):
             continue
         began, said = time.monotonic(), None
+        Bites.begin(area, name)
         with tempfile.TemporaryDirectory(prefix='aon-') as folder:
             try:
                 said = case(pathlib.Path(folder))

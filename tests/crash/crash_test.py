@@ -110,15 +110,16 @@ def import_point(folder, data):
 
 
 def die_everywhere(point, args, calls, env=None, given=None, count=SAMPLE):
-    ends = {}
-    points = sample(calls, count)
-    for n in points:
+    def die(n):
         data, where = point.fresh(), f'killed before call {n} ({calls[n]})'
         data.run(*args, env={**(env or {}), **COUNTED, 'TEST_CRASH_AT_CALL': n}, given=given).exits(KILLED)
         point.recover(data, where)
         state = point.settled(data, where)
-        ends[state] = ends.get(state, 0) + 1
         point.drop(data)
+        return state
+
+    points = sample(calls, count)
+    ends = p.each(points, die)
     return f'{len(points)} points of {len(calls) - 1}: ' + ', '.join(f'{state or "never begun"} {count}' for state, count in sorted(ends.items(), key=str))
 
 

@@ -15,6 +15,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from places import Identity  # noqa: E402
+from secured import Secured  # noqa: E402
 from served import SECRET, Cases, Served, check, crash, p, same  # noqa: E402
 
 PACK = ('--pack', 'workforce')
@@ -35,6 +36,7 @@ class Mixed(Served):
 
 
 cases = Cases(Mixed)
+secured = Secured(cases)
 
 
 def line(operation, name, data=None):
@@ -143,7 +145,8 @@ def doctor_tells(folder):
 CASES = [cases.workbooks_end_as_the_oracle_says, accounts_go_and_come_back, a_rollback_gives_back_the_password_of_what_it_deleted, killed_while_deleting,
          what_auth_refuses_is_named, a_password_is_sent_once_and_never_said, many_at_once, cases.killed_at_calls, cases.killed_while_rolling_back,
          cases.replies_lost_at_calls, cases.requests_lost_at_calls, cases.taken_back_over_foreign_writes,
-         cases.a_foreign_write_between_plan_and_execution_is_refused, doctor_tells]
+         cases.a_foreign_write_between_plan_and_execution_is_refused, doctor_tells,
+         secured.a_token_that_is_refused_is_replaced_once]
 
 if __name__ == '__main__':
     if not os.environ.get(Identity.VARIABLE):

@@ -16,6 +16,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import places  # noqa: E402
+from secured import Secured  # noqa: E402
 from served import Cases, Served, check, finish, p, same  # noqa: E402
 
 
@@ -33,6 +34,7 @@ class Mixed(Served):
 
 
 cases = Cases(Mixed)
+secured = Secured(cases)
 
 
 def every_type_comes_back(folder):
@@ -117,7 +119,8 @@ def doctor_tells(folder):
 CASES = [cases.workbooks_end_as_the_oracle_says, every_type_comes_back, typed_values_are_written, many_in_batches, cases.killed_at_calls,
          cases.killed_while_rolling_back, cases.replies_lost_at_calls, cases.requests_lost_at_calls, cases.replies_lost_while_rolling_back,
          cases.taken_back_over_foreign_writes, cases.a_foreign_write_between_plan_and_execution_is_refused,
-         written_between_reading_and_commit_of_a_rollback, doctor_tells]
+         written_between_reading_and_commit_of_a_rollback, doctor_tells,
+         secured.a_token_that_is_refused_is_replaced_once]
 
 if __name__ == '__main__':
     if not os.environ.get(places.Settings.VARIABLE):

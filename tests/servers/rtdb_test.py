@@ -7,21 +7,15 @@ the service, many documents at once, credentials.
 AON_FULL=1 tries every call, else a sample.
 """
 
-import base64
-import http.server
-import json
 import os
 import pathlib
-import subprocess
 import sys
-import tempfile
-import threading
 import time
-import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from places import Realtime, ask  # noqa: E402
+from secured import Secured, key_file  # noqa: E402
 from served import Cases, Served, check, p, same, upload  # noqa: E402
 
 
@@ -44,6 +38,7 @@ def counted():
 
 
 cases = Cases(Mixed)
+secured = Secured(cases)
 
 
 # ---- lost replies ----
@@ -123,77 +118,17 @@ def many_at_once(folder):
 
 # ---- credentials, secrets, doctor ----
 
-class TokenServer(http.server.ThreadingHTTPServer):
-    """Gives tokens for assertions that the key signed, and hands everything else on to the double."""
-
-    def __init__(self, public, skew=0):
-        super().__init__(('127.0.0.1', 0), TokenHandler)
-        self.public, self.skew, self.given, self.refused = public, skew, 0, 0
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
-class TokenHandler(http.server.BaseHTTPRequestHandler):
-    protocol_version = 'HTTP/1.1'
-
-    def date_time_string(self, timestamp=None):
-        return super().date_time_string((timestamp or time.time()) + self.server.skew)
-
-    def do_POST(self):
-        form = urllib.parse.parse_qs(self.rfile.read(int(self.headers['Content-Length'])).decode())
-        signed, _, signature = form['assertion'][0].rpartition('.')
-        def part(text):
-            return base64.urlsafe_b64decode(text + '=' * (-len(text) % 4))
-        claims = json.loads(part(signed.split('.')[1]))
-        with tempfile.TemporaryDirectory() as folder:
-            where = pathlib.Path(folder)
-            (where / 's').write_bytes(part(signature))
-            (where / 'd').write_text(signed)
-            fine = subprocess.run(['openssl', 'dgst', '-sha256', '-verify', self.server.public, '-signature', where / 's', where / 'd'],
-                                  capture_output=True).returncode == 0
-        now = time.time() + self.server.skew
-        fine = fine and claims['iat'] <= now < claims['exp'] <= claims['iat'] + 3600 and 'firebase.database' in claims['scope']
-        self.server.given += fine
-        self.server.refused += not fine
-        body = json.dumps({'access_token': 'owner', 'expires_in': 3600, 'token_type': 'Bearer'} if fine else {'error': 'invalid_grant'}).encode()
-        self.send_response(200 if fine else 400)
-        self.send_header('Content-Length', str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
-def key_file(folder, url):
-    private, public = folder / 'private.pem', folder / 'public.pem'
-    subprocess.run(['openssl', 'genrsa', '-out', private, '2048'], check=True, capture_output=True)
-    subprocess.run(['openssl', 'rsa', '-in', private, '-pubout', '-out', public], check=True, capture_output=True)
-    path = folder / 'key.json'
-    path.write_text(json.dumps({'type': 'service_account', 'client_email': 'robot@demo.example', 'private_key': private.read_text(), 'private_key_id': 'k1',
-                                'token_uri': url}))
-    return path, public, private
-
-
 def credentials_are_named_when_they_fail(folder):
     data = Mixed(folder / 'data')
     gone = {'FIREBASE_DATABASE_EMULATOR_HOST': None, 'AON_STORES_REALTIME_URL': 'firebase-rtdb://127.0.0.1:1/'}
     data.run('doctor', env=gone).exits(1).says('GOOGLE_APPLICATION_CREDENTIALS')
-    path, public, private = key_file(folder, 'http://127.0.0.1:9/token')
+    path, _, private = key_file(folder, 'http://127.0.0.1:9/token')
     said = ''
     for text in ('', '{}', '{"type": "authorized_user"}', path.read_text().replace('BEGIN', 'BEGUN'), path.read_text().replace('http://127.0.0.1:9', 'http://evil')):
         (folder / 'bad.json').write_text(text)
         ran = data.run('doctor', env={**gone, 'GOOGLE_APPLICATION_CREDENTIALS': folder / 'bad.json'}).exits(1).says('service account')
         said += ran.out + ran.err
-    server = TokenServer(public)
-    path.write_text(path.read_text().replace('http://127.0.0.1:9', f'http://127.0.0.1:{server.server_port}'))
-    ran = data.run('doctor', env={**gone, 'GOOGLE_APPLICATION_CREDENTIALS': path, 'LOG_LEVEL': 'debug'}).exits(1)
-    said += ran.out + ran.err
-    same((server.given, server.refused), (1, 0), 'one token for the one request that then found no database')
-    server.skew = 86400
-    data.run('doctor', env={**gone, 'GOOGLE_APPLICATION_CREDENTIALS': path}).exits(1)
-    same((server.given, server.refused), (2, 1), 'signed again with the clock of the server')
-    server.shutdown()
-    for line in private.read_text().splitlines()[1:3] + ['owner']:
+    for line in private.read_text().splitlines()[1:3]:
         check(line not in said, 'a secret was said:', said[max(0, said.find(line) - 200):][:400])
 
 
@@ -211,7 +146,8 @@ def doctor_tells(folder):
 CASES = [cases.workbooks_end_as_the_oracle_says, documents_come_back_as_planned, many_at_once, cases.killed_at_calls, cases.killed_while_rolling_back,
          cases.replies_lost_at_calls, cases.requests_lost_at_calls, cases.replies_lost_while_rolling_back, replies_of_an_exclusive_store_lost,
          a_reply_lost_before_a_rollback, troubles_of_the_service, cases.taken_back_over_foreign_writes,
-         cases.a_foreign_write_between_plan_and_execution_is_refused, credentials_are_named_when_they_fail, cases.secrets_stay_in, doctor_tells,
+         cases.a_foreign_write_between_plan_and_execution_is_refused, credentials_are_named_when_they_fail, secured.who_is_trusted,
+         secured.a_token_is_renewed_before_its_end, secured.a_token_that_is_refused_is_replaced_once, secured.clocks_that_differ, cases.secrets_stay_in, doctor_tells,
          cases.servers_killed_in_the_middle]
 
 if __name__ == '__main__':

@@ -217,14 +217,14 @@ class Cases:
 
     def lost_at(self, point, key, lose, args, env, back):
         """What is lost is lost for good: nothing arrives late."""
-        address, fresh, ends = self.kind.PLACES[self.keys.index(key)].address(), point.fresh(), {}
+        address, fresh = self.kind.PLACES[self.keys.index(key)].address(), point.fresh()
         proxy = Proxy(address)
         fresh.run(*args, env={**fresh.through(key, proxy.address), **env}).exits(3 if back else 0)
         calls = proxy.seen
         proxy.close()
         point.drop(fresh)
-        step = 1 if p.FULL else max(1, len(self.keys) * calls // (2 * self.sample))
-        for n in range(1 if p.FULL else 1 + step // 2, calls + 1, step):
+
+        def lost(n):
             copy, proxy, where = point.fresh(), Proxy(address, n, lose), f'{lose} {n} of {calls} to {key} lost'
             ran = copy.run(*args, env={**copy.through(key, proxy.address), **env}).exits(*ENDS)
             proxy.close()
@@ -232,9 +232,11 @@ class Cases:
             point.recover(copy, where)
             state = point.settled(copy, where)
             true_to_its_word(ran, state, where)
-            ends[state] = ends.get(state, 0) + 1
             point.drop(copy)
-        return calls, ends
+            return state
+
+        step = 1 if p.FULL else max(1, len(self.keys) * calls // (2 * self.sample))
+        return calls, p.each(range(1 if p.FULL else 1 + step // 2, calls + 1, step), lost)
 
     def lost_at_calls(self, folder, lose, env=None, back=False):
         """env: of the whole case; back: the run is rolled back."""
@@ -276,8 +278,7 @@ class Cases:
         calls = self.calls(point, args)
         servers = {kind.SERVER: [other.KEY for other in self.kind.PLACES if other.SERVER is kind.SERVER] for kind in self.kind.PLACES if kind.SERVER}
         for server, keys in servers.items():
-            ends, status = {}, {}
-            for n in self.points(calls, keys, self.sample):
+            def killed(n):
                 where = f'the server of {", ".join(keys)} was killed before call {n} ({calls[n]})'
                 copy, process = self.stopped_before(point, args, n)
                 server.kill()
@@ -287,9 +288,10 @@ class Cases:
                 point.recover(copy, where)
                 state = point.settled(copy, where)
                 true_to_its_word(ran, state, where)
-                ends[state], status[ran.status] = ends.get(state, 0) + 1, status.get(ran.status, 0) + 1
                 point.drop(copy)
-            said.append(f'{", ".join(keys)}: {ends}, exit {status}')
+                return f'{state}, exit {ran.status}'
+
+            said.append(f'{", ".join(keys)}: {p.each(self.points(calls, keys, self.sample), killed)}')
         return '; '.join(said)
 
     def servers_out_of_reach(self, folder):
@@ -298,8 +300,7 @@ class Cases:
         point, args, said = self.point(folder), upload(p.second_book(folder / 'second')), []
         calls = self.calls(point, args)
         for kind in [kind for kind in self.kind.PLACES if p.FULL or not kind.SERVER]:
-            ends = {}
-            for n in self.points(calls, [kind.KEY], max(1, self.sample // len(self.keys))):
+            def cut(n):
                 where, proxy = f'{kind.KEY} out of reach from call {n} ({calls[n]}) on', Proxy(kind.address())
                 copy = point.fresh()
                 process = copy.start(*args, env={**copy.through(kind.KEY, proxy.address), **crash.COUNTED, 'TEST_STOP_AT_CALL': n,
@@ -311,9 +312,10 @@ class Cases:
                 point.recover(copy, where)
                 state = point.settled(copy, where)
                 true_to_its_word(ran, state, where)
-                ends[state] = ends.get(state, 0) + 1
                 point.drop(copy)
-            said.append(f'{kind.KEY}: {ends}')
+                return state
+
+            said.append(f'{kind.KEY}: {p.each(self.points(calls, [kind.KEY], max(1, self.sample // len(self.keys))), cut)}')
         return '; '.join(said)
 
     # ---- foreign writes ----
