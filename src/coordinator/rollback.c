@@ -459,16 +459,37 @@ static aon_result announce_back(going_back *g, aon_error *error) {
   return result;
 }
 
-/* What the document would be without the newer operations on it that may take effect only now. They are watched by their stamp, which going back
- * takes away: what they made has to go with it. */
+/* Whether a request in doubt may have found what it asks for, once the operations newer than this one were taken back: the document as this one
+ * left it, or as an older one in doubt made it since. Class 5 asks for nothing. */
+static bool may_have_come(const going_back *g, const aon_operation *operation, const aon_shape *shape, size_t at, const bool *came) {
+  const aon_image *asked = &g->doubted.items[at].before;
+  const char *const *volatiles = operation->collection->volatiles;
+  if (g->part->caps->store_class == AON_CLASS_PLAIN || aon_image_same(asked, &operation->after, volatiles, shape->volatiles))
+    return true;
+  for (size_t i = at + 1; i < g->doubted.count; i++)
+    if (came[i] && aon_image_same(asked, &g->doubted.items[i].after, volatiles, shape->volatiles))
+      return true;
+  return false;
+}
+
+/* What the document would be without the newer operations on it that have taken effect only now. They are watched by their stamp, which going
+ * back takes away: what they made has to go with it. */
 static aon_result without_doubted(going_back *g, const aon_operation *operation, const aon_shape *shape, aon_image *image, aon_error *error) {
   uint64_t hash = hash_of(operation);
-  if (!aon_hashes_has(&g->doubted_documents, hash))
+  if (!aon_hashes_has(&g->doubted_documents, hash) ||
+      aon_image_same(image, &operation->after, operation->collection->volatiles, shape->volatiles))
     return AON_OK;
+  bool *came = aon_arena_alloc(&g->arena, g->doubted.count * sizeof *came);
+  if (!came)
+    return aon_fail_memory(error);
+  for (size_t i = g->doubted.count; i-- > 0;) { /* oldest first */
+    const aon_operation *newer = &g->doubted.items[i];
+    came[i] = newer->hash == hash && newer->sequence > operation->sequence && may_have_come(g, operation, shape, i, came);
+  }
   for (size_t i = 0; i < g->doubted.count; i++) {
     aon_operation newer = g->doubted.items[i];
     aon_restore restore;
-    if (newer.hash != hash || newer.sequence <= operation->sequence)
+    if (!came[i])
       continue;
     newer.collection = operation->collection;
     newer.id = operation->id;

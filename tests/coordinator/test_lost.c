@@ -159,6 +159,30 @@ static void late_between_two_of_a_chain(void **state) {
   world_free(w);
 }
 
+/* A request in doubt that would have set a value to what an older operation had set it to: the document that the older one left is not its work,
+ * and its before image is not written there, whether somebody else changed another value or not. */
+static void changes_another_value(world *w) { world_put(w, "k", "c", "edit", "{\"n\":1,\"c\":2,\"theirs\":9}"); }
+static void in_doubt_and_alike(void **state) {
+  (void)state;
+  for (int theirs = 0; theirs < 2; theirs++) {
+    world *w = world_new();
+    world_memory(w, "k", AON_CLASS_CONDITIONAL, &(aon_memory_config){.batch_operations = 1});
+    world_put(w, "k", "c", "edit", "{\"n\":1}");
+    w->config.test_rollback_at = 3;
+    world_engine(w);
+    aon_memory_trouble_at(world_database(w, "k"), AON_MEMORY_DELAY, 3, 1); /* it never arrives */
+    w->call = theirs ? changes_another_value : NULL;
+    w->call_name = "journal.conflict_put"; /* once the one in doubt is taken back */
+    OK(world_apply(w, LINE("k", "edit", "update", "{\"c\":1}") LINE("k", "edit", "update", "{\"c\":2}") LINE("k", "edit", "update", "{\"c\":1}")
+                          LINE("k", "new", "create", "{}")));
+    aon_memory_drop(world_database(w, "k"));
+    assert_null(w->call);
+    assert_int_equal(w->outcome.state, AON_ROLLED_BACK);
+    assert_string_equal(world_get(w, "k", "c", "edit"), theirs ? "{\"n\":1,\"theirs\":9}" : "{\"n\":1}");
+    world_free(w);
+  }
+}
+
 /* Class 4: the late request arrives after the rollback, and matches again. The watch takes it back; a read never shows it. */
 static void late_after_a_rollback_is_watched(void **state) {
   (void)state;
@@ -560,7 +584,7 @@ static void callbacks_are_undone(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {TEST(lost_on_the_way_back),
-                                     TEST(late_in_classes_1_to_3), TEST(a_batch_nobody_can_prove), TEST(a_chain_of_which_the_last_is_missing), TEST(late_between_two_of_a_chain),
+                                     TEST(late_in_classes_1_to_3), TEST(a_batch_nobody_can_prove), TEST(a_chain_of_which_the_last_is_missing), TEST(late_between_two_of_a_chain), TEST(in_doubt_and_alike),
                                      TEST(late_after_a_rollback_is_watched),
                                      TEST(a_write_back_is_waited_for),
                                      TEST(a_choice_is_waited_for),
