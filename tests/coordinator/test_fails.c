@@ -511,7 +511,7 @@ static void writes_some(const char *name, world *(*start)(void), deed what, int 
   free(began);
 }
 
-static void writes(const char *name, world *(*start)(void), deed what) { writes_some(name, start, what, 12); }
+static void writes(const char *name, world *(*start)(void), deed what) { writes_some(name, start, what, 6); }
 
 static void apply_in_whole(void **state) {
   (void)state;
@@ -544,7 +544,7 @@ static void undo_beside_others_in_whole(void **state) {
 }
 static void resolve_in_whole(void **state) {
   (void)state;
-  writes_some("keep theirs", in_conflict, keep_theirs, 4);
+  writes_some("keep theirs", in_conflict, keep_theirs, 3);
   writes_some("force ours", in_conflict, force_ours, 4);
   writes_some("merge", in_conflict, merge_both, 4);
   writes_some("rollback again", in_conflict, roll_back, 4);
@@ -560,7 +560,7 @@ static void recovery_in_whole(void **state) {
     if (!dies_at)
       break;
     writes_some("recovery", dead, died_later ? ways_to[i % 3] : recover, 1);
-    dies_at = at + 1 + (getenv("AON_FULL") ? at / 6 : 2 * at); /* each death is followed by some hundred recoveries */
+    dies_at = at + 1 + (getenv("AON_FULL") ? at / 6 : 3 * at); /* each death is followed by some hundred recoveries */
   }
 }
 
