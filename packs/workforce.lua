@@ -240,7 +240,7 @@ local function collect_user(row, out)
   })
   out.merge("accounts", row.id, {
     uid = row.id, email = user.email, displayName = user.name, phoneNumber = user.phone or out.null, disabled = user.status == "inactive"
-  }, {hasPassword = row.filled.password})
+  }, {hasPassword = row.filled.password, password = row.secrets.password})
 end
 
 local function collect_questionnaire(row, out)

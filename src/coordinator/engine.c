@@ -120,6 +120,17 @@ static aon_result source_scan(void *context, const aon_collection *collection, c
   return result ? result : aon_store_scan(store, collection, matches, count, properties, each, each_context, error);
 }
 
+static aon_result source_hides(void *context, const aon_collection *collection, const char *property, bool *ret_hidden, aon_error *error) {
+  aon_store *store;
+  const aon_shape *shape;
+  aon_result result = aon_engine_store_open(context, collection->store, &store, error);
+  if (!result)
+    result = aon_store_describe(store, collection, &shape, error);
+  if (!result)
+    *ret_hidden = shape->write_only && !strcmp(shape->write_only, property);
+  return result;
+}
+
 aon_document_source aon_engine_source(aon_engine *engine) {
-  return (aon_document_source){.context = engine, .read = source_read, .scan = source_scan};
+  return (aon_document_source){.context = engine, .read = source_read, .scan = source_scan, .hides = source_hides};
 }

@@ -14,6 +14,8 @@ typedef struct aon_document_source {
                      aon_image *images, aon_error *error);
   aon_result (*scan)(void *context, const aon_collection *collection, const aon_match *matches, size_t count,
                      const char *const *properties, aon_scan_each each, void *each_context, aon_error *error);
+  /* Whether the collection's store takes this property and never tells it again (write_only of its shape). NULL: none does. */
+  aon_result (*hides)(void *context, const aon_collection *collection, const char *property, bool *ret_hidden, aon_error *error);
 } aon_document_source;
 
 typedef enum aon_claim {

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #define BRIDGE_DEPTH 20
+#define SECRETS_HERE -1 /* the depth of a document at whose top tokens of secrets may stand */
 
 typedef struct aon_box {
   aon_pack_job *job;
@@ -95,7 +96,12 @@ static const char *append_value(lua_State *state, const char *name, aon_arena *a
       bson_append_double(document, name, -1, lua_tonumber(state, -1));
     return NULL;
   case LUA_TLIGHTUSERDATA:
-    bson_append_null(document, name, -1);
+    if (!lua_touserdata(state, -1))
+      bson_append_null(document, name, -1);
+    else if (depth == SECRETS_HERE)
+      aon_secret_mark(document, name, (size_t)(uintptr_t)lua_touserdata(state, -1) - 1);
+    else
+      return "holds a secret, which may only stand at the top of the defaults of merge";
     return NULL;
   case LUA_TTABLE:
     if (depth >= BRIDGE_DEPTH || !lua_checkstack(state, 8))
@@ -186,17 +192,21 @@ static __attribute__((noreturn)) void refuse(lua_State *state, const char *what,
   abort();
 }
 
-static const bson_t *read_document(lua_State *state, int index, const char *what, aon_arena *arena) {
+static const bson_t *read_at_depth(lua_State *state, int index, const char *what, int depth, aon_arena *arena) {
   luaL_checkstack(state, 8, NULL);
   bson_t document;
   bson_init(&document);
-  const char *wrong = append_table(state, index, arena, 0, false, &document);
+  const char *wrong = append_table(state, index, arena, depth, false, &document);
   const bson_t *copy = aon_bson_keep(arena, &document);
   if (!wrong && !copy)
     wrong = "takes too much memory";
   if (wrong)
     refuse(state, what, wrong);
   return copy;
+}
+
+static const bson_t *read_document(lua_State *state, int index, const char *what, aon_arena *arena) {
+  return read_at_depth(state, index, what, 0, arena);
 }
 
 /* ---- Functions of `out` ---- */
@@ -238,7 +248,7 @@ static int out_merge(lua_State *state) {
   const bson_t *properties = read_document(state, 3, "the third argument of merge", arena), *defaults = NULL;
   if (!lua_isnoneornil(state, 4)) {
     luaL_checktype(state, 4, LUA_TTABLE);
-    defaults = read_document(state, 4, "the fourth argument of merge", arena);
+    defaults = read_at_depth(state, 4, "the fourth argument of merge", SECRETS_HERE, arena);
   }
   aon_error error = AON_ERROR_INIT;
   if (aon_collector_merge(box->collector, collection, own, properties, defaults, &error))
@@ -357,9 +367,20 @@ static void push_bits(lua_State *state, const aon_schema_sheet *sheet, uint64_t 
   lua_setfield(state, -2, name);
 }
 
+/* Tokens of the values that the row may hand on: numbers in disguise, so that they are the same in every run. */
+static void push_secrets(lua_State *state, const aon_job_row *row) {
+  lua_newtable(state);
+  for (size_t i = 0; i < row->sheet->column_count; i++)
+    if ((row->filled >> i & 1) && row->sheet->columns[i].field.sensitive && !row->sheet->columns[i].collection) {
+      lua_pushlightuserdata(state, (void *)(uintptr_t)(i + 1));
+      lua_setfield(state, -2, row->sheet->columns[i].property);
+    }
+  lua_setfield(state, -2, "secrets");
+}
+
 static int row_protected(lua_State *state) {
   const row_call *call = lua_touserdata(state, 1);
-  lua_createtable(state, 0, 6);
+  lua_createtable(state, 0, 7);
   lua_pushlstring(state, call->row->id.data, call->row->id.length);
   lua_setfield(state, -2, "id");
   lua_pushboolean(state, !(call->row->flags & AON_ROW_EXISTS));
@@ -372,6 +393,7 @@ static int row_protected(lua_State *state) {
   }
   push_bits(state, call->row->sheet, call->row->filled, "filled");
   push_bits(state, call->row->sheet, call->row->cleared, "cleared");
+  push_secrets(state, call->row);
   lua_rawseti(state, LUA_REGISTRYINDEX, call->job->row_reference);
   return 0;
 }

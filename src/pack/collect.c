@@ -383,7 +383,22 @@ static bool keeps_any(const aon_schema_sheet *sheet, const aon_schema_collection
   return false;
 }
 
-static aon_result emit_merge(aon_collector *c, const intent *it, const aon_origin *origin, bool *ret_emitted, aon_error *error) {
+/* What a new document has besides what the row says. */
+static aon_result put_defaults(const aon_collector *c, const aon_job_row *row, const intent *it, bson_t *document, aon_error *error) {
+  bson_t defaults, more;
+  aon_result result = aon_secret_open(c->job, row, it->collection, it->defaults, &defaults, error);
+  if (result)
+    return result;
+  aon_document_put(document, &defaults, &more);
+  bson_destroy(&defaults);
+  bson_destroy(document);
+  bson_steal(document, &more);
+  return AON_OK;
+}
+
+static aon_result emit_merge(aon_collector *c, const aon_job_row *row, const intent *it, const aon_origin *origin, bool *ret_emitted,
+                             aon_error *error) {
+  aon_result result = AON_OK;
   bson_t start, after;
   bool there = it->before.bson != NULL;
   if (!there && it->kind == INTENT_BOUND && !it->filled)
@@ -393,16 +408,14 @@ static aon_result emit_merge(aon_collector *c, const intent *it, const aon_origi
   else if (!aon_image_view(&it->before, &start))
     return aon_fail(error, AON_CORRUPT, "corrupt", "The document %s/%.*s can't be read.", it->collection->base.name, (int)it->id.length,
                     it->id.data);
-  if (!there && it->defaults) {
-    bson_t more;
-    aon_document_put(&start, it->defaults, &more);
-    bson_destroy(&start);
-    bson_steal(&start, &more);
+  if (!there && it->defaults)
+    result = put_defaults(c, row, it, &start, error);
+  if (!result) {
+    aon_document_put(&start, it->properties, &after);
+    bool gone = it->kind == INTENT_BOUND && !keeps_any(c->sheet, it->collection, &after);
+    result = aon_job_emit(c->job, c->sink, it->collection, it->id, &it->before, gone ? NULL : &after, origin, ret_emitted, error);
+    bson_destroy(&after);
   }
-  aon_document_put(&start, it->properties, &after);
-  bool gone = it->kind == INTENT_BOUND && !keeps_any(c->sheet, it->collection, &after);
-  aon_result result = aon_job_emit(c->job, c->sink, it->collection, it->id, &it->before, gone ? NULL : &after, origin, ret_emitted, error);
-  bson_destroy(&after);
   bson_destroy(&start);
   return result;
 }
@@ -418,7 +431,8 @@ static bool index_differs(const intent *it) {
   return false;
 }
 
-static aon_result emit_intent(aon_collector *c, const intent *it, const aon_origin *origin, bool *ret_emitted, aon_error *error) {
+static aon_result emit_intent(aon_collector *c, const aon_job_row *row, const intent *it, const aon_origin *origin, bool *ret_emitted,
+                              aon_error *error) {
   *ret_emitted = false;
   if (it->kind == INTENT_INDEX) {
     *ret_emitted = index_differs(it); /* its operation comes at the step of shared documents */
@@ -426,7 +440,7 @@ static aon_result emit_intent(aon_collector *c, const intent *it, const aon_orig
   }
   if (it->kind == INTENT_DELETE)
     return aon_job_emit(c->job, c->sink, it->collection, it->id, &it->before, NULL, origin, ret_emitted, error);
-  return emit_merge(c, it, origin, ret_emitted, error);
+  return emit_merge(c, row, it, origin, ret_emitted, error);
 }
 
 /* ---- Claims ---- */
@@ -531,7 +545,7 @@ static aon_result emit_row(aon_collector *c, work *w, aon_error *error) {
     result =
         aon_job_emit(c->job, c->sink, c->sheet->main, (aon_text){id.data, id.length}, &w->row.before, &w->after, &origin, &changed, error);
   for (size_t i = 0; i < w->count && !result; i++) {
-    result = emit_intent(c, &c->intents[w->first + i], &origin, &emitted, error);
+    result = emit_intent(c, &w->row, &c->intents[w->first + i], &origin, &emitted, error);
     changed |= emitted;
   }
   if (!result && changed)

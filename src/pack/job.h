@@ -61,6 +61,11 @@ struct aon_pack_job {
   uint64_t *named;       /* of each sheet: columns whose values are kept in name: unique ones and those that are referred to */
   int64_t touched;       /* counts what shared documents gather, so that it keeps its order */
   uint64_t rows_done;    /* for tick */
+  bool has_secrets;      /* there is a key: */
+  unsigned char secret_key[32]; /* of what stands sealed in the stage; in memory only */
+  const aon_schema_collection *hides_collection; /* of the last answer: NULL, none yet */
+  char hides_property[64];
+  bool hides;
   bool waiting_findings; /* some count only if their row is a create */
   uint64_t reported;     /* how many findings stand in the input's problems; 0 when they were cleared */
   bool parsing_reported; /* those of parsing are among them */
@@ -186,6 +191,16 @@ typedef struct aon_verdict {
 } aon_verdict;
 aon_result aon_bridge_check(aon_pack_job *job, int function, aon_arena *arena, aon_verdict *ret_verdict, aon_error *error) AON_MUST_USE;
 aon_result aon_bridge_collect(aon_pack_job *job, int function, aon_collector *collector, aon_error *error) AON_MUST_USE;
+
+/* ---- secret.c: values that a pack hands on and never sees ---- */
+aon_result aon_secret_seal(aon_pack_job *job, aon_text value, const char *property, bson_t *data, aon_error *error) AON_MUST_USE;
+/* Stands in a document for the value of the row's column. */
+void aon_secret_mark(bson_t *document, const char *name, size_t column);
+/* The document with values in place of marks, where the collection's store never tells them again; without them where it does. ret_document is
+ * initialised on success. */
+aon_result aon_secret_open(aon_pack_job *job, const aon_job_row *row, const aon_schema_collection *collection, const bson_t *document,
+                           bson_t *ret_document, aon_error *error) AON_MUST_USE;
+void aon_secret_forget(aon_pack_job *job);
 
 /* ---- shared.c: documents that many rows feed ---- */
 /* All: own is the free part of the id. sheet: of the row that touches it. */

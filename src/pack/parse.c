@@ -249,10 +249,8 @@ static bool is_named(const sheet_reader *r, const aon_schema_column *column) { r
 static aon_result keep_value(sheet_reader *r, row_parse *row, const aon_schema_column *column, const aon_value *value, const char *shown,
                              aon_error *error) {
   row->filled |= (uint64_t)1 << column->index;
-  if (column->field.sensitive && !column->collection) {
-    bson_append_bool(&row->data, column->property, -1, true);
-    return AON_OK;
-  }
+  if (column->field.sensitive && !column->collection)
+    return value->kind == AON_VALUE_TEXT ? aon_secret_seal(r->job, value->text, column->property, &row->data, error) : AON_OK;
   aon_value_append(&row->data, column->property, value, column->wrap);
   char number[24];
   snprintf(number, sizeof number, "%zu", column->index);
@@ -512,5 +510,6 @@ void aon_pack_job_close(aon_pack_job *job) {
   free(job->recall);
   aon_arena_release(&job->row_arena);
   aon_arena_release(&job->arena);
+  aon_secret_forget(job);
   free(job);
 }

@@ -224,10 +224,18 @@ static void carry_out(harness *h) {
 
 /* ---- Uploads ---- */
 
+static aon_result source_hides(void *context, const aon_collection *collection, const char *property, bool *ret_hidden, aon_error *error) {
+  const harness *h = context;
+  (void)collection;
+  (void)error;
+  *ret_hidden = h->hides && !strcmp(h->hides, property);
+  return AON_OK;
+}
+
 static aon_result run(harness *h, aon_workbook *workbook, const char *path, const char *organization, aon_error *error) {
   char bulk[40];
   snprintf(bulk, sizeof bulk, "00000000-0000-4000-8000-%012d", ++h->uploads);
-  aon_document_source source = {.context = h, .read = source_read, .scan = source_scan};
+  aon_document_source source = {.context = h, .read = source_read, .scan = source_scan, .hides = source_hides};
   aon_plan_sink sink = {.context = h, .operation = sink_operation, .claim = sink_claim, .group = sink_group};
   aon_pack_input input = {.workbook = workbook,
                           .file_name = path,

@@ -129,12 +129,58 @@ static void test_rows_without_functions(void **state) {
   harness_close(&h);
 }
 
+/* A cell that a pack hands on and can't look into. */
+#define WITH_SECRET "collections={{name='c',store='main',id='id'},{name='d',store='other',id='id',sensitive={'word'}}},sheets={{name='S',collection='c'," \
+  COLUMNS ",{heading='Word',property='word',type='text',collection=false,sensitive=true}},"
+
+static void upload_secret(harness *h, const char *functions, const char *hides, aon_error *error) {
+  char path[64], text[2000];
+  snprintf(text, sizeof text, "return {name='p',version=1," WITH_SECRET "%s}}}", functions);
+  write_pack(path, text);
+  harness_open(h, path);
+  unlink(path);
+  h->hides = hides;
+  h->again = true;
+  harness_put(h, "d", "3", "{\"id\":\"3\"}");
+  harness_sheet(h, "S", "ID,Name,Word\n1,Ann,open sesame\n2,Bob,\n3,Cyd,other word\n");
+  assert_int_equal(harness_upload_as(h, h->folder, "org1", error), error->kind ? UINT64_MAX : 0);
+}
+
+static void test_a_secret_is_handed_on_unseen(void **state) {
+  (void)state;
+  static const char *const nowhere[] = {
+      "collect=function(row, out) out.merge('d', row.id, {}, {a = {row.secrets.word}}) end",
+      "collect=function(row, out) out.merge('d', row.id, {word = row.secrets.word}) end",
+      "adjust=function(row) return {word = row.secrets.word} end"};
+  const char *fine = "collect=function(row, out) out.merge('d', row.id, {told = tostring(row.document.word) .. tostring(row.filled.word)}, {word = row.secrets.word}) end";
+  for (int hidden = 0; hidden < 2; hidden++) {
+    harness h;
+    aon_error error = AON_ERROR_INIT;
+    upload_secret(&h, fine, hidden ? "word" : NULL, &error);
+    assert_string_equal(harness_at(&h, "d", "1", "/word"), hidden ? "\"open sesame\"" : "");
+    assert_string_equal(harness_at(&h, "d", "1", "/told"), "\"niltrue\"");
+    assert_string_equal(harness_at(&h, "d", "2", "/word"), "");
+    assert_string_equal(harness_at(&h, "d", "3", "/word"), ""); /* it was there before */
+    assert_string_equal(harness_at(&h, "c", "1", "/word"), "");
+    harness_close(&h);
+  }
+  for (size_t i = 0; i < sizeof nowhere / sizeof *nowhere; i++) {
+    harness h;
+    aon_error error = {.kind = AON_ENVIRONMENT};
+    upload_secret(&h, nowhere[i], "word", &error);
+    assert_non_null(strstr(error.sentence, "secret"));
+    assert_null(strstr(error.sentence, "sesame"));
+    harness_close(&h);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_wrong_tables),
       cmocka_unit_test(test_wrong_functions),
       cmocka_unit_test(test_out_is_dead_after_its_call),
       cmocka_unit_test(test_rows_without_functions),
+      cmocka_unit_test(test_a_secret_is_handed_on_unseen),
   };
   return cmocka_run_group_tests_name("pack schema", tests, NULL, NULL);
 }

@@ -126,6 +126,40 @@ def a_password_is_sent_once_and_never_said(folder):
     same(data.apply([line('update', 'd', {'displayName': 'D'})], '--dry-run', *PACK).exits(0).json['warnings'], [])
 
 
+def of_a_workbook(folder):
+    """New accounts get their passwords, those that are there keep theirs; a dry run sends none; taken back, they are gone."""
+    data, book = Mixed(folder / 'data'), p.first_book(folder / 'first')
+    ran = data.imports(book, '--dry-run').exits(0)
+    same(data.users(), {})
+    said = ran.out + ran.err
+    ran = data.imports(book, env={'LOG_LEVEL': 'debug'}).exits(0)
+    same(ran.json['warnings'], [])
+    users = data.users()
+    same(sorted(users), [f'u{n}' for n in range(4)])
+    for n in range(4):
+        check(p.SECRET + str(n) in users[f'u{n}']['passwordHash'], 'another password than its own', users[f'u{n}'])  # the emulator only pretends to hash
+    other = p.write_book(folder / 'other', {'Users': [{'User ID': 'u1', 'Name': 'One', 'Email': 'u1@example.com', 'Role': 'staff', 'Password': SECRET},
+                                                      {'User ID': 'n1', 'Name': 'New', 'Email': 'n1@example.com', 'Role': 'staff'},
+                                                      {'User ID': 'n2', 'Name': 'Newer', 'Email': 'n2@example.com', 'Role': 'staff', 'Password': SECRET + 'é'}]})
+    ran = data.imports(other, env={'LOG_LEVEL': 'debug'}).exits(0)
+    bulk, now = ran.json['bulkOperationId'], data.users()
+    same([warning['code'] for warning in ran.json['warnings']], ['ignored'])
+    same(now['u1']['passwordHash'], users['u1']['passwordHash'], 'an update changes no password')
+    check('passwordHash' not in now['n1'] and SECRET + 'é' in now['n2']['passwordHash'], now)
+    said += ran.out + ran.err + ''.join(data.run(*args, env={'LOG_LEVEL': 'debug'}).out for args in (('log', bulk, '--json'), ('diff', bulk, '--json'), ('show', bulk)))
+    data.run('undo', bulk, '--json').exits(0)
+    same({name: user['passwordHash'] for name, user in data.users().items()}, {name: user['passwordHash'] for name, user in users.items()})
+    data.imports(other, env={'TEST_ROLLBACK_AT_OPERATION': 5}).exits(3)
+    same(sorted(data.users()), sorted(users))
+    held = data.imports(other, '--on-failure', 'hold', env={'TEST_ROLLBACK_AT_OPERATION': 0}).exits(6).json['bulkOperationId']
+    said += data.run('resume', held, '--json').exits(0).out
+    check(SECRET + 'é' in data.users()['n2']['passwordHash'], 'who goes on sends what was recorded')
+    for secret in (SECRET, p.SECRET):
+        check(secret not in said, 'a password was said')
+        for path in data.folder.rglob('*'):
+            check(path.is_dir() or secret.encode() not in path.read_bytes(), 'a password stands in', path)
+
+
 def many_at_once(folder):
     data = Mixed(folder / 'data')
     lines = [line('create', f'k{i}', {'email': f'k{i}@example.com', 'displayName': f'Name {i}'}) for i in range(500)]
@@ -143,7 +177,7 @@ def doctor_tells(folder):
 
 
 CASES = [cases.workbooks_end_as_the_oracle_says, accounts_go_and_come_back, a_rollback_gives_back_the_password_of_what_it_deleted, killed_while_deleting,
-         what_auth_refuses_is_named, a_password_is_sent_once_and_never_said, many_at_once, cases.killed_at_calls, cases.killed_while_rolling_back,
+         what_auth_refuses_is_named, a_password_is_sent_once_and_never_said, of_a_workbook, many_at_once, cases.secrets_stay_in, cases.killed_at_calls, cases.killed_while_rolling_back,
          cases.replies_lost_at_calls, cases.requests_lost_at_calls, cases.taken_back_over_foreign_writes,
          cases.a_foreign_write_between_plan_and_execution_is_refused, doctor_tells,
          secured.a_token_that_is_refused_is_replaced_once]

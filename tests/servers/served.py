@@ -394,6 +394,9 @@ class Cases:
         said += (proc / 'cmdline').read_text() + ''.join(name.read_text() for name in proc.glob('task/*/comm'))
         core = next(line for line in (proc / 'limits').read_text().splitlines() if line.startswith('Max core file size'))
         same(core.split()[4:6], ['0', '0'], 'it may dump its memory', core)
+        for opened in (proc / 'fd').iterdir():  # also files that have no name any more: the stage of the upload
+            content = opened.read_bytes() if opened.is_file() else b''
+            check(p.SECRET.encode() not in content or os.readlink(opened).startswith(str(book)), 'a password stands in', os.readlink(opened))
         os.kill(process.pid, signal.SIGCONT)
         ran = finish(process).exits(0)
         said += ran.out + ran.err
