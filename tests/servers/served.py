@@ -23,7 +23,7 @@ from lossy import Proxy  # noqa: E402
 from places import STAMP  # noqa: E402
 from program import Data, Skip, calls_of, check, finish, same  # noqa: E402
 
-SAMPLE = 6  # points of one kind in the short version
+SAMPLE = 4  # points of one kind in the short version
 SECRET = 'pl4nted-p4ssw0rd'
 TOUCHED = {'main': ('users', 'u1', 'email'), 'realtime': ('firebase:user', 'u1', 'email'), 'settings': ('firestore:organization-offdays', 'org1', 'days'),
            'identity': ('accounts', 'u0', 'displayName')}  # a document of each store, and a property, that the second workbook changes
