@@ -57,7 +57,7 @@ const cli_command cli_commands[] = {
      "another worker recovers what it left. --org takes the uploads of one organization only.",
      "aon serve --workers-only --workers 3   # three processes\n", OPT_BIT(OPT_WORKERS_ONLY) | OPT_BIT(OPT_WORKERS) | OPT_BIT(OPT_ORG), RUN(cli_serve)},
     {"apply", "FILE", 1, 1, "Execute operations, one JSON object a line: all of them, or none",
-     "Each line is {\"store\", \"collection\", \"id\", \"operation\", \"data\", \"expect\"}; operation is create, update, upsert, replace or delete. FILE may be - for "
+     "Each line is {\"store\", \"collection\", \"id\", \"operation\", \"data\", \"expect\", \"types\", \"path\"}; operation is create, update, upsert, replace or delete. FILE may be - for "
      "standard input. All errors are collected and reject the file as a whole.",
      "aon apply changes.ndjson --lock-wait 0   # refuse at once if somebody works on the same documents\n"
      "printf '{\"store\":\"main\",\"collection\":\"notes\",\"operation\":\"create\",\"data\":{\"text\":\"hi\"}}\\n' | aon apply -\n",
