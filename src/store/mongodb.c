@@ -286,6 +286,7 @@ static aon_result open_store(aon_env *env, const aon_store_config *config, void 
       .transaction_bytes = config->transaction_bytes ? config->transaction_bytes : MDB_TRANSACTION_BYTES,
       .splits = !config->transaction_refuse,
       .max_exact_integer = INT64_MAX,
+      .any_thread = true,
       .can_undo = true};
   mdb_store *store;
   aon_result result = good_config(config, error);
@@ -500,6 +501,7 @@ static aon_result begin(void *state, const aon_branch *branch, aon_marker marker
     return result;
   aon_transaction *t = &store->transaction;
   *t = (aon_transaction){.store = store, .connection = connection, .branch = *branch, .marker = marker, .open = true};
+  store->transactions++;
   snprintf(t->bulk_id, sizeof t->bulk_id, "%s", branch->bulk_id);
   t->branch.bulk_id = t->bulk_id;
   result = open_with_marker(store, branch, marker, error);

@@ -44,7 +44,10 @@ typedef struct mdb_collection {
   mdb_lookup *lookups;
   char *name;
   aon_shape shape;
-  bool collated; /* has a collation of its own, so comparisons name the simple one */
+  bool collated;    /* has a collation of its own, so comparisons name the simple one */
+  bool validated;   /* the server may refuse documents */
+  bool keeps_order; /* an index demands unique values; as the transaction looked_by has found it */
+  uint64_t looked_by;
 } mdb_collection;
 
 typedef struct mdb_facts { /* what the server can do, found when the store is opened */
@@ -76,6 +79,7 @@ struct mdb_store {
   aon_interrupt interrupt;
   aon_pool *pool;
   aon_transaction transaction;
+  uint64_t transactions; /* so far */
   mdb_collection *collections;
 };
 
@@ -121,6 +125,8 @@ void mdb_collections_release(mdb_store *store);
 /* How many documents a collection has, and whether an index begins with the property (NULL: whether there is any but that of _id). */
 aon_result mdb_indexed(mdb_store *store, const char *collection, const char *property, bool *ret_indexed, int64_t *ret_documents,
                        aon_error *error) AON_MUST_USE;
+/* May the order show in which a transaction writes different documents of it? */
+bool mdb_keeps_order(mdb_store *store, mdb_collection *collection);
 
 /* Sentences. */
 static inline int mdb_shown(aon_text id) { return id.length < MDB_ID_SHOWN ? (int)id.length : MDB_ID_SHOWN; }

@@ -51,21 +51,26 @@ static aon_result remember(mdb_store *store, const char *name, mdb_collection **
 }
 
 /* *ret_there false: no such collection. A user who may not list collections is taken at his word. */
-static aon_result look_up(mdb_store *store, const char *name, bool *ret_there, bool *ret_collated, char type[24], aon_error *error) {
+typedef struct looked {
+  bool there, collated, validated;
+  char type[24];
+} looked;
+
+static aon_result look_up(mdb_store *store, const char *name, looked *ret_looked, aon_error *error) {
   int code;
   bson_iter_t at, found;
   bson_t reply, *command = BCON_NEW("listCollections", BCON_INT32(1), "filter", "{", "name", BCON_UTF8(name), "}");
   aon_result result = mdb_command(store, NULL, command, AON_MONGODB_READ, "looking at its collections", &reply, &code, error);
-  *ret_there = *ret_collated = false;
-  snprintf(type, 24, "collection");
+  *ret_looked = (looked){.type = "collection"};
   if (code == 13) {
-    *ret_there = true;
+    ret_looked->there = ret_looked->validated = true; /* perhaps */
     result = AON_OK;
   } else if (!result) {
-    *ret_there = bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch.0.name", &found);
-    *ret_collated = bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch.0.options.collation", &found);
+    ret_looked->there = bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch.0.name", &found);
+    ret_looked->collated = bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch.0.options.collation", &found);
+    ret_looked->validated = bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch.0.options.validator", &found);
     if (bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch.0.type", &found) && BSON_ITER_HOLDS_UTF8(&found))
-      snprintf(type, 24, "%s", bson_iter_utf8(&found, NULL));
+      snprintf(ret_looked->type, sizeof ret_looked->type, "%s", bson_iter_utf8(&found, NULL));
   }
   bson_destroy(&reply);
   bson_destroy(command);
@@ -80,27 +85,27 @@ static aon_result good_name(const mdb_store *store, const char *name, aon_error 
 
 aon_result mdb_collection_find(mdb_store *store, const aon_collection *collection, mdb_collection **ret_found, aon_error *error) {
   mdb_collection *c = known(store, collection->name);
-  char type[24];
-  bool there, collated;
+  looked seen;
   if (c && c->shape.exists) {
     *ret_found = c;
     return AON_OK;
   }
   aon_result result = good_name(store, collection->name, error);
   if (!result)
-    result = look_up(store, collection->name, &there, &collated, type, error);
-  if (!result && !there && !store->create)
+    result = look_up(store, collection->name, &seen, error);
+  if (!result && !seen.there && !store->create)
     result = aon_fail(error, AON_REJECTED, "unknown_collection",
                       "%s has no collection “%s”. Correct the name, or set create: true for the store.", store->name, collection->name);
-  if (!result && there && strcmp(type, "collection") != 0)
+  if (!result && seen.there && strcmp(seen.type, "collection") != 0)
     result = aon_fail(error, AON_REJECTED, "unknown_collection", "“%s” in %s is a %s; only collections can be written.", collection->name,
-                      store->name, type);
+                      store->name, seen.type);
   if (!result)
     result = remember(store, collection->name, &c, error);
   if (result)
     return result;
-  c->shape.exists = there;
-  c->collated = collated;
+  c->shape.exists = seen.there;
+  c->collated = seen.collated;
+  c->validated = seen.validated;
   *ret_found = c;
   return AON_OK;
 }
@@ -108,11 +113,10 @@ aon_result mdb_collection_find(mdb_store *store, const aon_collection *collectio
 /* Another worker may make it at the same time. */
 aon_result mdb_collection_make(mdb_store *store, const char *name, aon_error *error) {
   int code;
-  bool there, collated;
-  char type[24];
+  looked seen;
   bson_t command = BSON_INITIALIZER, reply;
-  aon_result result = look_up(store, name, &there, &collated, type, error);
-  if (!result && !there) {
+  aon_result result = look_up(store, name, &seen, error);
+  if (!result && !seen.there) {
     aon_error failure = AON_ERROR_INIT;
     BSON_APPEND_UTF8(&command, "create", name);
     aon_mongodb_durable(&command, store->facts.transactions, store->timeout_ms);
@@ -168,6 +172,31 @@ aon_result mdb_indexed(mdb_store *store, const char *collection, const char *pro
   bson_destroy(&count);
   bson_destroy(&list);
   return result;
+}
+
+static bool demands_unique(const bson_iter_t *index) {
+  bson_iter_t at;
+  return bson_iter_recurse(index, &at) && bson_iter_find(&at, "unique") && bson_iter_as_bool(&at) && !begins_with(index, "_id");
+}
+
+/* Asked anew by each transaction; where it can't be found out, the order is kept. */
+bool mdb_keeps_order(mdb_store *store, mdb_collection *collection) {
+  int code;
+  bson_t list = BSON_INITIALIZER, reply;
+  bson_iter_t at, found, each;
+  aon_error ignored = AON_ERROR_INIT;
+  if (collection->validated || collection->looked_by == store->transactions)
+    return collection->validated || collection->keeps_order;
+  BSON_APPEND_UTF8(&list, "listIndexes", collection->name);
+  bool known = !mdb_command(store, NULL, &list, AON_MONGODB_READ, "looking at its indexes", &reply, &code, &ignored);
+  collection->looked_by = store->transactions;
+  collection->keeps_order = !known && code != AON_MONGODB_NAMESPACE_MISSING;
+  if (known && bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch", &found) && bson_iter_recurse(&found, &each))
+    while (bson_iter_next(&each))
+      collection->keeps_order = collection->keeps_order || demands_unique(&each);
+  bson_destroy(&reply);
+  bson_destroy(&list);
+  return collection->keeps_order;
 }
 
 /* Said once for each property by which a large collection is looked through; what can't be found out is not said. */

@@ -1,12 +1,15 @@
 /* Writing MongoDB.
  *
  * In a transaction: each run of writes of one kind to one collection reads the documents that it expects, compares them byte by byte, and goes
- * out as few commands. What somebody changes after the transaction's snapshot makes the server refuse the write (a write conflict).
+ * out as few commands. What somebody changes after the transaction's snapshot makes the server refuse the write (a write conflict). Writes of
+ * one kind are gathered first, however they alternate, since a command costs more than a document.
  * Without one: the same look, then each write by itself, under a condition that the server checks together with it.
  *
  * Invariants:
  *  - nothing is changed or deleted whose bytes are not those expected; a refusal names the first write at fault;
- *  - a run holds no document twice, so that what it read stands for all of it;
+ *  - a stretch holds writes to one collection and no document twice, so that what it read stands for all of it, and the order within it shows
+ *    to nobody but an index that demands unique values, or a validator: there it is kept. A transaction has no savepoint to fall back to, so
+ *    whatever can be at fault but a create is looked for before anything of the stretch is written;
  *  - outside a transaction a write that was sent and not answered is AON_WRITE_UNKNOWN, and nothing is sent after it. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +17,10 @@
 
 #include "model/document.h"
 #include "store/mongodb_internal.h"
+
+#define FNV_BASIS 0xcbf29ce484222325u
+#define FNV_PRIME 0x100000001b3u
+#define KINDS 3
 
 typedef enum kind { KIND_INSERT, KIND_UPDATE, KIND_DELETE } kind;
 
@@ -23,7 +30,9 @@ typedef struct applying {
   const aon_write *writes;
   size_t count;
   aon_write_state *states; /* may be NULL in a transaction */
-  aon_arena arena;         /* of a run */
+  aon_arena arena;         /* of a run, or of a stretch that is gathered */
+  uint64_t *met;           /* hashes of the ids of a stretch, by open addressing */
+  size_t met_size;         /* a power of two, more than twice the writes */
 } applying;
 
 typedef struct run { /* writes from..to-1 */
@@ -81,18 +90,31 @@ static aon_result look_and_compare(applying *a, run *r, size_t *ret_failed, aon_
 
 /* ---- runs ---- */
 
-static bool met_before(const applying *a, size_t from, size_t at) {
-  for (size_t i = from; i < at; i++)
-    if (a->writes[i].id.length == a->writes[at].id.length && !memcmp(a->writes[i].id.data, a->writes[at].id.data, a->writes[at].id.length))
-      return true;
-  return false;
+/* Two of one hash only make a stretch shorter. */
+static bool meet(applying *a, aon_text id) {
+  uint64_t hash = FNV_BASIS;
+  for (size_t i = 0; i < id.length; i++)
+    hash = (hash ^ (unsigned char)id.data[i]) * FNV_PRIME;
+  hash |= 1; /* 0 is a free place */
+  size_t at = (hash >> 32) & (a->met_size - 1);
+  for (; a->met[at]; at = (at + 1) & (a->met_size - 1))
+    if (a->met[at] == hash)
+      return false;
+  a->met[at] = hash;
+  return true;
 }
 
-/* The walk gives no document twice in one call; only a caller of its own may, so the search need not be quick. */
-static size_t run_end(const applying *a, size_t from) {
+static size_t stretch_end(applying *a, size_t from) {
+  size_t to = from;
+  memset(a->met, 0, a->met_size * sizeof *a->met);
+  while (to < a->count && !strcmp(a->writes[to].collection->name, a->writes[from].collection->name) && meet(a, a->writes[to].id))
+    to++;
+  return to;
+}
+
+static size_t run_end(const applying *a, size_t from, size_t limit) {
   size_t to = from + 1;
-  while (to < a->count && !strcmp(a->writes[to].collection->name, a->writes[from].collection->name) &&
-         kind_of(&a->writes[to]) == kind_of(&a->writes[from]) && !met_before(a, from, to))
+  while (to < limit && kind_of(&a->writes[to]) == kind_of(&a->writes[from]))
     to++;
   return to;
 }
@@ -299,25 +321,107 @@ static void note(applying *a, size_t at, aon_result result) {
     a->states[at] = !result ? AON_WRITE_APPLIED : result == AON_UNKNOWN ? AON_WRITE_UNKNOWN : AON_WRITE_REFUSED;
 }
 
-static aon_result apply_run(applying *a, size_t from, size_t *ret_to, size_t *ret_failed, aon_error *error) {
-  run r = {.from = from, .to = run_end(a, from), .kind = kind_of(&a->writes[from])};
-  *ret_to = r.to;
-  *ret_failed = from;
-  aon_arena_reset(&a->arena);
-  if (!a->writes[from].expected.bson && !a->writes[from].wanted.bson)
-    return aon_fail(error, AON_USAGE, "empty_write", "it has neither an expected nor a wanted image.");
-  aon_result result = find_collection(a, &r, error);
-  if (!result)
-    result = look_and_compare(a, &r, ret_failed, error);
-  if (result && !a->transaction && *ret_failed > from) { /* those before it go out: what they expect is there */
-    *ret_to = r.to = *ret_failed;
-    result = AON_OK;
-  }
-  for (size_t at = from, to; !result && at < r.to; at = to) {
-    result = send_some(a, &r, at, &to, ret_failed, error);
+static aon_result send_run(applying *a, const run *r, size_t *ret_failed, aon_error *error) {
+  aon_result result = AON_OK;
+  for (size_t at = r->from, to; !result && at < r->to; at = to) {
+    result = send_some(a, r, at, &to, ret_failed, error);
     for (size_t i = at; i < to; i++)
       if (i < *ret_failed || !result)
         note(a, i, AON_OK);
+  }
+  return result;
+}
+
+static aon_result look(applying *a, run *r, size_t *ret_failed, aon_error *error) {
+  *ret_failed = r->from;
+  if (!a->writes[r->from].expected.bson && !a->writes[r->from].wanted.bson)
+    return aon_fail(error, AON_USAGE, "empty_write", "it has neither an expected nor a wanted image.");
+  aon_result result = find_collection(a, r, error);
+  return result ? result : look_and_compare(a, r, ret_failed, error);
+}
+
+static aon_result apply_run(applying *a, size_t from, size_t *to, size_t *ret_failed, aon_error *error) {
+  run r = {.from = from, .to = *to, .kind = kind_of(&a->writes[from])};
+  aon_arena_reset(&a->arena);
+  aon_result result = look(a, &r, ret_failed, error);
+  if (result && !a->transaction && *ret_failed > from) { /* those before it go out: what they expect is there */
+    *to = r.to = *ret_failed;
+    result = AON_OK;
+  }
+  return result ? result : send_run(a, &r, ret_failed, error);
+}
+
+/* ---- gathering ---- */
+
+static aon_result may_gather(applying *a, size_t from, size_t to, bool *ret_may, aon_error *error) {
+  mdb_collection *found;
+  *ret_may = a->transaction && run_end(a, from, to) < to;
+  if (!*ret_may)
+    return AON_OK;
+  aon_result result = mdb_collection_find(a->store, a->writes[from].collection, &found, error);
+  if (!result)
+    *ret_may = !mdb_keeps_order(a->store, found);
+  return result;
+}
+
+/* The writes of a stretch by kind, each kind in its own order. places: where each stood. */
+static size_t sort_kinds(const applying *a, size_t from, size_t to, aon_write *writes, size_t *places, run *runs) {
+  size_t count = 0, at = 0;
+  for (kind k = KIND_INSERT; k <= KIND_DELETE; k++) {
+    size_t begun = at;
+    for (size_t i = from; i < to; i++)
+      if (kind_of(&a->writes[i]) == k) {
+        writes[at] = a->writes[i];
+        places[at++] = i;
+      }
+    if (at > begun)
+      runs[count++] = (run){.from = begun, .to = at, .kind = k};
+  }
+  return count;
+}
+
+/* *ret_done false: something is not as expected, and nothing was written; in their own order the first write at fault is found. */
+static aon_result apply_gathered(applying *a, size_t from, size_t to, bool *ret_done, size_t *ret_failed, aon_error *error) {
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  aon_write *writes = aon_arena_alloc(&arena, (to - from) * sizeof *writes);
+  size_t *places = aon_arena_alloc(&arena, (to - from) * sizeof *places), failed = 0;
+  run runs[KINDS];
+  if (!writes || !places)
+    return aon_fail_memory(error);
+  applying gathered = *a;
+  gathered.writes = writes;
+  gathered.count = to - from;
+  gathered.states = NULL;
+  size_t count = sort_kinds(a, from, to, writes, places, runs);
+  aon_error failure = AON_ERROR_INIT;
+  aon_result result = AON_OK;
+  aon_arena_reset(&gathered.arena);
+  for (size_t i = 0; !result && i < count; i++)
+    result = look(&gathered, &runs[i], &failed, &failure);
+  *ret_done = result != AON_PERMANENT || aon_mongodb_code(a->transaction->connection);
+  for (size_t i = 0; !result && i < count; i++)
+    result = send_run(&gathered, &runs[i], &failed, &failure);
+  a->arena = gathered.arena;
+  *ret_failed = places[failed];
+  for (size_t i = from; !result && i < to; i++)
+    note(a, i, AON_OK);
+  if (!*ret_done)
+    return AON_OK;
+  if (result && error)
+    *error = failure;
+  return result;
+}
+
+static aon_result apply_stretch(applying *a, size_t from, size_t *ret_to, size_t *ret_failed, aon_error *error) {
+  size_t limit = *ret_to = stretch_end(a, from);
+  bool done = false;
+  *ret_failed = from;
+  aon_result result = may_gather(a, from, limit, &done, error);
+  if (!result && done)
+    result = apply_gathered(a, from, limit, &done, ret_failed, error);
+  for (size_t at = from, to; !result && !done && at < limit; at = to) {
+    to = run_end(a, at, limit);
+    result = apply_run(a, at, &to, ret_failed, error);
   }
   return result;
 }
@@ -345,9 +449,15 @@ aon_result mdb_apply(void *state, aon_transaction *transaction, const aon_write 
   aon_result result = AON_OK;
   for (size_t i = 0; states && i < count; i++)
     states[i] = AON_WRITE_NOT_SENT;
+  for (a.met_size = 16; a.met_size < 2 * count + 2;)
+    a.met_size *= 2;
+  a.met = malloc(a.met_size * sizeof *a.met);
+  if (!a.met)
+    result = aon_fail_memory(error);
   for (size_t from = 0, to; !result && from < count; from = to)
-    result = apply_run(&a, from, &to, &failed, error);
+    result = apply_stretch(&a, from, &to, &failed, error);
   aon_arena_release(&a.arena);
+  free(a.met);
   if (!result)
     return AON_OK;
   note(&a, failed, result);

@@ -64,5 +64,6 @@ void aon_mongodb_abort(aon_mongodb *connection); /* also over a new connection, 
 #define AON_MONGODB_DUPLICATE 11000
 #define AON_MONGODB_WRITE_CONFLICT 112
 #define AON_MONGODB_NO_SUCH_TRANSACTION 251
+#define AON_MONGODB_NAMESPACE_MISSING 26
 #define AON_MONGODB_NAMESPACE_EXISTS 48
 #endif

@@ -254,6 +254,73 @@ static void names_what_a_unique_index_refuses(void **state) {
   assert_null(strstr(s->w.error.sentence, "x@example.com"));
 }
 
+#define ALTERNATING 9
+
+/* A create, an update and a delete in turns; what the latter two expect is there. */
+static void alternating(subject *s, aon_write *writes) {
+  for (int64_t i = 0; i < ALTERNATING; i++) {
+    char *id = aon_arena_format(&s->w.arena, "w%lld", (long long)i);
+    aon_image before = {0}, after = {0};
+    if (i % 3 != 2)
+      after = normal(&s->w, s->store, &s->items, id, "{\"n\":2}");
+    if (i % 3) {
+      aon_write first = write_of(&s->items, id, (aon_image){0}, normal(&s->w, s->store, &s->items, id, "{\"n\":1}"), 0);
+      OK(&s->w, apply_now(&s->w, s->store, &first, 1));
+      before = look(&s->w, s->store, &s->items, id);
+    }
+    writes[i] = write_of(&s->items, id, before, after, i);
+  }
+}
+
+static void gathers_writes_that_alternate(void **state) {
+  subject *s = *state;
+  NEEDS_SET(s);
+  aon_write writes[ALTERNATING + 1];
+  alternating(s, writes);
+  writes[ALTERNATING] = write_of(&s->items, "w0", writes[0].wanted, (aon_image){0}, ALTERNATING); /* of the same document once more */
+  OK(&s->w, apply_now(&s->w, s->store, writes, ALTERNATING + 1));
+  for (size_t i = 1; i < ALTERNATING; i++) {
+    aon_image found = look(&s->w, s->store, &s->items, writes[i].id.data);
+    assert_same(&s->w, &found, &writes[i].wanted);
+  }
+  assert_null(look(&s->w, s->store, &s->items, "w0").bson);
+}
+
+static void refused_at(subject *s, const aon_write *writes, int64_t operation, const char *code) {
+  assert_int_equal(apply_now(&s->w, s->store, writes, ALTERNATING), AON_PERMANENT);
+  assert_string_equal(s->w.error.code, code);
+  assert_int_equal(s->w.error.operation, operation);
+  s->w.error = (aon_error)AON_ERROR_INIT;
+}
+
+static void names_the_first_of_those_gathered(void **state) {
+  subject *s = *state;
+  NEEDS_SET(s);
+  aon_write writes[ALTERNATING];
+  alternating(s, writes);
+  bson_destroy(mdb_run(&s->mdb, "{'insert': 'items', 'documents': [{'_id': 'w6'}]}"));
+  refused_at(s, writes, 6, "duplicate");
+  bson_destroy(mdb_run(&s->mdb, "{'update': 'items', 'updates': [{'q': {'_id': 'w5'}, 'u': {'$set': {'n': 3}}}, {'q': {'_id': 'w7'}, 'u': {'$set': {'n': 3}}}]}"));
+  refused_at(s, writes, 5, "changed_meanwhile");
+  bson_destroy(mdb_run(&s->mdb, "{'insert': 'items', 'documents': [{'_id': 'w3'}]}"));
+  refused_at(s, writes, 3, "duplicate");
+  assert_null(look(&s->w, s->store, &s->items, "w0").bson);
+}
+
+/* One document gives up a value that must be unique, the next one takes it. */
+static void keeps_the_order_that_an_index_demands(void **state) {
+  subject *s = *state;
+  NEEDS_SET(s);
+  bson_destroy(mdb_run(&s->mdb, "{'createIndexes': 'items', 'indexes': [{'key': {'email': 1}, 'name': 'email_1', 'unique': true}]}"));
+  aon_image x = normal(&s->w, s->store, &s->items, "a", "{\"email\":\"x@example.com\"}");
+  aon_write one = write_of(&s->items, "a", (aon_image){0}, x, 0);
+  OK(&s->w, apply_now(&s->w, s->store, &one, 1));
+  aon_write two[2] = {write_of(&s->items, "a", look(&s->w, s->store, &s->items, "a"),
+                               normal(&s->w, s->store, &s->items, "a", "{\"email\":\"y@example.com\"}"), 0),
+                      write_of(&s->items, "b", (aon_image){0}, normal(&s->w, s->store, &s->items, "b", "{\"email\":\"x@example.com\"}"), 1)};
+  OK(&s->w, apply_now(&s->w, s->store, two, 2));
+}
+
 /* null is not missing, a value is not a list that holds it, one more property is a change. */
 static void sees_every_foreign_change(void **state) {
   subject *s = *state;
@@ -381,6 +448,9 @@ int main(void) {
                                      TEST(refuses_an_id_of_two_documents),
                                      TEST(finds_by_a_property_of_their_own),
                                      TEST(names_what_a_unique_index_refuses),
+                                     TEST(gathers_writes_that_alternate),
+                                     TEST(names_the_first_of_those_gathered),
+                                     TEST(keeps_the_order_that_an_index_demands),
                                      TEST(sees_every_foreign_change),
                                      TEST(refuses_what_the_server_can_not_hold),
                                      TEST(refuses_collections_that_are_not_there),
