@@ -102,9 +102,11 @@ const cli_command cli_commands[] = {
     {"journal rotate-key", "", 0, 0, "Make a new key for the journal", "New images are encrypted with it; the old one still reads what was written before.", "aon journal rotate-key\n",
      0, RUN(cli_journal_rotate)},
     {"journal migrate", "FROM TO", 2, 2, "Copy a journal to another place",
-     "All of it but named locks, into one that is new or empty, with the key file of the configuration. Refused while somebody works with FROM. Then set "
-     "journal.url to TO. Passwords belong into ~/.pgpass, not here.",
-     "aon journal migrate sqlite:aon-data/journal.db postgresql://aon@db.example.org/journal\n", 0, RUN(cli_journal_migrate)},
+     "FROM and TO are written as journal.url is: sqlite:PATH, postgresql://… or mongodb://…. All of it but named locks is copied, into one that is new or "
+     "empty, with the key file of the configuration. Refused while somebody works with FROM. Then set journal.url to TO. Passwords of PostgreSQL belong "
+     "into ~/.pgpass, not here.",
+     "aon journal migrate sqlite:aon-data/journal.db postgresql://aon@db.example.org/journal\n"
+     "aon journal migrate sqlite:aon-data/journal.db 'mongodb://db1,db2,db3/journal?replicaSet=rs0'\n", 0, RUN(cli_journal_migrate)},
     {"pack list", "", 0, 0, "List the packs that are found", "", "aon pack list\n", 0, RUN(cli_pack_list)},
     {"pack check", "PACK", 1, 1, "Check a pack", "Loads it and names the first mistake with file and line.", "aon pack check ./packs/contacts.lua\n", 0, RUN(cli_pack_check)},
     {"pack show", "PACK [COLLECTION [ID]]", 1, 3, "Show a pack, or where a document of it stands", "",

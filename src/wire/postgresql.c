@@ -222,7 +222,8 @@ static aon_result not_trusted(const aon_postgresql *c, const char *said, aon_err
  * it. Only the first line, so that a sentence stays one. */
 static aon_result not_connected(aon_postgresql *c, aon_error *error) {
   const char *said = PQerrorMessage(c->handle);
-  bool refused = strstr(said, "authentication") || strstr(said, "password") || strstr(said, "role \"") || strstr(said, "pg_hba");
+  bool refused = strstr(said, "authentication") || strstr(said, "password") || strstr(said, "role \"") || strstr(said, "pg_hba") ||
+                 strstr(said, "permission denied");
   int length = (int)strcspn(said, "\n");
   aon_result untrusted = not_trusted(c, said, error);
   if (untrusted)

@@ -8,17 +8,23 @@ workers, recovery killed again), its server away, four recoveries at once, two m
 AON_FULL=1 tries every call, else a sample.
 """
 
+import json
 import os
 import pathlib
+import shlex
 import shutil
 import signal
+import socket
+import subprocess
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from places import MONGODB, POSTGRESQL, MongodbJournal, PostgresqlJournal  # noqa: E402
+from places import MONGODB, POSTGRESQL, MongodbJournal, PostgresqlJournal, psql, pymongo  # noqa: E402
 from served import SECRET, Cases, Point, Served, crash, finish, p, check, same, upload  # noqa: E402
 
+EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / 'examples'
 Plain = p.Data  # the class that keeps its journal in a file
 
 
@@ -126,8 +132,95 @@ def a_journal_moves_there_and_back(folder):
         at.imports(p.second_book(folder / f'again-{at.folder.name}')).exits(0)
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
+def role_on_postgresql(folder):
+    """The addresses of the journal for the worker, and for somebody else."""
+    done = subprocess.run(['psql', '-Xq', POSTGRESQL, '-f', EXAMPLES / 'journal-role.sql'], capture_output=True, text=True)
+    check(done.returncode == 0, done.stderr)
+    psql('postgres', 'create role stranger login')
+    rights = psql('postgres', "select rolsuper or rolcreatedb or rolcreaterole or rolreplication or rolbypassrls from pg_roles where rolname = 'aon_worker'")
+    same(rights.strip(), 'f', 'the worker may do more than its work')
+    return [POSTGRESQL.replace('aon@', f'{name}@').rsplit('/', 1)[0] + '/journal' for name in ('aon_worker', 'stranger')]
+
+
+def recorded(script):
+    """What the script for mongosh does, as commands: [database, command]."""
+    node = pathlib.Path(__file__).resolve().parents[2] / 'build-servers/node/bin/node'
+    if not node.exists():
+        raise p.Skip('Node.js is not there (tests/servers/fetch gets it)')
+    shell = """const calls = [];
+      const at = (name) => ({getSiblingDB: at, createRole: ({role, ...rest}) => calls.push([name, {createRole: role, ...rest}]),
+                             createUser: ({user, ...rest}) => calls.push([name, {createUser: user, ...rest}])});
+      require('vm').runInNewContext(require('fs').readFileSync(process.argv[1], 'utf8'), {db: at('admin'), passwordPrompt: () => process.argv[2]});
+      console.log(JSON.stringify(calls));"""
+    return json.loads(subprocess.run([node, '-e', shell, script, SECRET], check=True, capture_output=True).stdout)
+
+
+def role_on_mongodb(folder):
+    """On a server of its own, which asks who one is once the users are made."""
+    command, port = shlex.split(os.environ['AON_TEST_MONGODB_START']), free_port()
+    (folder / 'server').mkdir()
+    command[command.index('--port') + 1], command[command.index('--storage-path') + 1] = str(port), str(folder / 'server')
+
+    def started(*more):
+        with open(folder / 'server.log', 'ab') as log:
+            process = subprocess.Popen([*command, *more], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder)
+        for _ in range(300):
+            try:
+                socket.create_connection(('127.0.0.1', port), 1).close()
+                return process
+            except OSError:
+                time.sleep(0.1)
+        check(False, 'the server does not start:', (folder / 'server.log').read_text()[-1000:])
+
+    process = started()
+    with pymongo.MongoClient('127.0.0.1', port, directConnection=True) as client:
+        for database, what in recorded(EXAMPLES / 'journal-role.js'):
+            client[database].command(what)
+        client['shop'].command({'createUser': 'stranger', 'pwd': SECRET, 'roles': [{'role': 'readWrite', 'db': 'shop'}]})
+    process.kill()
+    process.wait()
+    process = started('--auth')
+    worker = f'mongodb://aon_worker:{SECRET}@127.0.0.1:{port}/journal?replicaSet=secantus'
+    with pymongo.MongoClient(worker.replace('replicaSet=secantus', 'directConnection=true')) as client:
+        for database, what in (('shop', {'insert': 'c', 'documents': [{'_id': 1}]}), ('shop', {'find': 'c'}), ('journal', {'createUser': 'x', 'pwd': 'x', 'roles': []})):
+            try:
+                client[database].command(what)
+                check(False, 'the worker may do more than its work:', database, what)
+            except pymongo.errors.OperationFailure:
+                pass
+    return [worker, f'mongodb://stranger:{SECRET}@127.0.0.1:{port}/journal?replicaSet=secantus&authSource=shop'], process
+
+
+def a_role_of_its_own(folder):
+    """The scripts of examples/: with that role everything goes, another one is refused in a sentence, and the role reaches nothing else."""
+    process = None
+    if MONGODB:
+        (worker, stranger), process = role_on_mongodb(folder)
+    else:
+        worker, stranger = role_on_postgresql(folder)
+    try:
+        data = Plain(folder / 'data', {'AON_JOURNAL_URL': worker})
+        bulk = data.imports(p.first_book(folder / 'first')).exits(0).json['bulkOperationId']
+        if p.FULL:
+            data.run('undo', bulk, '--json').exits(0)
+        data.run('recover').exits(0)
+        check('may read and write' in data.run('doctor').exits(0, 1).out, 'doctor says otherwise')
+        ran = data.run('list', env={'AON_JOURNAL_URL': stranger, 'LOG_LEVEL': 'debug'}).exits(1).says('does not allow this user' if MONGODB else 'refused the connection')
+        check(SECRET not in ran.out + ran.err, 'the password was said', ran)
+    finally:
+        if process:
+            process.kill()
+            process.wait()
+
+
 CASES = [cases.workbooks_end_as_the_oracle_says, cases.replies_lost_at_calls, cases.requests_lost_at_calls, two_recover_at_once, workers_on_two_machines,
-         a_journal_moves_there_and_back, cases.secrets_stay_in, addresses_that_are_wrong_keep_their_secrets, doctor_tells, crash.workbook_of_our_own,
+         a_journal_moves_there_and_back, a_role_of_its_own, cases.secrets_stay_in, addresses_that_are_wrong_keep_their_secrets, doctor_tells, crash.workbook_of_our_own,
          cases.servers_killed_in_the_middle]
 # The same calls of the journal in other commands: on one kind of server in the short version.
 MORE = [crash.recovery_itself, crash.undo_killed, crash.forced_failure_killed, crash.resume_killed, crash.resolve_killed]
