@@ -243,7 +243,10 @@ static aon_result scan(void *state, const aon_collection *collection, const aon_
     free(page);
     const char *next = json_string_value(json_object_get(root, "nextPageToken"));
     bool last = json_array_size(json_object_get(root, "users")) == 0;
-    page = !result && !last && next && *next ? strdup(next) : NULL;
+    bool more = !result && !last && next && *next;
+    page = more ? strdup(next) : NULL;
+    if (more && !page)
+      result = aon_fail_memory(error);
     if (!result)
       result = hear_page(store, root, matches, count, each, context, error);
     json_decref(root);
