@@ -441,6 +441,9 @@ class Realtime(OnFirebase):
         key, depth = PATHS.get(collection, (collection, 1))
         self.at('PUT', '/'.join([key] + name.split(':') if depth == 2 else [key, urllib.parse.quote(name, safe='')]), document)
 
+    def seed_many(self, collection, documents):
+        self.at('PUT', collection, documents)
+
     def take_from(self, other):
         self.at('PUT', '', other.at('GET', ''))
 
@@ -501,6 +504,9 @@ class Settings(OnFirebase):
         path = f'organizations/{name}/settings/offDays' if collection.startswith('firestore:') else f'{collection}/{name}'
         self.commit({path: spelled(document)['mapValue']['fields']})
 
+    def seed_many(self, collection, documents):
+        self.commit({f'{collection}/{name}': spelled(document)['mapValue']['fields'] for name, document in documents.items()})
+
     def take_from(self, other):
         self.commit(other.raw(markers=True))
 
@@ -540,6 +546,11 @@ class Identity(OnFirebase):
             self.at('POST', ':update', {**body, 'disableUser': document.get('disabled', False)})
         else:
             self.at('POST', '', {**body, 'disabled': document.get('disabled', False)})
+
+    def seed_many(self, _, documents):
+        users = [{'localId': name, **document} for name, document in documents.items()]
+        for at in range(0, len(users), 1000):
+            self.at('POST', ':batchCreate', {'users': users[at:at + 1000]})
 
     def take_from(self, other):
         kept = ('localId', 'disabled', 'emailVerified', 'customAttributes', 'email', 'displayName', 'phoneNumber', 'photoUrl')

@@ -143,7 +143,8 @@ def doctor_tells(folder):
     same((pools[0]['max'], pools[0]['waiting']), (20, 0))
 
 
-CASES = [cases.workbooks_end_as_the_oracle_says, documents_come_back_as_planned, many_at_once, cases.killed_at_calls, cases.killed_while_rolling_back,
+CASES = [cases.workbooks_end_as_the_oracle_says, documents_come_back_as_planned, many_at_once, cases.every_page_of_a_listing_is_read,
+         cases.killed_at_calls, cases.killed_while_rolling_back,
          cases.replies_lost_at_calls, cases.requests_lost_at_calls, cases.replies_lost_while_rolling_back, replies_of_an_exclusive_store_lost,
          a_reply_lost_before_a_rollback, troubles_of_the_service, cases.taken_back_over_foreign_writes,
          cases.a_foreign_write_between_plan_and_execution_is_refused, credentials_are_named_when_they_fail, secured.who_is_trusted,

@@ -29,6 +29,8 @@ TOUCHED = {'main': ('users', 'u1', 'email'), 'realtime': ('firebase:user', 'u1',
            'identity': ('accounts', 'u0', 'displayName')}  # a document of each store, and a property, that the second workbook changes
 UNTOUCHED = {'identity': ('photoURL', 'https://example.com/u0.png')}  # what it knows nothing of
 ENDS = (0, 1, 3, 5)
+PAGES = """return {name = 'pages', version = 1, collections = {{name = 'COLLECTION', store = 'STORE', id = 'uid'}}, sheets = {{name = 'S', collection = 'COLLECTION',
+  columns = {{heading = 'ID', property = 'uid', type = 'id', id = true}, {heading = 'Value', property = 'NAME', type = 'text', required = true, unique = true}}}}}"""
 
 
 class Served(Data):
@@ -203,6 +205,19 @@ class Cases:
         check(set(self.stores) <= set(states[0]), 'a store has no document', list(states[0]))
         told = f'{documents} documents, {timings["execute"]:.0f} ms to execute, {timings["finish"]:.0f} ms to finish'
         return f'{", ".join(book.name for book in books)}: {told}' + ('' if full.exists() else f' (skipped: full.xlsx: not in {full.parent})')
+
+    def every_page_of_a_listing_is_read(self, folder):
+        """More documents than any page holds: a workbook that names each value again is told of each one, and of nothing else."""
+        key, count = self.stores[0], 1101
+        data, name = self.kind(folder / 'data', self.env), 'email' if key == 'identity' else 'name'
+        documents = {f'k{n:04}': {name: f'n{n}@example.com'} for n in range(count)}
+        data.places[key].seed_many('accounts' if key == 'identity' else 'c', documents)
+        (folder / 'pages.lua').write_text(PAGES.replace('STORE', key).replace('NAME', name).replace('COLLECTION', 'accounts' if key == 'identity' else 'c'))
+        values = [document[name] for document in documents.values()] + ['new@example.com']
+        book = p.write_book(folder / 'book', {'S': [{'Value': value} for value in values]})
+        ran = data.run('import', book, '--pack', folder / 'pages.lua', '--org', 'org1', '--json').exits(2).json
+        same((ran['errorCount'], {error['code'] for error in ran['errors']}), (count, {'duplicate'}))
+        data.run('import', p.write_book(folder / 'fresh', {'S': [{'Value': values[-1]}]}), '--pack', folder / 'pages.lua', '--org', 'org1', '--json').exits(0)
 
     # ---- killed and lost ----
 
