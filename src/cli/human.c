@@ -127,13 +127,26 @@ static void print_conflicts(const cli *c, const json_t *result, const char *id) 
     printf("Decide:  aon resolve %s STORE/COLLECTION/ID --keep-theirs | --force | --merge FILE\n", id);
 }
 
+/* Where the person who made the file finds what failed. */
+static void print_origin(const json_t *failure) {
+  const char *sheet = text_of(failure, "sheet");
+  if (*sheet && number_of(failure, "row"))
+    printf(" (%s, row %lld)", sheet, number_of(failure, "row"));
+  else if (*sheet)
+    printf(" (%s)", sheet);
+  else if (number_of(failure, "row"))
+    printf(" (line %lld)", number_of(failure, "row"));
+}
+
 static void print_reason(const json_t *result) {
   const json_t *failure = json_object_get(result, "failure");
   if (!json_is_object(failure))
     return;
-  if (json_is_integer(json_object_get(failure, "operation")))
-    printf("Change %lld failed: %s\n", number_of(failure, "operation") + 1, text_of(failure, "message"));
-  else
+  if (json_is_integer(json_object_get(failure, "operation"))) {
+    printf("Change %lld failed", number_of(failure, "operation") + 1);
+    print_origin(failure);
+    printf(": %s\n", text_of(failure, "message"));
+  } else
     printf("Reason: %s\n", text_of(failure, "message"));
   if (*text_of(failure, "heldBy"))
     printf("Held by bulk operation %s\n", text_of(failure, "heldBy"));

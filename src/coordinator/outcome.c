@@ -318,6 +318,8 @@ aon_result aon_outcome_repeat(aon_engine *engine, aon_journal *journal, const ao
     copy_text(f->code, sizeof f->code, json_object_get(failure, "code"));
     copy_text(f->message, sizeof f->message, json_object_get(failure, "message"));
     copy_text(f->held_by, sizeof f->held_by, json_object_get(failure, "heldBy"));
+    copy_text(f->sheet, sizeof f->sheet, json_object_get(failure, "sheet"));
+    f->row = (uint32_t)json_integer_value(json_object_get(failure, "row"));
   }
   json_decref(summary);
   json_decref(failure);

@@ -49,8 +49,31 @@ def doctor_tells(folder):
         psql(data.places['main'].name, "rollback prepared 'aon:nobody:main:1'")  # it is there still: listed, never touched
 
 
+def a_row_that_a_constraint_refuses_is_named(folder):
+    """By sheet and row, for people and programs, at once and when it is shown later; each kind of constraint names what it is about."""
+    data = cases.prepared(folder)
+    before, database = data.rows(), data.places['main'].name
+    users = [{'User ID': f'n{n}', 'Name': f'New {n}', 'Email': f'n{n}@example.com', 'Role': 'staff', 'Employee Number': f'N{n}'} for n in range(5)]
+    for statement, code, words in (("create unique index one_name on users((doc ->> 'name'))", 'duplicate', 'one_name'),
+                                   ("alter table users add constraint no_threes check (doc ->> 'name' <> 'New 3') not valid", 'constraint', 'no_threes')):
+        psql(database, statement)
+        book = p.write_book(folder / code, {'Users': [{**user, 'Name': 'User 1'} if code == 'duplicate' and user['User ID'] == 'n3' else user for user in users]})
+        failure = data.imports(book).exits(3).json['failure']
+        same((failure['sheet'], failure['row'], failure['collection'], failure['documentId'], failure['code']), ('Users', 5, 'users', 'n3', code))
+        check(words in failure['message'], failure)
+        same(data.rows(), before, 'nothing of it stays')
+        bulk = data.listed()[0]['bulkOperationId']
+        same(data.shown(bulk)['failure'], failure)
+        ran = data.run('show', bulk).exits(0)
+        check(f"Change {failure['operation'] + 1} failed (Users, row 5): " in ran.out and words in ran.out, ran.out)
+    lines = [{'store': 'main', 'collection': 'users', 'id': 'n3', 'operation': 'create', 'data': {'name': 'New 3'}}]
+    bulk = data.apply([{**lines[0], 'id': 'n2', 'data': {'name': 'New 2'}}, *lines]).exits(3).json['bulkOperationId']
+    check('Change 2 failed (line 2): ' in data.run('show', bulk).out, data.run('show', bulk).out)
+
+
 CASES = [cases.workbooks_end_as_the_oracle_says, cases.killed_at_calls, cases.killed_while_rolling_back, cases.replies_lost_at_calls,
          cases.requests_lost_at_calls, cases.taken_back_over_foreign_writes, cases.a_foreign_write_between_plan_and_execution_is_refused,
+         a_row_that_a_constraint_refuses_is_named,
          cases.several_at_once, cases.secrets_stay_in, addresses_that_are_wrong_keep_their_secrets, doctor_tells,
          stores_that_take_turns_are_written_in_few_calls, cases.servers_killed_in_the_middle]
 
