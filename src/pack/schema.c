@@ -491,7 +491,7 @@ static void read_column(reader *r, const aon_schema_sheet *sheet, aon_schema_col
     refuse(r, "only columns of the sheet's own collection can be unique, an id, or have members");
 }
 
-static const aon_schema_column *column_with(const aon_schema_sheet *sheet, const char *property) {
+const aon_schema_column *aon_schema_column_find(const aon_schema_sheet *sheet, const char *property) {
   for (size_t i = 0; i < sheet->column_count; i++)
     if (!strcmp(sheet->columns[i].property, property))
       return &sheet->columns[i];
@@ -499,7 +499,7 @@ static const aon_schema_column *column_with(const aon_schema_sheet *sheet, const
 }
 
 static const aon_schema_column *column_named(reader *r, const aon_schema_sheet *sheet, const char *property) {
-  const aon_schema_column *column = column_with(sheet, property);
+  const aon_schema_column *column = aon_schema_column_find(sheet, property);
   if (!column)
     refuse(r, "the sheet has no column for “%s”", property);
   return column;
@@ -557,7 +557,7 @@ static aon_schema_reference read_reference(reader *r, bool with_value) {
     if (sheet->main != reference.collection)
       continue;
     reference.sheet = sheet;
-    reference.column = column_with(sheet, reference.by);
+    reference.column = aon_schema_column_find(sheet, reference.by);
     if (!reference.column || reference.column->field.shape != AON_FIELD_ONE)
       refuse(r, "sheet %s has no single column for “%s”", sheet->name, reference.by);
   }

@@ -478,16 +478,9 @@ static aon_result with_cells(pass *p, const aon_job_row *row, const char *text, 
   return result;
 }
 
-static const aon_schema_column *column_named(const aon_schema_sheet *sheet, const char *property) {
-  for (size_t i = 0; i < sheet->column_count; i++)
-    if (!strcmp(sheet->columns[i].property, property))
-      return &sheet->columns[i];
-  return NULL;
-}
-
 /* The cell of the verdict; where the file lacks the column, one that the rule looks at and that is there. */
 static const aon_schema_column *verdict_column(const pass *p, const aon_schema_rule *rule, const char *property) {
-  const aon_schema_column *column = column_named(p->sheet, property);
+  const aon_schema_column *column = aon_schema_column_find(p->sheet, property);
   if (column && p->in_file->columns[column->index])
     return column;
   for (size_t i = 0; i < p->sheet->column_count; i++)

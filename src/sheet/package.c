@@ -316,8 +316,6 @@ size_t aon_package_count(const aon_package *package) { return package->count; }
 
 const char *aon_package_name(const aon_package *package, size_t index) { return package->names[index]; }
 
-aon_budget *aon_package_budget(aon_package *package) { return &package->budget; }
-
 bool aon_package_find(const aon_package *package, const char *name, size_t *ret_index) {
   while (*name == '/')
     name++;

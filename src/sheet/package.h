@@ -34,7 +34,6 @@ void aon_package_close(aon_package *package);
 size_t aon_package_count(const aon_package *package);
 const char *aon_package_name(const aon_package *package, size_t index); /* UTF-8, slashes, no leading one, case as it stands */
 bool aon_package_find(const aon_package *package, const char *name, size_t *ret_index);
-aon_budget *aon_package_budget(aon_package *package);
 
 /* The package, or the environment, outlives the part. */
 aon_result aon_part_open(aon_package *package, size_t index, aon_part **ret_part, aon_error *error) AON_MUST_USE;

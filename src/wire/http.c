@@ -38,7 +38,6 @@ struct aon_http {
   int64_t quiet_until_ms; /* a server asked for that much patience */
   atomic_uint sockets;
   atomic_uint busy, waiting;
-  atomic_ullong sent;
 };
 
 /* ---- life ---- */
@@ -103,8 +102,6 @@ aon_pool_counts aon_http_look(const aon_http *http) {
   return (aon_pool_counts){.total = total, .idle = total > busy ? total - busy : 0, .waiting = atomic_load(&http->waiting), .max = http->parallel};
 }
 
-uint64_t aon_http_sent(const aon_http *http) { return atomic_load(&http->sent); }
-
 void aon_http_release(aon_http_request *requests, size_t count) {
   for (size_t i = 0; i < count; i++)
     aon_buffer_release(&requests[i].reply);
@@ -136,7 +133,6 @@ static int about_to_send(void *context, char *to, char *from, int to_port, int f
   if (x->sent && x->request->changes)
     return CURL_PREREQFUNC_ABORT;
   x->sent = true;
-  atomic_fetch_add(&x->http->sent, 1);
   return CURL_PREREQFUNC_OK;
 }
 

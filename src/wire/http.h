@@ -65,5 +65,4 @@ void aon_http_run(aon_http *http, aon_http_request *requests, size_t count, int6
 aon_result aon_http_fail(const aon_http *http, const aon_http_request *request, const char *doing, aon_error *error);
 void aon_http_release(aon_http_request *requests, size_t count); /* replies are given back; the requests may be sent again */
 aon_pool_counts aon_http_look(const aon_http *http);
-uint64_t aon_http_sent(const aon_http *http); /* requests that went out so far */
 #endif

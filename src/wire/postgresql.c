@@ -24,7 +24,7 @@ struct aon_postgresql {
   char label[64];
   int64_t deadline_ms;
   bool broken, refused;
-  char sqlstate[6], constraint[128];
+  char sqlstate[6];
 };
 
 /* ---- failures ---- */
@@ -90,12 +90,10 @@ static aon_result interrupted(aon_postgresql *c, const char *doing, aon_error *e
 
 static aon_result failed(aon_postgresql *c, const PGresult *result, const char *doing, aon_error *error) {
   const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE), *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
-  const char *constraint = PQresultErrorField(result, PG_DIAG_CONSTRAINT_NAME);
   const char *said = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
   if (!state)
     return lost(c, doing, "hung up", error);
   snprintf(c->sqlstate, sizeof c->sqlstate, "%s", state);
-  snprintf(c->constraint, sizeof c->constraint, "%s", constraint ? constraint : "");
   bool fatal = severity && strcmp(severity, "ERROR");
   c->broken = c->broken || fatal;
   c->refused = !fatal && strncmp(state, "08", 2) && strcmp(state, "40003");
@@ -323,7 +321,6 @@ PGconn *aon_postgresql_handle(aon_postgresql *connection) { return connection->h
 void aon_postgresql_deadline(aon_postgresql *connection, int64_t deadline_ms) { connection->deadline_ms = deadline_ms; }
 bool aon_postgresql_refused(const aon_postgresql *connection) { return connection->refused; }
 const char *aon_postgresql_sqlstate(const aon_postgresql *connection) { return connection->sqlstate; }
-const char *aon_postgresql_constraint(const aon_postgresql *connection) { return connection->constraint; }
 bool aon_postgresql_broken(const aon_postgresql *connection) { return connection->broken; }
 
 /* ---- statements ---- */
@@ -370,7 +367,7 @@ static aon_result collect(aon_postgresql *c, const char *doing, PGresult **ret_r
 
 static aon_result may_call(aon_postgresql *c, const char *doing, aon_error *error) {
   c->refused = false;
-  c->sqlstate[0] = c->constraint[0] = 0;
+  c->sqlstate[0] = 0;
   if (c->broken)
     return lost(c, doing, "hung up before", error);
   if (atomic_load(&c->interrupt->raised)) {

@@ -55,7 +55,6 @@ aon_result aon_postgresql_pipeline(aon_postgresql *connection, const aon_postgre
 /* Of the last failure on this connection: the server's own refusal (an ERROR), so certainly not applied. false: no answer came. */
 bool aon_postgresql_refused(const aon_postgresql *connection);
 const char *aon_postgresql_sqlstate(const aon_postgresql *connection); /* of the last failure, "" if the server did not answer */
-const char *aon_postgresql_constraint(const aon_postgresql *connection);
 bool aon_postgresql_broken(const aon_postgresql *connection);
 
 /* A text[] in binary form: the head, then each element (data NULL: null), then its number. */

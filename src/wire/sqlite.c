@@ -183,7 +183,6 @@ void aon_sqlite_close(aon_sqlite *database) {
 }
 
 sqlite3 *aon_sqlite_handle(aon_sqlite *database) { return database->handle; }
-const char *aon_sqlite_label(const aon_sqlite *database) { return database->label; }
 
 aon_result aon_sqlite_prepare(aon_sqlite *database, const char *sql, sqlite3_stmt **ret_statement, aon_error *error) {
   sqlite3_stmt *statement;

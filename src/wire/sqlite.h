@@ -29,7 +29,6 @@ aon_result aon_sqlite_open(aon_env *env, const char *label, const char *path, ao
                            aon_sqlite **ret_database, aon_error *error) AON_MUST_USE;
 void aon_sqlite_close(aon_sqlite *database);
 sqlite3 *aon_sqlite_handle(aon_sqlite *database);
-const char *aon_sqlite_label(const aon_sqlite *database);
 
 /* A statement ready to bind, from the cache (key: the address of a static text) or prepared anew. Give it back with
  * aon_sqlite_done, which resets it and clears its bindings. */
