@@ -83,6 +83,16 @@ aon_result aon_session_resume(aon_session *session, const char *id, const aon_se
                               aon_error *error) AON_MUST_USE;
 aon_result aon_session_show(aon_session *session, const char *id, char **ret_result, aon_error *error) AON_MUST_USE;
 
+/* One document as JSON, also while a bulk operation has it; *ret_document NULL: there is none.
+ * Committed: until that bulk operation is decided the document as it was before it, from then on as it is after it, in all stores at one
+ * instant; a document that waits for a person is shown as the store has it. Latest: what the store has, decided or not.
+ * pack: as for an import, where the collection has a path or an id property of that pack; else NULL. The text is the caller's
+ * (aon_result_text_free), untouched on failure; values that a pack calls sensitive are in it. Nothing is written, nothing recovered, and
+ * aon_session_cancel does not stop it. AON_REJECTED: unknown_store, unknown_collection; AON_BUSY: others kept writing for 30 s. */
+typedef enum aon_session_isolation { AON_ISOLATION_COMMITTED, AON_ISOLATION_LATEST } aon_session_isolation;
+aon_result aon_session_get(aon_session *session, const char *store, const char *collection, const char *id, const char *pack,
+                           aon_session_isolation isolation, char **ret_document, aon_error *error) AON_MUST_USE;
+
 /* Decides on a document that a rollback could not put back: what aon_session_show lists under conflicts. document: STORE/COLLECTION/ID, or
  * "all". merged: the document to write, as JSON, for AON_CHOICE_MERGED; else NULL. */
 typedef enum aon_session_choice { AON_CHOICE_KEEP_THEIRS, AON_CHOICE_FORCE, AON_CHOICE_MERGED } aon_session_choice;

@@ -10,9 +10,11 @@
 #include "coordinator/engine.h"
 #include "coordinator/internal.h"
 #include "coordinator/worker.h"
+#include "model/document.h"
 #include "model/text.h"
 
 #define STORES_LIMIT 64
+#define READ_WAIT_MS 30000 /* for a document that others keep writing */
 
 struct aon_session {
   aon_env *env, *own_env; /* own_env: made here, NULL where the program gave one */
@@ -350,6 +352,55 @@ aon_result aon_session_show(aon_session *session, const char *id, char **ret_res
   if (!result)
     result = aon_show(session->engine, id, &c.outcome.json, &failure);
   return end(&c, result, &failure, ret_result, NULL, error);
+}
+
+static aon_result read_document(aon_session *session, const aon_collection *collection, const char *id, aon_read_mode mode, char **ret_document,
+                                aon_error *error) {
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  AON_BUFFER_CLEANUP aon_buffer json = {0};
+  aon_image image = {0};
+  bson_t view;
+  aon_result result =
+      aon_document_get(session->engine, collection, (aon_text){id, strlen(id)}, mode, READ_WAIT_MS, &arena, &image, NULL, error);
+  if (!result && aon_image_absent(&image)) {
+    *ret_document = NULL;
+    return AON_OK;
+  }
+  if (!result && !aon_image_view(&image, &view))
+    result = aon_fail(error, AON_CORRUPT, "corrupt", "Document “%s” of %s/%s can't be read.", id, collection->store, collection->name);
+  if (!result)
+    result = aon_document_to_json(&view, &json, error);
+  char *text = result ? NULL : strdup(json.data);
+  if (!result && !text)
+    result = aon_fail_memory(error);
+  if (!result)
+    *ret_document = text;
+  return result;
+}
+
+aon_result aon_session_get(aon_session *session, const char *store, const char *collection, const char *id, const char *pack_name,
+                           aon_session_isolation isolation, char **ret_document, aon_error *error) {
+  static const aon_read_mode modes[] = {[AON_ISOLATION_COMMITTED] = AON_READ_COMMITTED, [AON_ISOLATION_LATEST] = AON_READ_LATEST};
+  call c;
+  aon_pack *pack = NULL;
+  aon_result result = begin_result(session, NULL, &c, ret_document, error);
+  if (!result)
+    result = need(store, "store", error);
+  if (!result)
+    result = need(collection, "collection", error);
+  if (!result)
+    result = need(id, "id", error);
+  if (!result && (size_t)isolation >= sizeof modes / sizeof *modes)
+    result = aon_fail(error, AON_USAGE, "required", "There is no isolation %d for a read.", (int)isolation);
+  if (!result && pack_name)
+    result = aon_pack_load(session->env, pack_name, session->pack_folders, NULL, &pack, error);
+  if (!result) {
+    const aon_collection plain = {.store = store, .name = collection};
+    const aon_collection *known = pack ? aon_pack_collection(pack, collection) : NULL;
+    result = read_document(session, known && !strcmp(known->store, store) ? known : &plain, id, modes[isolation], ret_document, error);
+  }
+  aon_pack_close(pack);
+  return result;
 }
 
 aon_result aon_session_recover(aon_session *session, const char *id, uint64_t *ret_recovered, uint64_t *ret_open, uint64_t *ret_person,

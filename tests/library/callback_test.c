@@ -99,7 +99,17 @@ typedef struct mail {
   int sent, early;
   int refuse_times;
   bool die; /* the process is killed while it posts */
+  aon_session *reader; /* another session, which looks for the letter while it is posted; NULL */
+  char *committed, *latest;
 } mail;
+
+static char *document_of(aon_session *session, const char *store, const char *collection, const char *id, aon_session_isolation isolation) {
+  aon_error error = AON_ERROR_INIT;
+  char *document = NULL;
+  if (aon_session_get(session, store, collection, id, NULL, isolation, &document, &error))
+    fail_msg("%s/%s/%s: %s", store, collection, id, error.sentence);
+  return document;
+}
 
 static aon_result post(void *context, const aon_callback_operation *operation, aon_error *error) {
   mail *m = context;
@@ -109,6 +119,10 @@ static aon_result post(void *context, const aon_callback_operation *operation, a
   if (m->refuse_times) {
     m->refuse_times--;
     return aon_fail(error, AON_PERMANENT, "no_such_address", "Nobody has that address.");
+  }
+  if (m->reader) {
+    m->committed = document_of(m->reader, "mail", "letters", "l1", AON_ISOLATION_COMMITTED);
+    m->latest = document_of(m->reader, "mail", "letters", "l1", AON_ISOLATION_LATEST);
   }
   char *order = world_document(m->w, "main", "orders", "o1"), *theme = world_document(m->w, "settings", "themes", "t1");
   m->early += !order || !theme;
@@ -382,6 +396,51 @@ static void a_held_one_goes_on_where_it_stopped(void **state) {
   json_decref(waiting);
 }
 
+typedef struct seen {
+  const char *store, *collection, *id, *before, *meanwhile, *after; /* NULL: not there */
+} seen;
+
+static const seen all_seen[] = {{"days", "meetings", "m1", "{\"at\":10}", "{\"at\":11}", "{\"at\":11}"},
+                                {"days", "meetings", "m0", "{\"at\":9}", NULL, NULL},
+                                {"days", "meetings", "m2", NULL, "{\"at\":12}", "{\"at\":12}"},
+                                {"days", "meetings", "m3", NULL, NULL, NULL},
+                                {"main", "orders", "o1", NULL, NULL, "{\"item\":\"bolt\"}"},
+                                {"settings", "themes", "t1", "{\"colour\":\"red\"}", "{\"colour\":\"red\"}", "{\"colour\":\"blue\"}"}};
+
+static void expect_seen(aon_session *reader, const seen *what, aon_session_isolation isolation, const char *wanted) {
+  char *document = document_of(reader, what->store, what->collection, what->id, isolation);
+  if (document && wanted ? strcmp(document, wanted) != 0 : document != wanted)
+    fail_msg("%s/%s/%s: %s, not %s", what->store, what->collection, what->id, document ? document : "nothing", wanted ? wanted : "nothing");
+  aon_result_text_free(document);
+}
+
+/* Held with a part of it in: another session reads what was there before, until all of it is in. */
+static void a_reader_sees_all_of_it_or_nothing(void **state) {
+  office *o = *state, other = *o;
+  open_office(&other);
+  o->rooms.refuse = "r1";
+  aon_session_run run = AON_SESSION_RUN_INIT;
+  run.hold_on_failure = true;
+  json_t *waiting = world_apply(&o->w, lines, &run, 6);
+  for (size_t i = 0; i < sizeof all_seen / sizeof *all_seen; i++) {
+    expect_seen(other.w.session, &all_seen[i], AON_ISOLATION_COMMITTED, all_seen[i].before);
+    expect_seen(other.w.session, &all_seen[i], AON_ISOLATION_LATEST, all_seen[i].meanwhile);
+  }
+  o->mail.reader = other.w.session;
+  aon_error error = AON_ERROR_INIT;
+  char *text = NULL;
+  json_decref(world_result(aon_session_resume(o->w.session, text_of(waiting, "bulkOperationId"), NULL, &text, NULL, &error), &text, &error));
+  for (size_t i = 0; i < sizeof all_seen / sizeof *all_seen; i++) {
+    expect_seen(other.w.session, &all_seen[i], AON_ISOLATION_COMMITTED, all_seen[i].after);
+    expect_seen(other.w.session, &all_seen[i], AON_ISOLATION_LATEST, all_seen[i].after);
+  }
+  assert_string_equal(o->mail.committed, "{\"to\":\"ann@example.com\"}"); /* decided, though it was not posted yet */
+  assert_null(o->mail.latest);
+  aon_result_text_free(o->mail.committed);
+  aon_session_close(other.w.session);
+  json_decref(waiting);
+}
+
 static void what_the_program_changed_by_itself_is_refused(void **state) {
   office *o = *state;
   bson_t *moved = BCON_NEW("at", BCON_INT32(7));
@@ -458,6 +517,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(a_lost_reply_is_looked_at_and_not_done_twice, set_up, tear_down),
       cmocka_unit_test_setup_teardown(an_undo_of_the_whole_performs_the_opposite, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_held_one_goes_on_where_it_stopped, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(a_reader_sees_all_of_it_or_nothing, set_up, tear_down),
       cmocka_unit_test_setup_teardown(what_the_program_changed_by_itself_is_refused, set_up, tear_down),
       cmocka_unit_test_setup_teardown(effects_can_only_be_created, set_up, tear_down),
       cmocka_unit_test_setup_teardown(stores_tell_of_themselves, set_up, tear_down),

@@ -65,6 +65,23 @@ static void rows_go_in(void **state) {
   free(rows);
 }
 
+static void rows_are_read_back(void **state) {
+  world *w = *state;
+  json_decref(upload(w, good, NULL, 0));
+  const aon_session_isolation both[] = {AON_ISOLATION_COMMITTED, AON_ISOLATION_LATEST};
+  for (size_t i = 0; i < 2; i++) {
+    aon_error error = AON_ERROR_INIT;
+    char *text = NULL, *missing = NULL;
+    json_t *bob = world_result(aon_session_get(w->session, "crm", "contacts", "c2", i ? NULL : "contacts", both[i], &text, &error), &text, &error);
+    assert_string_equal(text_of(bob, "name"), "Bob");
+    json_decref(bob);
+    assert_int_equal(aon_session_get(w->session, "crm", "contacts", "c3", NULL, both[i], &missing, &error), AON_OK);
+    assert_null(missing);
+    assert_int_equal(aon_session_get(w->session, "crm", "letters", "c2", NULL, both[i], &missing, &error), AON_REJECTED);
+    assert_string_equal(error.code, "unknown_collection");
+  }
+}
+
 static void wrong_cells_are_all_named(void **state) {
   world *w = *state;
   json_t *rejected = upload(w, wrong, NULL, 2);
@@ -206,6 +223,7 @@ static void what_can_not_be_queued(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(rows_go_in, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(rows_are_read_back, set_up, tear_down),
       cmocka_unit_test_setup_teardown(wrong_cells_are_all_named, set_up, tear_down),
       cmocka_unit_test_setup_teardown(every_forced_failure_leaves_nothing, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_file_that_is_not_there, set_up, tear_down),

@@ -95,6 +95,29 @@ static void arguments(void **state) {
   assert_int_equal(aon_session_undo(w->session, NULL, NULL, &text, NULL, NULL), AON_USAGE);
 }
 
+static void reads(void **state) {
+  world *w = *state;
+  aon_error error = AON_ERROR_INIT;
+  char untouched[] = "untouched", *text = untouched;
+  const aon_session_isolation committed = AON_ISOLATION_COMMITTED;
+  expect(aon_session_get(NULL, "main", "users", "u1", NULL, committed, &text, &error), AON_USAGE, &error, "required");
+  expect(aon_session_get(w->session, NULL, "users", "u1", NULL, committed, &text, &error), AON_USAGE, &error, "required");
+  expect(aon_session_get(w->session, "main", "", "u1", NULL, committed, &text, &error), AON_USAGE, &error, "required");
+  expect(aon_session_get(w->session, "main", "users", NULL, NULL, committed, &text, &error), AON_USAGE, &error, "required");
+  expect(aon_session_get(w->session, "main", "users", "u1", NULL, committed, NULL, &error), AON_USAGE, &error, "required");
+  expect(aon_session_get(w->session, "main", "users", "u1", NULL, (aon_session_isolation)9, &text, &error), AON_USAGE, &error, "required");
+  expect(aon_session_get(w->session, "main", "users", "u1", "no-such-pack", committed, &text, &error), AON_ENVIRONMENT, &error, "unknown_pack");
+  expect(aon_session_get(w->session, "nowhere", "users", "u1", NULL, committed, &text, &error), AON_REJECTED, &error, "unknown_store");
+  assert_int_equal(aon_session_get(w->session, "nowhere", "users", "u1", NULL, committed, &text, NULL), AON_REJECTED);
+  assert_ptr_equal(text, untouched);
+  assert_int_equal(aon_session_get(w->session, "main", "users", "u1", NULL, committed, &text, &error), AON_OK);
+  assert_null(text);
+  char *file = world_path(w, "main.db"), *journal = world_path(w, "journal.db");
+  assert_true(access(file, F_OK) && access(journal, F_OK)); /* reading makes nothing */
+  free(file);
+  free(journal);
+}
+
 static void unknown_bulk_operations(void **state) {
   world *w = *state;
   aon_error error = AON_ERROR_INIT;
@@ -169,6 +192,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(opening, set_up, tear_down),
       cmocka_unit_test_setup_teardown(stores, set_up, tear_down),
       cmocka_unit_test_setup_teardown(arguments, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(reads, set_up, tear_down),
       cmocka_unit_test_setup_teardown(unknown_bulk_operations, set_up, tear_down),
       cmocka_unit_test_setup_teardown(wrong_ids, set_up, tear_down),
       cmocka_unit_test_setup_teardown(imports, set_up, tear_down),
