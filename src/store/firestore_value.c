@@ -284,7 +284,12 @@ aon_result fs_put_document(const fs_store *store, const char *name, const aon_im
 
 /* ---- from JSON ---- */
 
-static bool take_fields(const fs_store *store, json_t *fields, bson_t *out);
+typedef struct taking {
+  const fs_store *store;
+  bool no_memory;
+} taking;
+
+static bool take_fields(taking *t, json_t *fields, bson_t *out);
 
 static bool take_timestamp(const char *text, const char *key, bson_t *out) {
   int64_t ms;
@@ -298,9 +303,10 @@ static bool take_timestamp(const char *text, const char *key, bson_t *out) {
          bson_append_document_end(out, &below);
 }
 
-static bool take_bytes(const char *text, const char *key, bson_t *out) {
+static bool take_bytes(taking *t, const char *text, const char *key, bson_t *out) {
   size_t length = strlen(text), decoded = 0;
   unsigned char *bytes = malloc(length + 1);
+  t->no_memory = t->no_memory || !bytes;
   bool fine = bytes && !sodium_base642bin(bytes, length + 1, text, length, NULL, &decoded, NULL, sodium_base64_VARIANT_ORIGINAL) &&
               bson_append_binary(out, key, -1, BSON_SUBTYPE_BINARY, bytes, (uint32_t)decoded);
   free(bytes);
@@ -329,7 +335,7 @@ static bool take_double(json_t *value, const char *key, bson_t *out) {
   return bson_append_double(out, key, -1, number);
 }
 
-static bool take_map(const fs_store *store, json_t *map, const char *key, bson_t *out) {
+static bool take_map(taking *t, json_t *map, const char *key, bson_t *out) {
   json_t *fields = json_object_get(map, "fields");
   void *only = json_object_size(fields) == 1 ? json_object_iter(fields) : NULL;
   bson_t below, inner;
@@ -337,13 +343,13 @@ static bool take_map(const fs_store *store, json_t *map, const char *key, bson_t
     return false;
   bool fine;
   if (only && special_of_name(json_object_iter_key(only)) != PLAIN)
-    fine = bson_append_document_begin(&below, "$map", -1, &inner) && take_fields(store, fields, &inner) && bson_append_document_end(&below, &inner);
+    fine = bson_append_document_begin(&below, "$map", -1, &inner) && take_fields(t, fields, &inner) && bson_append_document_end(&below, &inner);
   else
-    fine = take_fields(store, fields, &below);
+    fine = take_fields(t, fields, &below);
   return fine && bson_append_document_end(out, &below);
 }
 
-static bool take_value(const fs_store *store, json_t *value, const char *key, bson_t *out) {
+static bool take_value(taking *t, json_t *value, const char *key, bson_t *out) {
   void *only = json_object_iter(value);
   if (!only)
     return false;
@@ -363,13 +369,13 @@ static bool take_value(const fs_store *store, json_t *value, const char *key, bs
   if (!strcmp(type, "timestampValue") && text)
     return take_timestamp(text, key, out);
   if (!strcmp(type, "bytesValue") && text)
-    return take_bytes(text, key, out);
+    return take_bytes(t, text, key, out);
   if (!strcmp(type, "referenceValue") && text)
-    return take_reference(store, text, key, out);
+    return take_reference(t->store, text, key, out);
   if (!strcmp(type, "geoPointValue"))
     return take_geopoint(inner, key, out);
   if (!strcmp(type, "mapValue"))
-    return take_map(store, inner, key, out);
+    return take_map(t, inner, key, out);
   if (strcmp(type, "arrayValue"))
     return false; /* a type that Firestore got after this was written: refused, not lost */
   size_t index;
@@ -378,25 +384,27 @@ static bool take_value(const fs_store *store, json_t *value, const char *key, bs
   json_array_foreach(json_object_get(inner, "values"), index, child) {
     char place[24];
     snprintf(place, sizeof place, "%zu", index);
-    fine = fine && take_value(store, child, place, &below);
+    fine = fine && take_value(t, child, place, &below);
   }
   return fine && bson_append_array_end(out, &below);
 }
 
-static bool take_fields(const fs_store *store, json_t *fields, bson_t *out) {
+static bool take_fields(taking *t, json_t *fields, bson_t *out) {
   const char *key;
   json_t *value;
   bool fine = true;
-  json_object_foreach(fields, key, value) fine = fine && take_value(store, value, key, out);
+  json_object_foreach(fields, key, value) fine = fine && take_value(t, value, key, out);
   return fine;
 }
 
 aon_result fs_image(const fs_store *store, json_t *document, aon_arena *arena, aon_image *ret_image, aon_error *error) {
   bson_t made = BSON_INITIALIZER;
   const char *version = json_string_value(json_object_get(document, "updateTime"));
-  aon_result result = take_fields(store, json_object_get(document, "fields"), &made)
-                          ? aon_image_from(&made, arena, ret_image, error)
-                          : aon_fail(error, AON_PERMANENT, "bad_type", "A document of %s holds a type of value that this program does not know.",
+  taking t = {.store = store};
+  bool fine = take_fields(&t, json_object_get(document, "fields"), &made);
+  aon_result result = fine          ? aon_image_from(&made, arena, ret_image, error)
+                      : t.no_memory ? aon_fail_memory(error)
+                                    : aon_fail(error, AON_PERMANENT, "bad_type", "A document of %s holds a type of value that this program does not know.",
                                      store->fb.name);
   bson_destroy(&made);
   if (!result && version) {

@@ -1,5 +1,5 @@
-/* Exchanges with PostgreSQL that fail, beside the calls of calls.h: what is sent, and what is waited for. Linked with calls_wraps and
- * exchanges_wraps. */
+/* Exchanges with a server that fail, beside the calls of calls.h: what is sent, and what is waited for; with PostgreSQL, MongoDB, and the
+ * services that are asked by HTTP. Linked with calls_wraps and exchanges_wraps. */
 #ifndef AON_TESTS_EXCHANGES_H
 #define AON_TESTS_EXCHANGES_H
 

@@ -307,6 +307,72 @@ static void every_leaf_obeys_the_rule(void **state) {
   }
 }
 
+/* ---- bytes that are no document any more ---- */
+
+typedef struct damage {
+  uint8_t bytes[512];
+  bson_t view;
+} damage;
+
+static bool damaged(damage *d, const bson_t *whole, uint64_t *seed) {
+  memcpy(d->bytes, bson_get_data(whole), whole->len);
+  for (uint32_t i = below(seed, 3); i < 3; i++)
+    d->bytes[4 + below(seed, whole->len - 5)] = (uint8_t)(below(seed, 2) ? next_random(seed) : below(seed, 20));
+  return aon_image_view(&(aon_image){.bson = d->bytes, .bson_length = whole->len}, &d->view);
+}
+
+static aon_result hear_change(void *context, const char *path, const bson_iter_t *before, const bson_iter_t *after, aon_error *error) {
+  (void)path;
+  (void)error;
+  *(size_t *)context += before || after;
+  return AON_OK;
+}
+
+/* What comes out is a document, or the damage is told: never half of one as if it were whole. */
+static void is_whole_or_told(aon_result result, bson_t *made) {
+  aon_buffer text = {0};
+  size_t at;
+  assert_true(result == AON_OK || result == AON_CORRUPT || result == AON_REJECTED);
+  if (!result && bson_validate(made, BSON_VALIDATE_NONE, &at)) {
+    result = aon_document_to_json(made, &text, NULL);
+    assert_true(result == AON_OK || result == AON_REJECTED || result == AON_CORRUPT);
+  }
+  aon_buffer_release(&text);
+  bson_destroy(made);
+}
+
+static void survives_damage(void **state) {
+  (void)state;
+  static const char *const texts[] = {
+      "{\"a\":{\"b\":[1,\"text\",{\"c\":null}]},\"d\":2.5,\"ids\":[1,\"u\",[2],{\"x\":1}],\"o\":{\"p\":{\"q\":1},\"ids\":[3,4]}}",
+      "{\"a\":{\"b\":[1,\"texts\"]},\"d\":3,\"ids\":[1,\"v\",[2]],\"o\":{\"p\":{\"q\":2,\"r\":{}},\"ids\":[4]},\"n\":{\"m\":[{}]}}",
+      "{\"ids\":[\"u\",1,[2],{\"x\":1}],\"d\":2.5,\"o\":{\"ids\":[4,3],\"p\":{\"q\":1}},\"a\":{\"b\":[1,\"text\",{\"c\":null}]}}"};
+  bson_t *whole[3], made;
+  uint64_t seed = 11;
+  size_t told = 0, count, changes = 0;
+  for (int i = 0; i < 3; i++)
+    whole[i] = document_of(texts[i]);
+  for (int i = 0; i < 5000; i++) {
+    damage d;
+    uint32_t which = below(&seed, 3), place = below(&seed, 3);
+    if (!damaged(&d, whole[which], &seed))
+      continue;
+    const bson_t *parts[3] = {whole[0], whole[1], whole[2]};
+    parts[place] = &d.view;
+    aon_result merged = aon_document_merge(parts[0], parts[1], parts[2], &how, &made, &count, NULL, NULL, NULL);
+    told += merged == AON_CORRUPT;
+    is_whole_or_told(merged, &made);
+    is_whole_or_told(aon_document_patch(parts[0], parts[1], &made, NULL), &made);
+    aon_result differing = aon_document_difference(parts[0], parts[1], hear_change, &changes, NULL);
+    assert_true(differing == AON_OK || differing == AON_CORRUPT || differing == AON_REJECTED);
+    bool same = aon_document_equal(&d.view, whole[(which + i) % 3], &how);
+    assert_int_equal(same, aon_document_equal(whole[(which + i) % 3], &d.view, &how));
+  }
+  assert_true(told > 50 && changes > 50);
+  for (int i = 0; i < 3; i++)
+    drop(whole[i]);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(takes_ours_back),
@@ -322,6 +388,7 @@ int main(void) {
       cmocka_unit_test(restore_undoes_apply),
       cmocka_unit_test(foreign_writes_survive),
       cmocka_unit_test(every_leaf_obeys_the_rule),
+      cmocka_unit_test(survives_damage),
   };
   return cmocka_run_group_tests_name("model merge", tests, NULL, NULL);
 }
