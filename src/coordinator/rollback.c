@@ -107,16 +107,16 @@ static aon_result conflict(going_back *g, const aon_operation *operation, const 
                          .code = code,
                          .sentence = sentence,
                          .paths = paths};
-  aon_result result = aon_hashes_add(&g->left, hash_of(operation), error);
-  if (!result && g->transaction) { /* the journal may be in this very database: it is written once the transaction is gone */
+  if (g->transaction) { /* the journal may be in this very database: it is written once the transaction is gone */
     aon_store_abort(g->part->store, g->transaction);
     g->transaction = NULL;
     g->found_conflict = true;
   }
-  if (!result)
-    result = aon_journal_conflict_put(g->run->journal, g->run->id, g->run->epoch, &record, error);
+  aon_result result = aon_journal_conflict_put(g->run->journal, g->run->id, g->run->epoch, &record, error);
+  if (result) /* not left alone before it is named: the next try finds it anew */
+    return result;
   g->run->conflicts++;
-  return result;
+  return aon_hashes_add(&g->left, hash_of(operation), error);
 }
 
 static aon_result foreign_change(going_back *g, const aon_operation *operation, const char *paths, aon_error *error) {

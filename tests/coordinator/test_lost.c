@@ -1,6 +1,7 @@
 /* Lost, late and refused requests in every class; what was never answered is waited for and watched. */
 #include "harness.h"
 
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -181,6 +182,48 @@ static void in_doubt_and_alike(void **state) {
     assert_string_equal(world_get(w, "k", "c", "edit"), theirs ? "{\"n\":1,\"theirs\":9}" : "{\"n\":1}");
     world_free(w);
   }
+}
+
+/* A document that somebody else changed is found on the way back while another process holds the journal for too long: it is named when the
+ * journal is free again, not forgotten because it was found before. */
+typedef struct holder {
+  sqlite3 *database;
+  int begun;
+} holder;
+static void lets_go(world *w) { assert_int_equal(sqlite3_exec(((holder *)w->call_context)->database, "rollback", NULL, NULL, NULL), SQLITE_OK); }
+static void holds_the_journal(world *w) {
+  assert_int_equal(sqlite3_exec(((holder *)w->call_context)->database, "begin immediate", NULL, NULL, NULL), SQLITE_OK);
+  w->call = lets_go;
+  w->call_name = "store.b.resolve";
+}
+static void changes_what_goes_back(world *w) {
+  w->call = changes_what_goes_back;
+  if (++((holder *)w->call_context)->begun < 2) /* the first one is on the way forward */
+    return;
+  world_put(w, "b", "c", "edit", "{\"n\":9}");
+  w->call = holds_the_journal;
+  w->call_name = "journal.conflict_put";
+}
+static void a_conflict_that_could_not_be_noted(void **state) {
+  (void)state;
+  holder elsewhere = {0};
+  world *w = world_new();
+  world_memory(w, "b", AON_CLASS_BATCH, NULL);
+  world_memory(w, "t", AON_CLASS_TRANSACTION, NULL);
+  world_put(w, "b", "c", "edit", "{\"n\":1}");
+  w->config.test_rollback_at = 1;
+  world_engine(w);
+  assert_int_equal(sqlite3_open(w->journal, &elsewhere.database), SQLITE_OK);
+  w->call = changes_what_goes_back;
+  w->call_name = "store.b.begin";
+  w->call_context = &elsewhere;
+  OK(world_apply(w, LINE("b", "edit", "update", "{\"n\":2}") LINE("t", "1", "create", "{}")));
+  assert_null(w->call);
+  assert_int_equal(w->outcome.state, AON_ROLLBACK_FAILED);
+  assert_int_equal(w->outcome.conflicts, 1);
+  assert_string_equal(world_get(w, "b", "c", "edit"), "{\"n\":9}");
+  sqlite3_close(elsewhere.database);
+  world_free(w);
 }
 
 /* Class 4: the late request arrives after the rollback, and matches again. The watch takes it back; a read never shows it. */
@@ -584,7 +627,7 @@ static void callbacks_are_undone(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {TEST(lost_on_the_way_back),
-                                     TEST(late_in_classes_1_to_3), TEST(a_batch_nobody_can_prove), TEST(a_chain_of_which_the_last_is_missing), TEST(late_between_two_of_a_chain), TEST(in_doubt_and_alike),
+                                     TEST(late_in_classes_1_to_3), TEST(a_batch_nobody_can_prove), TEST(a_chain_of_which_the_last_is_missing), TEST(late_between_two_of_a_chain), TEST(in_doubt_and_alike), TEST(a_conflict_that_could_not_be_noted),
                                      TEST(late_after_a_rollback_is_watched),
                                      TEST(a_write_back_is_waited_for),
                                      TEST(a_choice_is_waited_for),
