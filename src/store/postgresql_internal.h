@@ -50,6 +50,7 @@ typedef struct pg_column {
   char delimiter;        /* between elements of an array */
   bool jsonb, generated, padded /* char(n) */, limited /* has a length that casts would cut to */;
   bool typed;              /* compared by the type's own equality, else by text */
+  bool exact;              /* its collation, if it has one, tells all texts apart */
   bool certain;            /* what we spell is what the server keeps: need not be asked */
   uint32_t key;            /* place in the primary key from 1, 0: not in it */
   const char *default_sql; /* NULL: none */

@@ -22,6 +22,9 @@ static bool by_type(const pg_column *column) {
   return false;
 }
 
+/* A value of the type is equal to no other text's: no collation takes two for one, no cast cuts one off. */
+static bool one_text(const pg_column *column) { return column->exact && !column->limited; }
+
 /* By its type, so that the index of the key is used, where an id that fits is certain to be a value of it; and by its text. */
 aon_result pg_key_condition(const pg_table *table, size_t place, const char *parameter, aon_buffer *sql, aon_error *error) {
   const pg_column *column = &table->columns[table->keys[place]];
@@ -29,7 +32,7 @@ aon_result pg_key_condition(const pg_table *table, size_t place, const char *par
   aon_result result = aon_postgresql_name(column->name, &name, error);
   if (!result && by_type(column))
     result = aon_buffer_format(sql, error, " and t.%s = %s::%s", name.data, parameter, column->type);
-  if (!result && column->form != FORM_INTEGER)
+  if (!result && !(by_type(column) && one_text(column)))
     result = aon_buffer_format(sql, error, " and t.%s::text collate \"C\" = %s", name.data, parameter);
   return result;
 }
@@ -110,7 +113,8 @@ static aon_result send_read(pg_store *store, pg_table *table, const asked *a, PG
     return result;
   aon_error failure = AON_ERROR_INIT;
   aon_postgresql_value oid;
-  aon_postgresql_statement statements[2] = {pg_table_look(table, &oid), {sql.data, values, table->key_count, "reading"}};
+  aon_postgresql_statement statements[2] = {pg_table_look(table, &oid),
+                                            {.sql = sql.data, .values = values, .count = table->key_count, .doing = "reading", .keep = true}};
   PGresult *results[2];
   size_t failed;
   result = aon_postgresql_pipeline(connection, statements, 2, results, &failed, &failure);

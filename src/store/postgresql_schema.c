@@ -171,8 +171,8 @@ static aon_result load_column(pg_table *table, const PGresult *row, int line, ao
   column->generated = PQgetvalue(row, line, 5)[0] == 't';
   column->default_sql = column->generated ? NULL : kept(table, row, line, 7);
   column->key = (uint32_t)atoi(PQgetvalue(row, line, 8));
-  if (PQgetvalue(row, line, 9)[0] != 't')
-    column->typed = false;
+  column->exact = PQgetvalue(row, line, 9)[0] == 't';
+  column->typed = column->typed && column->exact;
   if (column->key > table->key_count)
     table->key_count = column->key;
   column->default_fixed = !column->default_sql || literal(column->default_sql);
@@ -288,7 +288,8 @@ static aon_result fix_defaults(pg_store *store, pg_table *table, aon_error *erro
   return result;
 }
 
-static aon_result load(pg_store *store, pg_table *table, aon_error *error) {
+/* affects: it has triggers (of foreign keys that refer to it, too) or rules, which may have effects. */
+static aon_result load(pg_store *store, pg_table *table, bool affects, aon_error *error) {
   AON_POSTGRESQL_RESULT PGresult *row = NULL;
   aon_postgresql_value oid = value_of(table->oid);
   aon_result result = pg_query(store, FINGERPRINT, &oid, 1, "looking at a table", &row, error);
@@ -307,7 +308,7 @@ static aon_result load(pg_store *store, pg_table *table, aon_error *error) {
   result = load_lists(table, error);
   if (!result)
     result = load_select(table, error);
-  if (!result)
+  if (!result && affects)
     result = load_effects(store, table, error);
   return result || table->documents ? result : fix_defaults(store, table, error);
 }
@@ -339,9 +340,8 @@ static aon_result quote_name(const char *name, bool split, aon_buffer *out, aon_
 }
 
 #define LOOK_UP                                                                                                                            \
-  "select c.oid::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname) from (select coalesce(to_regclass($1), to_regclass($2)) "   \
-  "as "                                                                                                                                    \
-  "oid) o join pg_class c on c.oid = o.oid join pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r', 'p', 'f')"
+  "select c.oid::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relhastriggers or c.relhasrules from (select "            \
+  "coalesce(to_regclass($1), to_regclass($2)) as oid) o join pg_class c on c.oid = o.oid join pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r', 'p', 'f')"
 
 static aon_result table_new(const char *name, pg_table **ret_table, aon_error *error) {
   pg_table *table = calloc(1, sizeof *table);
@@ -373,7 +373,7 @@ static aon_result load_new(pg_store *store, const char *name, const PGresult *fo
   table->shape.exists = true;
   table->oid = kept(table, found, 0, 0);
   table->quoted = kept(table, found, 0, 1);
-  result = table->oid && table->quoted ? load(store, table, error) : aon_fail_memory(error);
+  result = table->oid && table->quoted ? load(store, table, PQgetvalue(found, 0, 2)[0] == 't', error) : aon_fail_memory(error);
   if (result) {
     table_free(table);
     return result;
@@ -469,7 +469,7 @@ aon_result pg_table_make(pg_store *store, const aon_collection *collection, pg_t
 
 aon_postgresql_statement pg_table_look(const pg_table *table, aon_postgresql_value *oid) {
   *oid = value_of(table->oid);
-  return (aon_postgresql_statement){FINGERPRINT, oid, 1, "looking at a table"};
+  return (aon_postgresql_statement){.sql = FINGERPRINT, .values = oid, .count = 1, .doing = "looking at a table", .keep = true};
 }
 
 bool pg_table_same(const pg_table *table, const PGresult *looked) {

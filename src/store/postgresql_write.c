@@ -423,7 +423,8 @@ static aon_result send(applying *a, batch *b, bool *ret_all, size_t *ret_failed,
   b->statements[at++] = (aon_postgresql_statement){"savepoint aon", NULL, 0, "starting a batch"};
   size_t head = at;
   for (size_t i = 0; i < b->count; i++)
-    b->statements[at++] = (aon_postgresql_statement){b->runs[i].sql.data, b->runs[i].values, b->runs[i].count, "writing"};
+    b->statements[at++] = (aon_postgresql_statement){
+        .sql = b->runs[i].sql.data, .values = b->runs[i].values, .count = b->runs[i].count, .doing = "writing", .keep = true};
   aon_result result = aon_postgresql_pipeline(a->transaction->connection, b->statements, at, b->results, &failed, error);
   *ret_all = true;
   *ret_failed = failed >= head ? a->order[b->runs[failed - head].from] : 0;

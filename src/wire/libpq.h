@@ -10,7 +10,8 @@
   X(PQcancel) X(PQclear) X(PQcmdStatus) X(PQcmdTuples) X(PQconnectPoll) X(PQconnectStartParams) X(PQconsumeInput) X(PQenterPipelineMode) \
   X(PQerrorMessage) X(PQexitPipelineMode) X(PQfinish) X(PQflush) X(PQfreeCancel) X(PQgetCancel) X(PQgetResult) X(PQgetisnull)            \
   X(PQgetlength) X(PQgetvalue) X(PQhost) X(PQisBusy) X(PQntuples) X(PQpipelineSync) X(PQport) X(PQresultErrorField) X(PQresultStatus)    \
-  X(PQsendQuery) X(PQsendQueryParams) X(PQsetNoticeReceiver) X(PQsetnonblocking) X(PQsocket) X(PQstatus) X(PQtransactionStatus)
+  X(PQsendPrepare) X(PQsendQuery) X(PQsendQueryParams) X(PQsendQueryPrepared) X(PQsetNoticeReceiver) X(PQsetnonblocking)                  \
+  X(PQsocket) X(PQstatus) X(PQtransactionStatus)
 
 typedef struct aon_libpq_table {
   AON_LIBPQ(AON_LIBRARY_FIELD)
@@ -50,8 +51,10 @@ static inline void aon_libpq_clear(PGresult *result) {
 #define PQport aon_libpq()->PQport
 #define PQresultErrorField aon_libpq()->PQresultErrorField
 #define PQresultStatus aon_libpq()->PQresultStatus
+#define PQsendPrepare aon_libpq()->PQsendPrepare
 #define PQsendQuery aon_libpq()->PQsendQuery
 #define PQsendQueryParams aon_libpq()->PQsendQueryParams
+#define PQsendQueryPrepared aon_libpq()->PQsendQueryPrepared
 #define PQsetNoticeReceiver aon_libpq()->PQsetNoticeReceiver
 #define PQsetnonblocking aon_libpq()->PQsetnonblocking
 #define PQsocket aon_libpq()->PQsocket

@@ -16,6 +16,14 @@
 #define APPLICATION "allornone"
 #define READS_LIMIT 64 /* of what an idle server says unasked */
 #define TEXT_OID 25
+#define KEPT_LIMIT 64 /* statements that a connection keeps prepared; more are parsed each time */
+#define KEPT_NAME_BYTES 16
+#define NOT_SUPPORTED "0A000" /* also: a prepared statement's rows would have other types now */
+
+typedef struct kept { /* sql NULL: free */
+  char *sql;
+  bool there; /* the server has said so; else its answer is still to come */
+} kept;
 
 struct aon_postgresql {
   aon_env *env;
@@ -24,7 +32,9 @@ struct aon_postgresql {
   char label[64];
   int64_t deadline_ms;
   bool broken, refused;
+  bool outdated; /* it keeps what was prepared for another form of a table: no further call of its holder should use it */
   char sqlstate[6];
+  kept kept[KEPT_LIMIT];
 };
 
 /* ---- failures ---- */
@@ -63,7 +73,7 @@ static const known_state known_states[] = {
     {"22001", AON_PERMANENT, "too_long", "refused a value that is too long for its column"},
     {"22003", AON_PERMANENT, "out_of_range", "refused a number that is out of its column's range"},
     {"22", AON_PERMANENT, "bad_type", "refused a value that its column can't hold"},
-    {"0A000", AON_PERMANENT, "not_supported", NULL},
+    {NOT_SUPPORTED, AON_PERMANENT, "not_supported", NULL},
     {"P0001", AON_PERMANENT, "constraint", "has a trigger or function that refused it"},
     {"XX001", AON_CORRUPT, "corrupt", "is damaged. Restore it from a backup"},
     {"XX002", AON_CORRUPT, "corrupt", "is damaged. Rebuild its indexes, or restore it from a backup"},
@@ -167,10 +177,13 @@ static aon_result next_result(aon_postgresql *c, const char *doing, PGresult **r
 
 /* ---- opening ---- */
 
+/* Plans that don't look at the values: what we ask for is found by keys, and knowing how many there are the server would go through all of a table
+ * that has no statistics, once for each batch. */
 #define SESSION                                                                                                                            \
   "set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres'; set timezone = 'UTC'; set bytea_output = 'hex'; "                           \
   "set extra_float_digits = 1; set lc_monetary = 'C'; set standard_conforming_strings = on; set xmloption = 'content'; "                   \
   "set default_transaction_isolation = 'read committed'; set jit = off; set row_security = off; "                                          \
+  "set plan_cache_mode = force_generic_plan; "                                                                                             \
   "set idle_in_transaction_session_timeout = " IDLE_TRANSACTION_MS "; "                                                                    \
   "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') in ('off', 'local'); "                 \
   "set lock_timeout = %lld; set statement_timeout = %lld"
@@ -300,12 +313,14 @@ void aon_postgresql_close(aon_postgresql *connection) {
   if (!connection)
     return;
   PQfinish(connection->handle);
+  for (size_t i = 0; i < KEPT_LIMIT; i++)
+    free(connection->kept[i].sql);
   free(connection);
 }
 
 /* A server that hung up has said why before: what it said is read first, its end only when asked again. */
 bool aon_postgresql_alive(aon_postgresql *c) {
-  for (int i = 0; !c->broken && i < READS_LIMIT; i++) {
+  for (int i = 0; !c->broken && !c->outdated && i < READS_LIMIT; i++) {
     struct pollfd fd = {.fd = PQsocket(c->handle), .events = POLLIN};
     if (PQstatus(c->handle) != CONNECTION_OK || PQisBusy(c->handle) || PQtransactionStatus(c->handle) != PQTRANS_IDLE)
       return false;
@@ -325,9 +340,40 @@ bool aon_postgresql_broken(const aon_postgresql *connection) { return connection
 
 /* ---- statements ---- */
 
-static aon_result queue(aon_postgresql *c, const aon_postgresql_statement *statement, aon_error *error) {
+static kept *kept_find(aon_postgresql *c, const char *sql) {
+  for (size_t i = 0; i < KEPT_LIMIT; i++)
+    if (c->kept[i].sql && !strcmp(c->kept[i].sql, sql))
+      return &c->kept[i];
+  return NULL;
+}
+
+static void kept_forget(kept *k) {
+  free(k->sql);
+  *k = (kept){0};
+}
+
+/* Prepares it, unless it is. *ret_kept NULL: there is no more room. */
+static aon_result keep(aon_postgresql *c, const aon_postgresql_statement *statement, kept **ret_kept, aon_error *error) {
+  char name[KEPT_NAME_BYTES];
+  kept *k = kept_find(c, statement->sql);
+  *ret_kept = k;
+  for (size_t i = 0; !k && i < KEPT_LIMIT; i++)
+    if (!c->kept[i].sql)
+      k = &c->kept[i];
+  if (!k || *ret_kept)
+    return AON_OK;
+  k->sql = strdup(statement->sql);
+  if (!k->sql)
+    return aon_fail_memory(error);
+  snprintf(name, sizeof name, "aon%zu", (size_t)(k - c->kept));
+  *ret_kept = k;
+  return PQsendPrepare(c->handle, name, statement->sql, (int)statement->count, NULL) ? AON_OK : lost(c, statement->doing, "hung up", error);
+}
+
+static aon_result queue(aon_postgresql *c, const aon_postgresql_statement *statement, bool pipelined, aon_error *error) {
   const char *texts[AON_POSTGRESQL_VALUES_LIMIT];
-  int lengths[AON_POSTGRESQL_VALUES_LIMIT], formats[AON_POSTGRESQL_VALUES_LIMIT];
+  int lengths[AON_POSTGRESQL_VALUES_LIMIT], formats[AON_POSTGRESQL_VALUES_LIMIT], count = (int)statement->count, sent;
+  kept *k = NULL;
   if (statement->count > AON_POSTGRESQL_VALUES_LIMIT)
     return aon_fail(error, AON_PERMANENT, "too_many", "A statement to %s would have more than %d values.", c->label,
                     AON_POSTGRESQL_VALUES_LIMIT);
@@ -336,9 +382,17 @@ static aon_result queue(aon_postgresql *c, const aon_postgresql_statement *state
     lengths[i] = statement->values[i].length;
     formats[i] = statement->values[i].binary;
   }
-  if (PQsendQueryParams(c->handle, statement->sql, (int)statement->count, NULL, texts, lengths, formats, statement->binary))
-    return AON_OK;
-  return lost(c, statement->doing, "hung up", error);
+  aon_result result = pipelined && statement->keep ? keep(c, statement, &k, error) : AON_OK;
+  if (result)
+    return result;
+  if (k) {
+    char name[KEPT_NAME_BYTES];
+    snprintf(name, sizeof name, "aon%zu", (size_t)(k - c->kept));
+    sent = PQsendQueryPrepared(c->handle, name, count, texts, lengths, formats, statement->binary);
+  } else {
+    sent = PQsendQueryParams(c->handle, statement->sql, count, NULL, texts, lengths, formats, statement->binary);
+  }
+  return sent ? AON_OK : lost(c, statement->doing, "hung up", error);
 }
 
 /* The result of one queued statement, and the NULL behind it. */
@@ -383,7 +437,7 @@ aon_result aon_postgresql_run(aon_postgresql *connection, const char *sql, const
   PGresult *got = NULL;
   aon_result result = may_call(connection, doing, error);
   if (!result)
-    result = queue(connection, &statement, error);
+    result = queue(connection, &statement, false, error);
   if (!result)
     result = collect(connection, doing, &got, error);
   if (result || !ret_result)
@@ -404,20 +458,55 @@ static aon_result end_pipeline(aon_postgresql *c, aon_error *error) {
   return result ? result : lost(c, "ending a pipeline", "answered out of order", error);
 }
 
+/* An answer behind a failure, which the server has skipped, has still to be taken. */
+static void skip(aon_postgresql *c) {
+  PGresult *skipped = NULL, *end = NULL;
+  if (!c->broken && !next_result(c, "ending a pipeline", &skipped, NULL) && next_result(c, "ending a pipeline", &end, NULL))
+    c->broken = true;
+  PQclear(skipped);
+  PQclear(end);
+}
+
+/* That a statement is prepared is answered before its first use, and to be known again only if it was. */
+static aon_result collect_kept(aon_postgresql *c, kept *k, const char *doing, bool skipped, aon_error *error) {
+  PGresult *prepared = NULL;
+  aon_result result = AON_OK;
+  if (skipped)
+    skip(c);
+  else
+    result = collect(c, doing, &prepared, error);
+  PQclear(prepared);
+  if (result || skipped)
+    kept_forget(k);
+  else
+    k->there = true;
+  return result;
+}
+
+/* The server keeps to the types of the rows that a statement had when it was prepared. */
+static aon_result outdated(aon_postgresql *c, const char *doing, aon_error *error) {
+  c->outdated = true;
+  return aon_fail(error, AON_TRANSIENT, "schema_changed", "%s was altered meanwhile: a column has another type (while %s).", c->label, doing);
+}
+
 static aon_result collect_all(aon_postgresql *c, const aon_postgresql_statement *statements, size_t count, PGresult **results,
                               size_t *ret_failed, aon_error *error) {
   aon_result result = AON_OK;
   for (size_t i = 0; i < count; i++) {
-    if (result) { /* skipped by the server: its answer has still to be taken */
-      PGresult *skipped = NULL, *end = NULL;
-      if (!c->broken && !next_result(c, "ending a pipeline", &skipped, NULL) && next_result(c, "ending a pipeline", &end, NULL))
-        c->broken = true;
-      PQclear(skipped);
-      PQclear(end);
-      continue;
+    bool skipped = result;
+    kept *k = statements[i].keep ? kept_find(c, statements[i].sql) : NULL;
+    bool earlier = k && k->there;
+    if (k && !earlier) {
+      aon_result kept_result = collect_kept(c, k, statements[i].doing, skipped, error);
+      result = skipped ? result : kept_result;
     }
-    result = collect(c, statements[i].doing, &results[i], error);
     if (result)
+      skip(c);
+    else
+      result = collect(c, statements[i].doing, &results[i], error);
+    if (result && !skipped && earlier && !strcmp(c->sqlstate, NOT_SUPPORTED))
+      result = outdated(c, statements[i].doing, error);
+    if (result && !skipped)
       *ret_failed = i;
   }
   return result;
@@ -433,7 +522,7 @@ aon_result aon_postgresql_pipeline(aon_postgresql *connection, const aon_postgre
   if (!PQenterPipelineMode(connection->handle))
     return lost(connection, statements[0].doing, "can't be asked", error);
   for (size_t i = 0; !result && i < count; i++)
-    result = queue(connection, &statements[i], error);
+    result = queue(connection, &statements[i], true, error);
   if (!result && !PQpipelineSync(connection->handle))
     result = lost(connection, statements[0].doing, "hung up", error);
   if (result) {

@@ -42,6 +42,7 @@ typedef struct aon_postgresql_statement {
   size_t count;
   const char *doing; /* "reading", for sentences */
   bool binary;       /* how its rows come: false: as texts */
+  bool keep;         /* in a pipeline: it comes again, so the connection keeps it prepared */
 } aon_postgresql_statement;
 
 /* One statement. ret_result may be NULL; else PQclear it. */

@@ -16,6 +16,13 @@ static int failing_send_query_params(PGconn *c, const char *sql, int count, cons
                                      const int *formats, int format) {
   return calls_due(CALL_REQUEST) ? 0 : PQsendQueryParams(c, sql, count, types, values, lengths, formats, format);
 }
+static int failing_send_prepare(PGconn *c, const char *name, const char *sql, int count, const Oid *types) {
+  return calls_due(CALL_REQUEST) ? 0 : PQsendPrepare(c, name, sql, count, types);
+}
+static int failing_send_query_prepared(PGconn *c, const char *name, int count, const char *const *values, const int *lengths,
+                                       const int *formats, int format) {
+  return calls_due(CALL_REQUEST) ? 0 : PQsendQueryPrepared(c, name, count, values, lengths, formats, format);
+}
 static int failing_send_query(PGconn *c, const char *sql) { return calls_due(CALL_REQUEST) ? 0 : PQsendQuery(c, sql); }
 static int failing_pipeline_sync(PGconn *c) { return calls_due(CALL_REQUEST) ? 0 : PQpipelineSync(c); }
 static int failing_flush(PGconn *c) { return calls_due(CALL_REQUEST) ? -1 : PQflush(c); }
@@ -98,6 +105,8 @@ void *__wrap_dlsym(void *library, const char *name) {
     const char *name;
     void *function;
   } failing[] = {{"PQsendQueryParams", failing_send_query_params},
+                 {"PQsendPrepare", failing_send_prepare},
+                 {"PQsendQueryPrepared", failing_send_query_prepared},
                  {"PQsendQuery", failing_send_query},
                  {"PQpipelineSync", failing_pipeline_sync},
                  {"PQflush", failing_flush},
