@@ -9,17 +9,20 @@ import json
 import sqlite3
 
 import plot
+import profile_of
 import rows
 from page import Aim, Section, ratio
 from peers_jvm import Narayana, PeerFailed, ScalarDB, Seata
-from servers import Missing, MongoDB, One, PostgreSQL, cpu_ms, started
+from servers import CLIENT, Clock, Missing, MongoDB, One, PostgreSQL, started
 from timing import Failed, Spread, copy_durably, ratios
 
-REPETITIONS = {1_000: 5, 10_000: 5, 100_000: 2}
+REPETITIONS = {1_000: 3, 10_000: 5, 100_000: 2}
 QUICK = {40: 1}
 WAYS = {'commit': 'committed', 'abort': 'taken back'}
 AIMS = {10_000: 1.5, 100_000: 1.3}
 TENTH = 0.1
+MINUTES = 1.5  # of one run of a peer, beyond which it is left out
+PROFILED = 10_000
 # No checkpoint and no vacuum fall into a run.
 SETTINGS = ('shared_buffers=256MB', 'max_wal_size=4GB', 'autovacuum=off', 'checkpoint_timeout=1h')
 
@@ -134,7 +137,10 @@ class Unit:
         self.before = [documents(self.set.before, number) for number in range(2)]
         self.after = [{**self.before[number], **documents(self.set.rows, number)} for number in range(2)]
         self.targets = [store.target for store in stores]
-        self.prepare('plain', lambda: machine.run([machine.program('bench', 'floor'), self.set.before, *self.targets]))
+        self.prepare('plain', self.load)
+
+    def load(self):
+        self.machine.run([self.machine.program('bench', 'floor'), self.set.before, *self.targets])
 
     def prepare(self, slot, load):
         """Keeps what `load` writes to the empty stores, to begin with it again and again."""
@@ -144,8 +150,9 @@ class Unit:
         for store in self.stores:
             store.keep(slot)
 
-    def pids(self):
-        return {store.pid for store in self.stores if store.pid}
+    def servers(self):
+        """Their names and processes; two stores may be on one."""
+        return {store.words: store.pid for store in self.stores if store.pid}
 
     def fresh(self, slot='plain'):
         for store in self.stores:
@@ -179,11 +186,11 @@ class Floor:
         unit = self.unit
         unit.fresh()
         words = [self.machine.program('bench', 'floor'), *(['--rollback'] if way == 'abort' else []), unit.set.rows]
-        servers = cpu_ms(unit.pids())
+        clock = Clock(unit.servers())
         taken = self.machine.run([*words, *unit.targets]).json()
-        taken['cpu_ms'] += cpu_ms(unit.pids()) - servers
+        shares = {CLIENT: taken['cpu_ms'], **clock.taken()}
         unit.check(self.name, way)
-        return One(taken['wall_ms'], taken['cpu_ms'])
+        return One(taken['wall_ms'], shares)
 
     @staticmethod
     def most(repetitions, count):
@@ -194,31 +201,48 @@ class Floor:
 
 
 class Ours:
-    """The whole process of `aon apply`, in a data folder that it makes."""
+    """The whole process of `aon apply`, in a data folder that it makes. The stores have seen it before, so that its table of markers is there,
+    as those of the others are."""
 
-    name = 'Allornone'
+    name, slot = 'Allornone', 'ours'
 
     def __init__(self, machine, unit):
         self.machine, self.unit = machine, unit
+        unit.prepare(self.slot, self.load)
 
-    def run(self, way):
-        unit = self.unit
-        unit.fresh()
+    def load(self):
+        self.unit.load()
+        first = self.machine.data / 'rows' / 'first.ndjson'
+        with open(first, 'w') as lines:
+            for operation, more in (('create', ',"data":{}'), ('delete', '')):
+                for store in rows.STORES:
+                    lines.write(f'{{"store":"{store}","collection":"{rows.TABLE}","id":"first","operation":"{operation}"{more}}}\n')
+        self.apply(first)
+        first.unlink()
+
+    def apply(self, lines, status=0, before=(), **more):
+        """before: a command that runs it."""
         folder = self.machine.fresh('ours')
         folder.chmod(0o700)
-        environment = {}
-        for name, store in zip(rows.STORES, unit.stores):
-            environment[f'AON_STORES_{name.upper()}_URL'] = f'sqlite:{store.target}' if store.kind == 'sqlite' else store.target
-            environment[f'AON_STORES_{name.upper()}_CREATE'] = 'true'
-        if way == 'abort':
-            environment['TEST_ROLLBACK_AT_OPERATION'] = str(unit.set.count - 1)
-        command = [self.machine.program('aon'), 'apply', unit.set.lines, '--data', folder, '--user', 'bench', '--json']
-        servers = cpu_ms(unit.pids())
-        taken = self.machine.run(command, status=3 if way == 'abort' else 0, environment=environment)
-        cpu = taken.cpu + cpu_ms(unit.pids()) - servers
-        unit.check(self.name, way)
+        for name, store in zip(rows.STORES, self.unit.stores):
+            more[f'AON_STORES_{name.upper()}_URL'] = f'sqlite:{store.target}' if store.kind == 'sqlite' else store.target
+            more[f'AON_STORES_{name.upper()}_CREATE'] = 'true'
+        command = [*before, self.machine.program('aon'), 'apply', lines, '--data', folder, '--user', 'bench', '--json']
+        taken = self.machine.run(command, status=status, environment=more)
         self.machine.forget('ours')
-        return One(taken.wall, cpu, taken.json()['timings'])
+        return taken
+
+    def run(self, way, before=()):
+        unit = self.unit
+        unit.fresh(self.slot)
+        clock = Clock(unit.servers())
+        if way == 'abort':
+            taken = self.apply(unit.set.lines, 3, before, TEST_ROLLBACK_AT_OPERATION=str(unit.set.count - 1))
+        else:
+            taken = self.apply(unit.set.lines, 0, before)
+        shares = {CLIENT: taken.cpu, **clock.taken()}
+        unit.check(self.name, way)
+        return One(taken.wall, shares, taken.json()['timings'])
 
     @staticmethod
     def most(repetitions, count):
@@ -269,7 +293,7 @@ class Measured:
     """Runs of one mix: (who, way, count) to what each repetition took."""
 
     def __init__(self):
-        self.runs, self.left_out = {}, {}
+        self.runs, self.left_out, self.profile = {}, {}, {}
 
     def add(self, who, way, count, one):
         self.runs.setdefault((who, way, count), []).append(one)
@@ -278,13 +302,21 @@ class Measured:
         return self.runs.get((who, way, count), [])
 
 
+def too_long(name, count, found):
+    """Why it is not run with so many: by what it took with the most that it was run with."""
+    longest = [(of, max(one.wall for one in runs)) for (who, _, of), runs in found.runs.items() if who == name]
+    of, ms = max(longest, default=(count, 0))
+    minutes = ms * count / of / 60_000
+    return f'{count:,} operations would take it some {minutes:.0f} min' if minutes > MINUTES else None
+
+
 def crew(machine, unit, mix, found):
     """Floor and ours, and those of the others that are there."""
     runners = [Floor(machine, unit), Ours(machine, unit)]
     for kind in mix.others:
         if kind.name in found.left_out:
             continue
-        reason = kind.missing(machine)
+        reason = kind.missing(machine) or too_long(kind.name, unit.set.count, found)
         if reason:
             found.left_out[kind.name] = reason
             continue
@@ -309,6 +341,9 @@ def run_unit(machine, mix, stores, count, repetitions, found, say):
                         found.add(runner.name, way, count, runner.run(way))
                     except PeerFailed as why:
                         found.left_out[runner.name] = f'it failed at {count:,} operations, {WAYS[way]}: {why}'
+        if count == PROFILED or count in QUICK:
+            say(f'{mix.name}: a profile of ours, {count:,} operations')
+            found.profile = profile_of.taken(machine, lambda before: runners[1].run('commit', before))
     finally:
         for runner in runners:
             runner.close()
@@ -370,6 +405,30 @@ def phases(section, mix, found):
             table.add(WAYS[way], count, *medians, whole - sum(medians), whole)
 
 
+def shares(section, mix, found):
+    servers = list(dict.fromkeys(name for runs in found.runs.values() for name in runs[0].shares if name != CLIENT))
+    table = section.table(f'{mix.name}: whose CPU time it is, ms', ['who', 'operations', 'end', CLIENT, *servers])
+    for (who, way, count), runs in sorted(found.runs.items(), key=lambda item: (item[0][2], item[0][1] != 'commit')):
+        cells = [Spread([one.shares[name] for one in runs]).median if name in runs[0].shares else '' for name in (CLIENT, *servers)]
+        table.add(who, count, WAYS[way], *cells)
+
+
+def profiles(section, found):
+    """By mix; found: mixes to what each of them found."""
+    named = {mix: one.profile for mix, one in found.items() if isinstance(one.profile, dict) and one.profile}
+    for mix, one in found.items():
+        if isinstance(one.profile, str):
+            section.left_out[f'the profile of {mix.name}'] = one.profile
+    table = section.table(
+        f'Where the CPU time of our own process goes, {PROFILED:,} operations committed, % (by perf; a line counts for all that it calls, so lines overlap)',
+        ['what', *(mix.name for mix in named)],
+    )
+    for words in profile_of.WHAT:
+        shares_of = [profile.get(words) for profile in named.values()]
+        if any(share is not None for share in shares_of):
+            table.add(words, *('' if share is None else share for share in shares_of))
+
+
 def aims(section, mix, found):
     for count, wanted in AIMS.items():
         ours, floor = found.of('Allornone', 'commit', count), found.of('floor', 'commit', count)
@@ -409,15 +468,18 @@ def bars(mix, found):
 
 def part(machine, quick, say):
     section = Section('Stores on servers')
+    measured = {}
     for mix in MIXES:
         try:
-            found = measure(machine, mix, quick, say)
+            found = measured[mix] = measure(machine, mix, quick, say)
         except Missing as why:
             section.left_out[mix.name] = str(why)
             continue
         tables(section, mix, found)
+        shares(section, mix, found)
         phases(section, mix, found)
         aims(section, mix, found)
         section.plots[f'servers-{mix.slug}.svg'] = f'One atomic unit over {mix.name}', bars(mix, found)
+    profiles(section, measured)
     machine.forget('jvm')
     return section

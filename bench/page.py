@@ -1,5 +1,6 @@
 """Tables and aims, as the terminal and the page show them."""
 
+import json
 import os
 import platform
 import re
@@ -7,6 +8,9 @@ import xml.dom.minidom
 from datetime import date
 
 from timing import Spread
+
+
+AIMS = ['aim', 'wanted', 'measured', 'in CPU time', 'so']
 
 
 class Table:
@@ -79,7 +83,7 @@ def ratio(spread):
 
 
 def aims_table(aims):
-    table = Table('Aims', ['aim', 'wanted', 'measured', 'in CPU time', 'so'])
+    table = Table('Aims', AIMS)
     for aim in aims:
         table.add(*aim.cells())
     return table
@@ -97,17 +101,46 @@ def machine_words(load_before, load_after, versions):
     )
 
 
-def write(template, folder, sections, machine):
-    """README.md from its template, and the plots beside it."""
+KEPT = 'measured.json'
+
+
+def kept(folder, sections, machine):
+    """What is known of each part: as it was found now, or else by an earlier run of which the page tells. Kept beside the page."""
+    file = folder / KEPT
+    known = json.loads(file.read_text()) if file.exists() else {}
+    for name, section in sections.items():
+        known[name] = {'machine': machine, 'aims': [aim.cells() for aim in section.aims], 'text': section.text()}
+    file.write_text(json.dumps(known, ensure_ascii=False, indent=1) + '\n')
+    return known
+
+
+def machines(known):
+    """One run after another, each with the parts that it has measured, unless it was one run."""
+    runs = {}
+    for name, part in known.items():
+        runs.setdefault(part['machine'], []).append(name)
+    if len(runs) == 1:
+        return next(iter(runs))
+    return '\n\n'.join(f'{words} (Parts of `bench/run`: {", ".join(names)}.)' for words, names in runs.items())
+
+
+def write(template, folder, parts, sections, machine):
+    """README.md from its template, and the plots beside it. Parts that were not measured stay as they were."""
     head, text = template.read_text().split('\n', 1)
+    known = kept(folder, sections, machine)
+    known = {name: known[name] for name in parts if name in known}
+    aims = Table('Aims', AIMS)
+    for part in known.values():
+        for cells in part['aims']:
+            aims.add(*cells)
     filled = {
         'profile': (template.parent / 'profile.md').read_text().strip(),
-        'aims': aims_table([aim for section in sections.values() for aim in section.aims]).body(),
-        'machine': machine,
-        **{name: section.text() for name, section in sections.items()},
+        'aims': aims.body(),
+        'machine': machines(known),
+        **{name: part['text'] for name, part in known.items()},
     }
     for name in re.findall(r'^@(\w+)@$', text, flags=re.M):
-        filled.setdefault(name, '*Not measured in this run.*')
+        filled.setdefault(name, '*Not measured yet.*')
     (folder / 'README.md').write_text(head + '\n' + re.sub(r'^@(\w+)@$', lambda found: filled[found[1]], text, flags=re.M))
     for section in sections.values():
         for name, (_, plot) in section.plots.items():

@@ -18,11 +18,15 @@ sys.stdin.read()
 """
 
 
-class One:
-    """What one run took, in milliseconds; ours has phases."""
+CLIENT = 'client'
 
-    def __init__(self, wall, cpu, phases=None):
-        self.wall, self.cpu, self.phases = wall, cpu, phases
+
+class One:
+    """What one run took, in milliseconds; shares: who took how much of the CPU time; ours has phases."""
+
+    def __init__(self, wall, shares, phases=None):
+        self.wall, self.shares, self.phases = wall, shares, phases
+        self.cpu = sum(shares.values())
 
 
 class Missing(Exception):
@@ -71,6 +75,20 @@ def cpu_ms(roots):
             wanted.update(chain)
     wanted.update(root for root in roots if root in seen)
     return sum(seen[pid][1] + seen[pid][2] for pid in wanted)
+
+
+class Clock:
+    """CPU time that processes take from now on, by the name of each."""
+
+    def __init__(self, roots):
+        self.roots = roots
+        self.before = self.now()
+
+    def now(self):
+        return {name: cpu_ms({pid}) for name, pid in self.roots.items()}
+
+    def taken(self):
+        return {name: ms - self.before[name] for name, ms in self.now().items()}
 
 
 class PostgreSQL:
