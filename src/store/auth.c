@@ -220,6 +220,27 @@ static aon_result hear_page(auth_store *store, json_t *root, const aon_match *ma
   return result;
 }
 
+/* page: NULL is the first. *ret_next NULL: there are no more. Both are the caller's. */
+static aon_result get_page(auth_store *store, const char *page, json_t **ret_root, char **ret_next, aon_error *error) {
+  AON_BUFFER_CLEANUP aon_buffer url = {0};
+  *ret_root = NULL;
+  *ret_next = NULL;
+  aon_result result = aon_buffer_format(&url, error, "%s:batchGet?maxResults=%d%s", store->base, AUTH_PAGE, page ? "&nextPageToken=" : "");
+  if (!result && page)
+    result = fb_escape(page, strlen(page), &url, error);
+  aon_http_request request = {.method = "GET", .url = url.data};
+  fb_enter(&store->fb);
+  if (!result)
+    result = fb_run(&store->fb, &request, 1, NULL, NULL, error);
+  if (!result)
+    result = fb_went_well(NULL, &request) ? parse(store, &request, ret_root, error) : fb_refused(&store->fb, &request, "searching", error);
+  aon_http_release(&request, 1);
+  const char *next = json_string_value(json_object_get(*ret_root, "nextPageToken"));
+  bool more = !result && next && *next && json_array_size(json_object_get(*ret_root, "users"));
+  *ret_next = more ? strdup(next) : NULL;
+  return more && !*ret_next ? aon_fail_memory(error) : result;
+}
+
 static aon_result scan(void *state, const aon_collection *collection, const aon_match *matches, size_t count, const char *const *properties,
                        aon_scan_each each, void *context, aon_error *error) {
   auth_store *store = state;
@@ -228,25 +249,11 @@ static aon_result scan(void *state, const aon_collection *collection, const aon_
   (void)collection;
   (void)properties;
   do {
-    AON_BUFFER_CLEANUP aon_buffer url = {0};
-    json_t *root = NULL;
-    result = aon_buffer_format(&url, error, "%s:batchGet?maxResults=%d%s", store->base, AUTH_PAGE, page ? "&nextPageToken=" : "");
-    if (!result && page)
-      result = fb_escape(page, strlen(page), &url, error);
-    aon_http_request request = {.method = "GET", .url = url.data};
-    fb_enter(&store->fb);
-    if (!result)
-      result = fb_run(&store->fb, &request, 1, NULL, NULL, error);
-    if (!result)
-      result = fb_went_well(NULL, &request) ? parse(store, &request, &root, error) : fb_refused(&store->fb, &request, "searching", error);
-    aon_http_release(&request, 1);
+    json_t *root;
+    char *next;
+    result = get_page(store, page, &root, &next, error);
     free(page);
-    const char *next = json_string_value(json_object_get(root, "nextPageToken"));
-    bool last = json_array_size(json_object_get(root, "users")) == 0;
-    bool more = !result && !last && next && *next;
-    page = more ? strdup(next) : NULL;
-    if (more && !page)
-      result = aon_fail_memory(error);
+    page = next;
     if (!result)
       result = hear_page(store, root, matches, count, each, context, error);
     json_decref(root);
@@ -490,6 +497,57 @@ static aon_result apply(void *state, aon_transaction *transaction, const aon_wri
   return worst.result;
 }
 
+/* ---- aon doctor ---- */
+
+typedef struct aside {
+  size_t looked_at, found;
+} aside;
+
+static aon_result tell_page(const auth_store *store, const json_t *users, aside *all, aon_buffer *report, aon_error *error) {
+  size_t index;
+  json_t *user;
+  aon_result result = AON_OK;
+  json_array_foreach(users, index, user) {
+    AON_ARENA_CLEANUP aon_arena scratch = {0};
+    aon_image ignored;
+    bool set_aside;
+    const char *uid = json_string_value(json_object_get(user, "localId"));
+    if (!result)
+      result = auth_image(&store->fb, user, &scratch, &ignored, &set_aside, error);
+    if (result)
+      break;
+    all->looked_at++;
+    if (set_aside && all->found++ < AUTH_ASIDE_SHOWN)
+      result = aon_buffer_format(report, error,
+                                 "account %.128s is set aside (disabled, with " AUTH_MARK "): it waits for its bulk operation to be finished or taken "
+                                 "back; aon recover does it if the journal knows it\n",
+                                 uid ? uid : "");
+  }
+  return result;
+}
+
+/* Accounts that a bulk operation meant to delete and did not come to. */
+static aon_result tell_aside(auth_store *store, aon_buffer *report, bool *healthy, aon_error *error) {
+  aside all = {0};
+  char *page = NULL;
+  aon_result result = AON_OK;
+  do {
+    json_t *root;
+    char *next;
+    result = get_page(store, page, &root, &next, error);
+    free(page);
+    page = next;
+    if (!result)
+      result = tell_page(store, json_object_get(root, "users"), &all, report, error);
+    json_decref(root);
+  } while (!result && page && all.looked_at < AUTH_LOOKED_AT);
+  *healthy = *healthy && !all.found;
+  if (!result)
+    result = aon_buffer_format(report, error, "accounts set aside: %zu of %s%zu\n", all.found, page ? "the first " : "", all.looked_at);
+  free(page);
+  return result;
+}
+
 static aon_result examine(void *state, struct aon_buffer *report, bool *ret_healthy, aon_error *error) {
   auth_store *store = state;
   const char *emulator = aon_google_emulator(store->fb.google);
@@ -498,11 +556,14 @@ static aon_result examine(void *state, struct aon_buffer *report, bool *ret_heal
   if (!result)
     result = emulator ? aon_buffer_format(report, error, "Firebase Auth, emulator at %s\n", emulator)
                       : aon_buffer_format(report, error, "Firebase Auth, as %s\n", aon_google_account(store->fb.google));
-  return result ? result
-                : aon_buffer_text(report,
-                                  "class 5: accounts are read, compared, then written, for the service takes no conditions; deleted ones are set aside until "
-                                  "the decision; passwords can't be given back\n",
-                                  error);
+  if (!result)
+    result = aon_buffer_text(report,
+                             "class 5: accounts are read, compared, then written, for the service takes no conditions; deleted ones are set aside until "
+                             "the decision; passwords can't be given back\n",
+                             error);
+  if (!result)
+    result = fb_tell_clock(&store->fb, report, ret_healthy, error);
+  return result ? result : tell_aside(store, report, ret_healthy, error);
 }
 
 const aon_store_adapter aon_auth_adapter = {

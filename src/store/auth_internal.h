@@ -18,6 +18,8 @@
 #define AUTH_READ_AT_ONCE 100   /* accounts of one lookup, as Google's SDKs have it */
 #define AUTH_PAGE 500
 #define AUTH_UID_BYTES 128
+#define AUTH_ASIDE_SHOWN 20     /* accounts that aon doctor names */
+#define AUTH_LOOKED_AT 100000   /* accounts after which it looks no further, and says so */
 #define AUTH_CLAIMS_BYTES 1000
 #define AUTH_MARK "aon_set_aside" /* in the custom attributes of an account that goes when all is decided */
 

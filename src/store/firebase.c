@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CLOCK_TOLERANCE_MS 2000 /* the service tells whole seconds */
+
 static aon_result connect_to(aon_env *env, const aon_store_config *config, const aon_google_settings *settings, fb_store *fb, aon_error *error) {
   aon_http_settings http = {config->name, config->pool_max, config->pool_idle_ms, config->pool_connect_ms};
   *fb = (fb_store){.env = env, .interrupt.wake = -1, .timeout_ms = config->timeout_ms > 0 ? config->timeout_ms : FB_TIMEOUT_MS};
@@ -56,7 +58,19 @@ void fb_enter(fb_store *fb) {
 }
 
 aon_result fb_run(fb_store *fb, aon_http_request *requests, size_t count, aon_http_go_on go_on, void *context, aon_error *error) {
-  return aon_google_run(fb->google, requests, count, fb->deadline_ms, go_on, context, error);
+  aon_result result = aon_google_run(fb->google, requests, count, fb->deadline_ms, go_on, context, error);
+  fb->server_ms = count && !result ? requests[count - 1].server_ms : 0;
+  return result;
+}
+
+aon_result fb_tell_clock(const fb_store *fb, aon_buffer *report, bool *healthy, aon_error *error) {
+  if (!fb->server_ms)
+    return aon_buffer_text(report, "clock: the service did not tell its own\n", error);
+  int64_t differs = fb->server_ms - aon_now_ms(fb->env);
+  bool right = llabs(differs) < CLOCK_TOLERANCE_MS;
+  *healthy = *healthy && right;
+  return aon_buffer_format(report, error, "clock: %lld ms %s ours%s\n", llabs(differs), differs > 0 ? "before" : "behind",
+                           right ? "" : ", which is MUCH; set one of them right");
 }
 
 bool fb_went_well(void *context, const aon_http_request *request) {

@@ -21,6 +21,7 @@ typedef struct fb_store {
   aon_http *http;
   aon_google *google;
   int64_t timeout_ms, deadline_ms;
+  int64_t server_ms; /* the service's clock when it last answered; 0: it did not say */
 } fb_store;
 
 /* How one of the kinds is opened; an fb_store is the first member of each kind's state. */
@@ -44,6 +45,8 @@ void fb_enter(fb_store *fb); /* each call of the adapter begins with it */
 aon_result fb_run(fb_store *fb, aon_http_request *requests, size_t count, aon_http_go_on go_on, void *context, aon_error *error) AON_MUST_USE;
 /* What a request that is not answered by success says. 412 and 409 are the caller's. */
 aon_result fb_refused(const fb_store *fb, const aon_http_request *request, const char *doing, aon_error *error);
+/* For aon doctor: how far the service's clock is from ours, after a request. */
+aon_result fb_tell_clock(const fb_store *fb, aon_buffer *report, bool *healthy, aon_error *error) AON_MUST_USE;
 bool fb_went_well(void *context, const aon_http_request *request); /* aon_http_go_on: answered with 2xx */
 
 /* The failure of writes as the contract of aon/store.h has it: unknown before refused for good before transient. */

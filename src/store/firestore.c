@@ -561,7 +561,7 @@ static aon_result examine(void *state, struct aon_buffer *report, bool *ret_heal
                                "class 3: batches of %d writes that take effect together, with a marker; no prepared transactions, so they show before the "
                                "decision\nmarkers of bulk operations: %lld\n",
                                FS_BATCH_OPERATIONS, (long long)markers);
-  return result;
+  return result ? result : fb_tell_clock(&store->fb, report, ret_healthy, error);
 }
 
 const aon_store_adapter aon_firestore_adapter = {

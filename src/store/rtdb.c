@@ -11,7 +11,6 @@
 #include "store/singly.h"
 
 #define PROBE "aon_probe" /* a key that nobody has; reading it tells whether the server gives ETags */
-#define CLOCK_TOLERANCE_MS 2000
 
 static const aon_google_settings google_settings = {
     .emulator = "FIREBASE_DATABASE_EMULATOR_HOST",
@@ -111,9 +110,7 @@ static aon_result examine(void *state, struct aon_buffer *report, bool *ret_heal
   aon_result result = ask_nothing(store, &request, error);
   if (result)
     return result;
-  int64_t differs = request.server_ms ? request.server_ms - aon_now_ms(store->fb.env) : 0;
-  bool late = differs > CLOCK_TOLERANCE_MS || differs < -CLOCK_TOLERANCE_MS;
-  *ret_healthy = !late;
+  *ret_healthy = true;
   result = emulator ? aon_buffer_format(report, error, "Firebase Realtime Database, emulator at %s\n", emulator)
                     : aon_buffer_format(report, error, "Firebase Realtime Database, as %s\n", aon_google_account(store->fb.google));
   if (!result)
@@ -122,9 +119,7 @@ static aon_result examine(void *state, struct aon_buffer *report, bool *ret_heal
                                  ? "class 4: documents are compared, then written together by one PATCH, because it is declared exclusive\n"
                                  : "class 4: each write under the ETag of what was read; no transactions, so changes show before the decision\n",
                              error);
-  if (!result && late)
-    result = aon_buffer_format(report, error, "the server's clock differs by %lld ms\n", (long long)differs);
-  return result;
+  return result ? result : fb_tell_clock(&store->fb, report, ret_healthy, error);
 }
 
 const aon_store_adapter aon_rtdb_adapter = {

@@ -173,14 +173,16 @@ def doctor_tells(folder):
     data = seeded(folder)
     ours = [item for item in data.run('doctor', '--json').exits(0, 1).lines if item['name'] == 'identity'][0]
     text = '\n'.join(ours['findings'])
-    check('class 5' in text and 'emulator' in text and 'password' in text, text)
+    check('class 5' in text and 'emulator' in text and 'password' in text and 'accounts set aside: 0 of 2' in text and ours['healthy'], text)
+    data.at('POST', ':update', {'localId': 'b', 'disableUser': True, 'customAttributes': '{"aon_set_aside":true}'})
+    data.run('doctor').exits(1).says('account b is set aside', 'aon recover', 'accounts set aside: 1 of 2')
 
 
 CASES = [cases.workbooks_end_as_the_oracle_says, accounts_go_and_come_back, a_rollback_gives_back_the_password_of_what_it_deleted, killed_while_deleting,
          what_auth_refuses_is_named, a_password_is_sent_once_and_never_said, of_a_workbook, many_at_once,
          cases.every_page_of_a_listing_is_read, cases.secrets_stay_in, cases.killed_at_calls, cases.killed_while_rolling_back,
          cases.replies_lost_at_calls, cases.requests_lost_at_calls, cases.taken_back_over_foreign_writes,
-         cases.a_foreign_write_between_plan_and_execution_is_refused, doctor_tells,
+         cases.a_foreign_write_between_plan_and_execution_is_refused, doctor_tells, secured.doctor_tells_the_clock,
          secured.a_token_that_is_refused_is_replaced_once]
 
 if __name__ == '__main__':

@@ -233,6 +233,18 @@ class Secured:
             same(front.given, 2, 'it is asked for anew once')
             return f'requests refused: {", ".join(said)}'
 
+    def doctor_tells_the_clock(self, folder):
+        data = self.cases.kind(folder / 'data')
+        front, ca, env = self.front(folder / 'front')
+        env['SSL_CERT_FILE'] = ca
+        with front:
+            for skew, way in ((0, ''), (3600, 'before'), (-3600, 'behind')):
+                front.skew = skew
+                ours = [item for item in data.run('doctor', '--json', env=env).exits(int(skew != 0)).lines if item['name'] == self.key][0]
+                told = [line for line in ours['findings'] if line.startswith('clock: ')]
+                same((ours['healthy'], len(told)), (not skew, 1), ours)
+                check(('MUCH' in told[0]) == bool(skew) and way in told[0], told)
+
     def clocks_that_differ(self, folder):
         data = self.cases.kind(folder / 'data')
         front, ca, env = self.front(folder / 'front')
