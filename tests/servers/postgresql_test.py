@@ -42,6 +42,17 @@ def doctor_tells(folder):
     can = psql('postgres', "select current_setting('max_prepared_transactions')::int > 0").strip() == 't'
     check(('class 1' in text) == can and 'PostgreSQL' in text and 'markers of bulk operations: 1' in text and 'clock' in text, text)
     same(data.run('pool', '--json').exits(0).lines, [{'store': 'main', 'total': 1, 'idle': 1, 'waiting': 0, 'max': 20}])
+    psql(data.places['main'].name, 'create table large as select n as id, n % 7 as company from generate_series(1, 2000) n; analyze large')
+    data.run('doctor').exits(0, 1).says('table large: about 2000 rows and no index')
+    psql(data.places['main'].name, 'create index on large(company)')
+    check('table large' not in data.run('doctor').out, 'it has an index')
+    who = f'limited_{data.places["main"].name}'
+    psql(data.places['main'].name, f'create role {who} login; grant select, update on users to {who}; grant select, insert, update on aon_markers to {who}; '
+                                   f'grant all on sites to {who}')
+    lesser = {'AON_STORES_MAIN_URL': data.env['AON_STORES_MAIN_URL'].replace('//aon@', f'//{who}@')}
+    said = data.run('doctor', env=lesser).exits(0, 1).says('table users: this user may not insert, delete;').out
+    check('table sites' not in said, said)
+    psql(data.places['main'].name, f'drop owned by {who}; drop role {who}')
     if can:
         psql(data.places['main'].name, "begin; create table orphan(); prepare transaction 'aon:nobody:main:1'")
         data.run('doctor').exits(1).says('aon:nobody:main:1')
