@@ -540,14 +540,6 @@ static aon_result commit_parts(aon_run *run, aon_error *error) {
   return !result && last ? commit_part(run, last, error) : result;
 }
 
-/* Its marker is the decision then; what a loss of power left as `preparing` is resolved by it. */
-static bool has_last_resource(const aon_run *run) {
-  for (size_t i = 0; i < run->part_count; i++)
-    if (run->parts[i].last_resource)
-      return true;
-  return false;
-}
-
 /* ---- failure before the decision ---- */
 
 /* Has the last resource committed in spite of the failure? Then the decision is made and it goes forward. */
@@ -701,7 +693,7 @@ aon_result aon_run_execute(aon_run *run, aon_error *error) {
   if (result)
     result = go_back(run, &failure, error);
   else
-    result = aon_run_move(run, AON_COMMITTING, &(aon_bulk_change){.copied = has_last_resource(run)}, error);
+    result = aon_run_move(run, AON_COMMITTING, NULL, error);
   if (!result && run->state == AON_COMMITTING)
     result = aon_run_finish(run, error);
   return result;

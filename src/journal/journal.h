@@ -11,7 +11,7 @@
  *  - what submit, claim and cancel say, each arrow from `logged` on, each announced batch and each conflict are on the disk when the call returns;
  *    all other writes survive a killed process at once and a lost power with the next such call: a plan that is not yet `logged`
  *    explains nothing outside the journal, so logging a million operations needs one sync, by the arrow. `executing` is such a write too: what
- *    is sent after it lasts only by a later record that is on the disk; and so is an arrow that copies a store's marker (`copied`).
+ *    is sent after it lasts only by a later record that is on the disk.
  * One thread per handle. All calls count as steps of the environment. Times are milliseconds since 1970 UTC. */
 #ifndef AON_JOURNAL_JOURNAL_H
 #define AON_JOURNAL_JOURNAL_H
@@ -104,7 +104,6 @@ typedef struct aon_bulk_change {
   const int64_t *operations, *hold_until_ms, *images_until_ms, *progress;
   const uint32_t *attempt;
   bool free_lease; /* held: nobody works on it */
-  bool copied;     /* the arrow copies what is durable in a store: it need not outlast a loss of power by itself */
 } aon_bulk_change;
 aon_result aon_journal_move(aon_journal *, const char *id, int64_t epoch, aon_state from, aon_state to, const aon_bulk_change *, aon_error *) AON_MUST_USE;
 /* The same without an arrow (progress, failure, attempt). */

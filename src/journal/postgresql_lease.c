@@ -81,10 +81,9 @@ static const aon_bulk_change *or_nothing(const aon_bulk_change *change) {
   return change ? change : &nothing;
 }
 
-/* Phases that leave nothing outside the journal, and what a store's marker says too: a server that falls would only set the bulk operation
- * back to where recovery finds the same end. `executing` is durable here: the server can fall without the worker, whose transactions go on. */
-static bool arrow_durable(aon_state to, const aon_bulk_change *change) {
-  return to != AON_PARSING && to != AON_VALIDATING && to != AON_PLANNING && !change->copied;
+/* Phases that leave nothing outside the journal: a server that falls would only set the bulk operation back. `executing` is durable here: the server can fall without the worker, whose transactions go on. */
+static bool arrow_durable(aon_state to) {
+  return to != AON_PARSING && to != AON_VALIDATING && to != AON_PLANNING;
 }
 
 aon_result aon_register_move(void *state, const char *id, int64_t epoch, aon_state from, aon_state to, const aon_bulk_change *given,
@@ -96,7 +95,7 @@ aon_result aon_register_move(void *state, const char *id, int64_t epoch, aon_sta
   if (result)
     return result;
   AON_REGISTER_CALL call = {0};
-  aon_register_begin(&call, arrow_durable(to, change));
+  aon_register_begin(&call, arrow_durable(to));
   size_t at = call.count;
   aon_register_head_add(&call, id, true);
   if (!aon_state_terminal(to)) /* its reply was lost, or it came twice */

@@ -109,8 +109,8 @@ static aon_result move_work(aon_ledger *ledger, void *arguments, aon_error *erro
 /* Arrows that a loss of power may take back. It ends every worker of this journal too, which is on the machine that lost it, and what is sent
  * after such an arrow lasts only by a later write of the journal that is durable, and this one with it: phases leave nothing outside the journal;
  * `executing` opens transactions, which are gone with their connections, and announces whatever else is sent. */
-static bool arrow_durable(aon_state to, const aon_bulk_change *change) {
-  return to != AON_PARSING && to != AON_VALIDATING && to != AON_PLANNING && to != AON_EXECUTING && !(change && change->copied);
+static bool arrow_durable(aon_state to) {
+  return to != AON_PARSING && to != AON_VALIDATING && to != AON_PLANNING && to != AON_EXECUTING;
 }
 
 aon_result aon_ledger_move(void *state, const char *id, int64_t epoch, aon_state from, aon_state to, const aon_bulk_change *change,
@@ -118,7 +118,7 @@ aon_result aon_ledger_move(void *state, const char *id, int64_t epoch, aon_state
   aon_ledger *ledger = state;
   move_call call = {.id = id, .epoch = epoch, .from = from, .to = to, .arrow = true, .change = change};
   aon_error failure = AON_ERROR_INIT;
-  aon_result result = aon_ledger_write(ledger, arrow_durable(to, change), move_work, &call, &failure);
+  aon_result result = aon_ledger_write(ledger, arrow_durable(to), move_work, &call, &failure);
   if (aon_ledger_doubtful(result)) { /* the reply is lost: what is there now decides */
     aon_ledger_head head;
     aon_error second = AON_ERROR_INIT;

@@ -34,6 +34,7 @@ mutation('remade_is_overwritten', 'invariant 3', RESTORE, '} else if (!aon_docum
 mutation('their_delete_is_undone', 'invariant 3', RESTORE, 'return AON_OK; /* their delete stands */',
          'return restore->verdict = AON_RESTORE_WRITE, restore->target = operation->before, AON_OK;', 'coordinator table', INVARIANTS)
 mutation('merge_none_merges', 'invariant 3', RESTORE, 'if (operation->collection->merge_none) {', 'if (false) {', 'coordinator table')
+mutation('decision_not_durable', 'invariant 1', 'src/journal/sqlite_lease.c', ' && to != AON_EXECUTING;', ' && to != AON_EXECUTING && to != AON_COMMITTING;', 'journal sqlite')
 mutation('left_before_named', 'invariant 3', BACK, '  if (result) /* not left alone before', '  if (result && aon_hashes_add(&g->left, hash_of(operation), NULL) == AON_OK) /* not left alone before', LOST)
 mutation('conflict_dropped_early', 'invariant 3', BACK, 'return marked ? AON_OK :', 'return false ? AON_OK :', LOST)
 mutation('conflict_of_other_batch_dropped', 'invariant 3', BACK, '  if (found->sequence < g->first || found->sequence > g->last)\n',

@@ -177,6 +177,7 @@ void witness_observe(simstore *store, const author *who) {
     if (!look(store, d, &now)) {
       store->unseen = true;
       store->unseen_author = was;
+      trace("  (%s can't be looked into: %s)", store->name, store->sqlite ? sqlite3_errmsg(eye_of(store)) : "");
     } else if (!value_equal(&now, &d->now) || strcmp(now.stamp, d->now.stamp)) {
       note_change(store, d, &now, who);
     }
@@ -755,6 +756,9 @@ static aon_result ends(witness *w, aon_transaction *transaction, bool commits, a
     aon_memory_trouble_at(store->database, what, 1, 1);
     under_way = aon_memory_under_way(store->database);
   } else {
+    static const author nobody = {.hand = BY_NOBODY, .bulk = -1, .process = -1};
+    if (store->unseen) /* whose that was can't be told any more once somebody else has written */
+      witness_observe(store, &nobody);
     who.expired = is_expired(who.bulk, who.process);
     store->ending = who;
     store->ends = true;
