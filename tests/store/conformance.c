@@ -169,8 +169,19 @@ static int set_up(void **state) {
   return 0;
 }
 
+/* Whatever was asked, and whatever failed: every connection has come back. */
+static void assert_nothing_lent(const aon_store *store) {
+  aon_pool_counts pool;
+  if (!aon_pool_status(store, &pool))
+    return;
+  assert_int_equal(pool.idle, pool.total);
+  assert_int_equal(pool.waiting, 0);
+}
+
 static int tear_down(void **state) {
   subject *s = *state;
+  assert_nothing_lent(s->store);
+  assert_nothing_lent(s->other);
   aon_store_close(s->store);
   aon_store_close(s->other);
   aon_memory_free(s->memory);
