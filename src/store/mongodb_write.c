@@ -7,9 +7,9 @@
  *
  * Invariants:
  *  - nothing is changed or deleted whose bytes are not those expected; a refusal names the first write at fault;
- *  - a stretch holds writes to one collection and no document twice, so that what it read stands for all of it, and the order within it shows
- *    to nobody but an index that demands unique values, or a validator: there it is kept. A transaction has no savepoint to fall back to, so
- *    whatever can be at fault but a create is looked for before anything of the stretch is written;
+ *  - a stretch holds no document twice, so that what it read stands for all of it, and the order within it shows to nobody but an index that
+ *    demands unique values, or a validator: there it is kept. A transaction has no savepoint to fall back to, so what can be at fault is looked
+ *    for before anything of the stretch is written, but for creates where only one collection has any;
  *  - outside a transaction a write that was sent and not answered is AON_WRITE_UNKNOWN, and nothing is sent after it. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +20,7 @@
 
 #define FNV_BASIS 0xcbf29ce484222325u
 #define FNV_PRIME 0x100000001b3u
-#define KINDS 3
+#define GROUPS_LIMIT 32 /* of writes that are gathered; beyond it their own order is kept */
 
 typedef enum kind { KIND_INSERT, KIND_UPDATE, KIND_DELETE } kind;
 
@@ -38,6 +38,7 @@ typedef struct applying {
 typedef struct run { /* writes from..to-1 */
   size_t from, to;
   kind kind;
+  bool looks; /* even where the server itself would refuse it */
   const mdb_collection *collection;
   bson_t **now; /* the documents as they stand, those of from first; all NULL where nobody need look */
 } run;
@@ -75,7 +76,7 @@ static aon_result look_and_compare(applying *a, run *r, size_t *ret_failed, aon_
   r->now = aon_arena_alloc(&a->arena, count * sizeof(bson_t *));
   if (!ids || !r->now)
     return aon_fail_memory(error);
-  if (r->kind == KIND_INSERT && mdb_keyed_by_id(collection))
+  if (r->kind == KIND_INSERT && mdb_keyed_by_id(collection) && !r->looks)
     return AON_OK;
   for (size_t i = 0; i < count; i++)
     ids[i] = a->writes[r->from + i].id;
@@ -90,12 +91,16 @@ static aon_result look_and_compare(applying *a, run *r, size_t *ret_failed, aon_
 
 /* ---- runs ---- */
 
+static uint64_t hash_more(uint64_t hash, const char *bytes, size_t length) {
+  for (size_t i = 0; i < length; i++)
+    hash = (hash ^ (unsigned char)bytes[i]) * FNV_PRIME;
+  return hash;
+}
+
 /* Two of one hash only make a stretch shorter. */
-static bool meet(applying *a, aon_text id) {
-  uint64_t hash = FNV_BASIS;
-  for (size_t i = 0; i < id.length; i++)
-    hash = (hash ^ (unsigned char)id.data[i]) * FNV_PRIME;
-  hash |= 1; /* 0 is a free place */
+static bool meet(applying *a, const aon_write *write) {
+  uint64_t hash = hash_more(FNV_BASIS, write->collection->name, strlen(write->collection->name) + 1);
+  hash = hash_more(hash, write->id.data, write->id.length) | 1; /* 0 is a free place */
   size_t at = (hash >> 32) & (a->met_size - 1);
   for (; a->met[at]; at = (at + 1) & (a->met_size - 1))
     if (a->met[at] == hash)
@@ -107,14 +112,18 @@ static bool meet(applying *a, aon_text id) {
 static size_t stretch_end(applying *a, size_t from) {
   size_t to = from;
   memset(a->met, 0, a->met_size * sizeof *a->met);
-  while (to < a->count && !strcmp(a->writes[to].collection->name, a->writes[from].collection->name) && meet(a, a->writes[to].id))
+  while (to < a->count && meet(a, &a->writes[to]))
     to++;
   return to;
 }
 
+static bool together(const aon_write *a, const aon_write *b) {
+  return kind_of(a) == kind_of(b) && (a->collection == b->collection || !strcmp(a->collection->name, b->collection->name));
+}
+
 static size_t run_end(const applying *a, size_t from, size_t limit) {
   size_t to = from + 1;
-  while (to < limit && kind_of(&a->writes[to]) == kind_of(&a->writes[from]))
+  while (to < limit && together(&a->writes[to], &a->writes[from]))
     to++;
   return to;
 }
@@ -353,58 +362,57 @@ static aon_result apply_run(applying *a, size_t from, size_t *to, size_t *ret_fa
 
 /* ---- gathering ---- */
 
-static aon_result may_gather(applying *a, size_t from, size_t to, bool *ret_may, aon_error *error) {
-  mdb_collection *found;
-  *ret_may = a->transaction && run_end(a, from, to) < to;
-  if (!*ret_may)
-    return AON_OK;
-  aon_result result = mdb_collection_find(a->store, a->writes[from].collection, &found, error);
-  if (!result)
-    *ret_may = !mdb_keeps_order(a->store, found);
-  return result;
-}
-
-/* The writes of a stretch by kind, each kind in its own order. places: where each stood. */
-static size_t sort_kinds(const applying *a, size_t from, size_t to, aon_write *writes, size_t *places, run *runs) {
+/* Groups the writes of a stretch as they are first met, each in its own order. places: where each stood. 0: too many. */
+static size_t find_groups(const applying *a, size_t from, size_t to, aon_write *writes, size_t *places, run *runs) {
+  const aon_write *firsts[GROUPS_LIMIT];
   size_t count = 0, at = 0;
-  for (kind k = KIND_INSERT; k <= KIND_DELETE; k++) {
-    size_t begun = at;
+  for (size_t i = from; i < to; i++) {
+    size_t group = 0;
+    while (group < count && !together(firsts[group], &a->writes[i]))
+      group++;
+    if (group == GROUPS_LIMIT)
+      return 0;
+    if (group == count)
+      firsts[count++] = &a->writes[i];
+  }
+  for (size_t group = 0; group < count; group++) {
+    runs[group] = (run){.from = at, .kind = kind_of(firsts[group])};
     for (size_t i = from; i < to; i++)
-      if (kind_of(&a->writes[i]) == k) {
+      if (together(firsts[group], &a->writes[i])) {
         writes[at] = a->writes[i];
         places[at++] = i;
       }
-    if (at > begun)
-      runs[count++] = (run){.from = begun, .to = at, .kind = k};
+    runs[group].to = at;
   }
   return count;
 }
 
-/* *ret_done false: something is not as expected, and nothing was written; in their own order the first write at fault is found. */
-static aon_result apply_gathered(applying *a, size_t from, size_t to, bool *ret_done, size_t *ret_failed, aon_error *error) {
-  AON_ARENA_CLEANUP aon_arena arena = {0};
-  aon_write *writes = aon_arena_alloc(&arena, (to - from) * sizeof *writes);
-  size_t *places = aon_arena_alloc(&arena, (to - from) * sizeof *places), failed = 0;
-  run runs[KINDS];
-  if (!writes || !places)
-    return aon_fail_memory(error);
-  applying gathered = *a;
-  gathered.writes = writes;
-  gathered.count = to - from;
-  gathered.states = NULL;
-  size_t count = sort_kinds(a, from, to, writes, places, runs);
+/* May they go out in another order? Then creates of several collections are looked for, as the server would name the first of one of them. */
+static aon_result may_gather(const applying *a, run *runs, size_t count, bool *ret_may, aon_error *error) {
+  size_t creates = 0;
+  aon_result result = AON_OK;
+  *ret_may = count > 1;
+  for (size_t i = 0; !result && *ret_may && i < count; i++) {
+    mdb_collection *found;
+    creates += runs[i].kind == KIND_INSERT;
+    result = mdb_collection_find(a->store, a->writes[runs[i].from].collection, &found, error);
+    if (!result)
+      *ret_may = !mdb_keeps_order(a->store, found);
+  }
+  for (size_t i = 0; i < count; i++)
+    runs[i].looks = creates > 1;
+  return result;
+}
+
+static aon_result apply_groups(applying *gathered, run *runs, size_t count, bool *ret_done, size_t *ret_failed, aon_error *error) {
   aon_error failure = AON_ERROR_INIT;
   aon_result result = AON_OK;
-  aon_arena_reset(&gathered.arena);
+  aon_arena_reset(&gathered->arena);
   for (size_t i = 0; !result && i < count; i++)
-    result = look(&gathered, &runs[i], &failed, &failure);
-  *ret_done = result != AON_PERMANENT || aon_mongodb_code(a->transaction->connection);
+    result = look(gathered, &runs[i], ret_failed, &failure);
+  *ret_done = result != AON_PERMANENT || aon_mongodb_code(gathered->transaction->connection);
   for (size_t i = 0; !result && i < count; i++)
-    result = send_run(&gathered, &runs[i], &failed, &failure);
-  a->arena = gathered.arena;
-  *ret_failed = places[failed];
-  for (size_t i = from; !result && i < to; i++)
-    note(a, i, AON_OK);
+    result = send_run(gathered, &runs[i], ret_failed, &failure);
   if (!*ret_done)
     return AON_OK;
   if (result && error)
@@ -412,12 +420,38 @@ static aon_result apply_gathered(applying *a, size_t from, size_t to, bool *ret_
   return result;
 }
 
+/* *ret_done false: it can't be gathered, or something is not as expected, and nothing was written; in their own order the first write at fault
+ * is found. */
+static aon_result apply_gathered(applying *a, size_t from, size_t to, bool *ret_done, size_t *ret_failed, aon_error *error) {
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  aon_write *writes = aon_arena_alloc(&arena, (to - from) * sizeof *writes);
+  size_t *places = aon_arena_alloc(&arena, (to - from) * sizeof *places), failed = 0;
+  run runs[GROUPS_LIMIT];
+  *ret_done = false;
+  if (!writes || !places)
+    return aon_fail_memory(error);
+  applying gathered = *a;
+  gathered.writes = writes;
+  gathered.count = to - from;
+  gathered.states = NULL;
+  size_t count = find_groups(a, from, to, writes, places, runs);
+  aon_result result = may_gather(&gathered, runs, count, ret_done, error);
+  if (result || !*ret_done)
+    return result;
+  result = apply_groups(&gathered, runs, count, ret_done, &failed, error);
+  a->arena = gathered.arena;
+  *ret_failed = places[failed];
+  for (size_t i = from; !result && *ret_done && i < to; i++)
+    note(a, i, AON_OK);
+  return result;
+}
+
 static aon_result apply_stretch(applying *a, size_t from, size_t *ret_to, size_t *ret_failed, aon_error *error) {
   size_t limit = *ret_to = stretch_end(a, from);
   bool done = false;
   *ret_failed = from;
-  aon_result result = may_gather(a, from, limit, &done, error);
-  if (!result && done)
+  aon_result result = AON_OK;
+  if (a->transaction && run_end(a, from, limit) < limit)
     result = apply_gathered(a, from, limit, &done, ret_failed, error);
   for (size_t at = from, to; !result && !done && at < limit; at = to) {
     to = run_end(a, at, limit);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 
 #define STREAM_TYPE 4091    /* none of libmongoc's own */
 #define POLL_SLICE_MS 1000  /* a clock that jumps is noticed after that */
+#define PIECES_TOGETHER 64 /* of a message, in one call */
 #define STREAMS_POLLED 64   /* servers that libmongoc looks at side by side */
 
 typedef struct aon_mongodb_stream {
@@ -97,15 +99,20 @@ static int wait_or_again(stream *s, short events, int64_t until_ms, int32_t time
   return why == ETIMEDOUT && timeout_ms == 0 ? EAGAIN : why;
 }
 
-/* One call, from where the last one stopped. */
+/* One call, from where the last one stopped. A message comes in many small pieces, which are to leave together. */
 static ssize_t move(stream *s, mongoc_iovec_t *iov, size_t count, size_t done, bool out) {
-  for (size_t i = 0; i < count; done -= iov[i++].iov_len)
-    if (done < iov[i].iov_len) {
-      char *at = (char *)iov[i].iov_base + done;
-      size_t length = iov[i].iov_len - done;
-      return out ? send(s->fd, at, length, MSG_NOSIGNAL) : recv(s->fd, at, length, 0);
-    }
-  return 0;
+  struct iovec left[PIECES_TOGETHER];
+  size_t pieces = 0;
+  for (size_t i = 0; i < count && pieces < PIECES_TOGETHER; i++) {
+    size_t gone = done < iov[i].iov_len ? done : iov[i].iov_len;
+    if (gone < iov[i].iov_len)
+      left[pieces++] = (struct iovec){(char *)iov[i].iov_base + gone, iov[i].iov_len - gone};
+    done -= gone;
+  }
+  if (!pieces)
+    return 0;
+  struct msghdr message = {.msg_iov = left, .msg_iovlen = pieces};
+  return out ? sendmsg(s->fd, &message, MSG_NOSIGNAL) : recv(s->fd, left[0].iov_base, left[0].iov_len, 0);
 }
 
 static size_t size_of(const mongoc_iovec_t *iov, size_t count) {

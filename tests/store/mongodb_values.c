@@ -286,8 +286,8 @@ static void gathers_writes_that_alternate(void **state) {
   assert_null(look(&s->w, s->store, &s->items, "w0").bson);
 }
 
-static void refused_at(subject *s, const aon_write *writes, int64_t operation, const char *code) {
-  assert_int_equal(apply_now(&s->w, s->store, writes, ALTERNATING), AON_PERMANENT);
+static void refused_at(subject *s, const aon_write *writes, size_t count, int64_t operation, const char *code) {
+  assert_int_equal(apply_now(&s->w, s->store, writes, count), AON_PERMANENT);
   assert_string_equal(s->w.error.code, code);
   assert_int_equal(s->w.error.operation, operation);
   s->w.error = (aon_error)AON_ERROR_INIT;
@@ -299,12 +299,36 @@ static void names_the_first_of_those_gathered(void **state) {
   aon_write writes[ALTERNATING];
   alternating(s, writes);
   bson_destroy(mdb_run(&s->mdb, "{'insert': 'items', 'documents': [{'_id': 'w6'}]}"));
-  refused_at(s, writes, 6, "duplicate");
+  refused_at(s, writes, ALTERNATING, 6, "duplicate");
   bson_destroy(mdb_run(&s->mdb, "{'update': 'items', 'updates': [{'q': {'_id': 'w5'}, 'u': {'$set': {'n': 3}}}, {'q': {'_id': 'w7'}, 'u': {'$set': {'n': 3}}}]}"));
-  refused_at(s, writes, 5, "changed_meanwhile");
+  refused_at(s, writes, ALTERNATING, 5, "changed_meanwhile");
   bson_destroy(mdb_run(&s->mdb, "{'insert': 'items', 'documents': [{'_id': 'w3'}]}"));
-  refused_at(s, writes, 3, "duplicate");
+  refused_at(s, writes, ALTERNATING, 3, "duplicate");
   assert_null(look(&s->w, s->store, &s->items, "w0").bson);
+}
+
+/* The server would name the first of one collection; it is the first of all. */
+static void names_the_first_of_several_collections(void **state) {
+  subject *s = *state;
+  NEEDS_SET(s);
+  aon_collection others = {.store = "main", .name = "others"};
+  aon_write writes[6];
+  for (int64_t i = 0; i < 6; i++) {
+    const aon_collection *in = i % 2 ? &others : &s->items;
+    char *id = aon_arena_format(&s->w.arena, "w%lld", (long long)i);
+    writes[i] = write_of(in, id, (aon_image){0}, normal(&s->w, s->store, in, id, "{\"n\":2}"), i);
+  }
+  bson_destroy(mdb_run(&s->mdb, "{'insert': 'items', 'documents': [{'_id': 'w4'}]}"));
+  bson_destroy(mdb_run(&s->mdb, "{'insert': 'others', 'documents': [{'_id': 'w3'}]}"));
+  refused_at(s, writes, 6, 3, "duplicate");
+  bson_destroy(mdb_run(&s->mdb, "{'delete': 'others', 'deletes': [{'q': {}, 'limit': 0}]}"));
+  refused_at(s, writes, 6, 4, "duplicate");
+  bson_destroy(mdb_run(&s->mdb, "{'delete': 'items', 'deletes': [{'q': {}, 'limit': 0}]}"));
+  OK(&s->w, apply_now(&s->w, s->store, writes, 6));
+  for (size_t i = 0; i < 6; i++) {
+    aon_image found = look(&s->w, s->store, writes[i].collection, writes[i].id.data);
+    assert_same(&s->w, &found, &writes[i].wanted);
+  }
 }
 
 /* One document gives up a value that must be unique, the next one takes it. */
@@ -450,6 +474,7 @@ int main(void) {
                                      TEST(names_what_a_unique_index_refuses),
                                      TEST(gathers_writes_that_alternate),
                                      TEST(names_the_first_of_those_gathered),
+                                     TEST(names_the_first_of_several_collections),
                                      TEST(keeps_the_order_that_an_index_demands),
                                      TEST(sees_every_foreign_change),
                                      TEST(refuses_what_the_server_can_not_hold),
