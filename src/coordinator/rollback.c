@@ -472,6 +472,23 @@ static bool may_have_come(const going_back *g, const aon_operation *operation, c
   return false;
 }
 
+/* A request changes a document all at once: done to what was taken back, it makes the whole of what was there. Else some value only happens to be
+ * the one that it would have made. */
+static aon_result explains(going_back *g, const aon_operation *newer, const aon_shape *shape, const aon_image *image, const aon_image *target,
+                           bool *ret_explains, aon_error *error) {
+  *ret_explains = true;
+  if (newer->kind != AON_UPDATE)
+    return AON_OK;
+  aon_operation again = *newer;
+  aon_restore redone;
+  again.before = newer->after;
+  again.after = newer->before;
+  aon_result result = aon_restore_judge(&again, target, shape->volatiles, &g->arena, &redone, error);
+  if (!result)
+    *ret_explains = redone.verdict == AON_RESTORE_WRITE && aon_image_same(&redone.target, image, newer->collection->volatiles, shape->volatiles);
+  return result;
+}
+
 /* What the document would be without the newer operations on it that have taken effect only now. They are watched by their stamp, which going
  * back takes away: what they made has to go with it. */
 static aon_result without_doubted(going_back *g, const aon_operation *operation, const aon_shape *shape, aon_image *image, aon_error *error) {
@@ -493,10 +510,13 @@ static aon_result without_doubted(going_back *g, const aon_operation *operation,
       continue;
     newer.collection = operation->collection;
     newer.id = operation->id;
+    bool whole = false;
     aon_result result = aon_restore_judge(&newer, image, shape->volatiles, &g->arena, &restore, error);
+    if (!result && restore.verdict == AON_RESTORE_WRITE)
+      result = explains(g, &newer, shape, image, &restore.target, &whole, error);
     if (result)
       return result;
-    if (restore.verdict == AON_RESTORE_WRITE)
+    if (whole)
       *image = restore.target;
   }
   return AON_OK;

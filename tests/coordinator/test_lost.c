@@ -162,20 +162,23 @@ static void late_between_two_of_a_chain(void **state) {
 
 /* A request in doubt that would have set a value to what an older operation had set it to: the document that the older one left is not its work,
  * and its before image is not written there, whether somebody else changed another value or not. */
-static void changes_another_value(world *w) { world_put(w, "k", "c", "edit", "{\"n\":1,\"c\":2,\"theirs\":9}"); }
+static void changes_another_value(world *w) { world_put(w, "k", "c", "edit", "{\"n\":1,\"c\":2,\"b\":1,\"theirs\":9}"); }
+#define FIRST_TWO LINE("k", "edit", "update", "{\"c\":1,\"b\":1}") LINE("k", "edit", "update", "{\"c\":2}")
+#define LAST LINE("k", "new", "create", "{}")
 static void in_doubt_and_alike(void **state) {
   (void)state;
-  for (int theirs = 0; theirs < 2; theirs++) {
+  for (int round = 0; round < 4; round++) {
+    bool theirs = round % 2;
     world *w = world_new();
-    world_memory(w, "k", AON_CLASS_CONDITIONAL, &(aon_memory_config){.batch_operations = 1});
+    world_memory(w, "k", round < 2 ? AON_CLASS_CONDITIONAL : AON_CLASS_PLAIN, &(aon_memory_config){.batch_operations = 1});
     world_put(w, "k", "c", "edit", "{\"n\":1}");
     w->config.test_rollback_at = 3;
     world_engine(w);
     aon_memory_trouble_at(world_database(w, "k"), AON_MEMORY_DELAY, 3, 1); /* it never arrives */
     w->call = theirs ? changes_another_value : NULL;
     w->call_name = "journal.conflict_put"; /* once the one in doubt is taken back */
-    OK(world_apply(w, LINE("k", "edit", "update", "{\"c\":1}") LINE("k", "edit", "update", "{\"c\":2}") LINE("k", "edit", "update", "{\"c\":1}")
-                          LINE("k", "new", "create", "{}")));
+    OK(world_apply(w, round < 2 ? FIRST_TWO LINE("k", "edit", "update", "{\"c\":1}") LAST
+                                : FIRST_TWO LINE("k", "edit", "update", "{\"c\":1,\"b\":5}") LAST)); /* b tells that it did not come */
     aon_memory_drop(world_database(w, "k"));
     assert_null(w->call);
     assert_int_equal(w->outcome.state, AON_ROLLED_BACK);

@@ -48,6 +48,7 @@ mutation('no_watch', 'late writes', BACK, 'if (result || watch <= 0)', 'if (resu
 mutation('late_beside_older', 'late writes', BACK, '  if (!aon_hashes_has(&g->doubted_documents, hash) ||', '  if (hash ||', LOST)
 mutation('late_from_anywhere', 'late writes', BACK, '  if (g->part->caps->store_class == AON_CLASS_PLAIN || aon_image_same(asked,',
          '  if (asked || aon_image_same(asked,', LOST)
+mutation('late_in_part', 'late writes', BACK, '*ret_explains = redone.verdict == AON_RESTORE_WRITE && aon_image_same(', '*ret_explains = redone.verdict != AON_RESTORE_CONFLICT || aon_image_same(', LOST)
 mutation('unproved_batch_is_refused', 'invariant 9', EXECUTE,
          '      if (result)\n        return report(run, operations, count, failed, result, &failure, error);\n      if (state', '      if (!result && state', LOST)
 mutation('giving_up_names_anew', 'invariant 3', RECOVER, 'if (aon_hashes_has(&named, sequence_hash(operations[i].sequence)))', 'if (false)', 'coordinator asked')
