@@ -334,6 +334,11 @@ static void cancel(void *state) {
   a->inner->cancel(a->state);
 }
 
+static aon_pool_counts pool(void *state) {
+  const asserting *a = state;
+  return a->inner->pool ? a->inner->pool(a->state) : (aon_pool_counts){0};
+}
+
 const aon_store_adapter aon_assert_adapter = {
     .kind = "assert",
     .interface_version = AON_STORE_INTERFACE,
@@ -355,4 +360,5 @@ const aon_store_adapter aon_assert_adapter = {
     .forget = forget,
     .examine = examine,
     .cancel = cancel,
+    .pool = pool,
 };

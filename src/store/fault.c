@@ -198,6 +198,11 @@ static void cancel(void *state) {
   f->inner->cancel(f->state);
 }
 
+static aon_pool_counts pool(void *state) {
+  const faulty *f = state;
+  return f->inner->pool ? f->inner->pool(f->state) : (aon_pool_counts){0};
+}
+
 const aon_store_adapter aon_fault_adapter = {
     .kind = "fault",
     .interface_version = AON_STORE_INTERFACE,
@@ -219,4 +224,5 @@ const aon_store_adapter aon_fault_adapter = {
     .forget = forget,
     .examine = examine,
     .cancel = cancel,
+    .pool = pool,
 };

@@ -239,5 +239,5 @@ bool aon_pool_status(const aon_store *store, aon_pool_counts *ret_counts) {
   if (!store->adapter->pool)
     return false;
   *ret_counts = store->adapter->pool(store->state);
-  return true;
+  return ret_counts->max > 0; /* 0: a decorator around a store without one */
 }

@@ -178,6 +178,11 @@ static void cancel(void *state) { /* may come from a signal handler, where nothi
   t->inner->cancel(t->state);
 }
 
+static aon_pool_counts pool(void *state) {
+  const trace *t = state;
+  return t->inner->pool ? t->inner->pool(t->state) : (aon_pool_counts){0};
+}
+
 const aon_store_adapter aon_trace_adapter = {
     .kind = "trace",
     .interface_version = AON_STORE_INTERFACE,
@@ -199,4 +204,5 @@ const aon_store_adapter aon_trace_adapter = {
     .forget = forget,
     .examine = examine,
     .cancel = cancel,
+    .pool = pool,
 };
