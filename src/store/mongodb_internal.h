@@ -24,7 +24,7 @@
 #define MDB_BATCH_OPERATIONS 1000 /* writes of one apply */
 #define MDB_BATCH_BYTES (8u << 20)
 #define MDB_COMMAND_BYTES (8u << 20)    /* of documents in one command, unless one alone is larger */
-#define MDB_READ_IDS 1000               /* of one query */
+#define MDB_READ_IDS 100 /* of one query; there are servers that compare each document found with each id of the list */
 #define MDB_LIFE_MS 60000               /* of a transaction, where the server does not say (transactionLifetimeLimitSeconds) */
 #define MDB_TRANSACTION_BYTES (64u << 20) /* the server keeps all of it in its cache */
 #define MDB_DEPTH_LIMIT 100             /* MongoDB's own, of nested objects */
