@@ -1,13 +1,13 @@
-/* The floor: the same rows written to the same stores by nothing but what their makers' libraries offer for many rows, one transaction a store,
- * one thread.
+/* The floor: the same rows written to the same stores by nothing but what their makers' libraries offer for many rows, one transaction a
+ * store, one thread.
  *
  *   floor [--rollback] ROWS TARGET...
  *
  * A line of ROWS is NUMBER<tab>KIND<tab>TABLE<tab>ID<tab>DOCUMENT: the number of the TARGET it goes to, i for insert or u for update. A
- * target is the path of an SQLite file, or a URL of PostgreSQL (postgresql://) or MongoDB (mongodb://). Nothing is atomic across the targets,
- * nothing is logged, nothing is checked, nothing can be put back: no program that writes these rows can do less. Rows are in memory before
- * the clock starts, as the library of their target takes them. Opening and closing are measured too: closing moves SQLite's log into the file.
- * --rollback: each store takes its own transaction back once everything is written.
+ * target is the path of an SQLite file, or a URL of PostgreSQL (postgresql://) or MongoDB (mongodb://). Nothing is atomic across the
+ * targets, nothing is logged, nothing is checked, nothing can be put back: no program that writes these rows can do less. Rows are in
+ * memory before the clock starts, as the library of their target takes them. Opening and closing are measured too: closing moves SQLite's
+ * log into the file. --rollback: each store takes its own transaction back once everything is written.
  *
  * Prints one JSON object: milliseconds of opening, of the transactions (with their commits), of closing, and of all three in wall and in
  * CPU time of this process. */

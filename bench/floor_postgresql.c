@@ -1,5 +1,5 @@
-/* The floor on PostgreSQL: one statement for up to BATCH rows of one table and kind, their ids and documents as two arrays of texts, prepared
- * once, all in one transaction. Arrays are sent in the binary form, which needs no quoting. */
+/* The floor on PostgreSQL: one statement for up to BATCH rows of one table and kind, their ids and documents as two arrays of texts,
+ * prepared once, all in one transaction. Arrays are sent in the binary form, which needs no quoting. */
 #include <arpa/inet.h>
 #include <libpq-fe.h>
 #include <stdint.h>
@@ -51,8 +51,8 @@ static void open_server(floor_target *target) {
     char sql[256];
     snprintf(sql, sizeof sql, "create table if not exists \"%s\" (id text primary key, doc jsonb not null, bson bytea)", target->tables[i]);
     run(s, sql);
-    prepare(s, "insert into \"%s\" (id, doc) select a.id, a.doc::jsonb from unnest($1::text[], $2::text[]) as a(id, doc)", i, target->tables[i],
-            false);
+    prepare(s, "insert into \"%s\" (id, doc) select a.id, a.doc::jsonb from unnest($1::text[], $2::text[]) as a(id, doc)", i,
+            target->tables[i], false);
     prepare(s, "update \"%s\" t set doc = a.doc::jsonb from unnest($1::text[], $2::text[]) as a(id, doc) where t.id = a.id", i,
             target->tables[i], true);
   }

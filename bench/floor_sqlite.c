@@ -1,5 +1,5 @@
-/* The floor on an SQLite file: prepared statements. The file is opened as the embedded store opens its own (WAL, synchronous FULL, its size of
- * the page cache), tables are the store's document tables. */
+/* The floor on an SQLite file: prepared statements. The file is opened as the embedded store opens its own (WAL, synchronous FULL, its size
+ * of the page cache), tables are the store's document tables. */
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* A program that books seats: an order in a SQLite file, the seats at a hall that is reached by functions of the program, and a letter to the
- * customer. All of it happens, or nothing: docs/library.md walks through it.
+/* A program that books seats: an order in a SQLite file, the seats at a hall that is reached by functions of the program, and a letter to
+ * the customer. All of it happens, or nothing: docs/library.md walks through it.
  *
  *   cc booking.c -o booking $(pkg-config --cflags --libs libaon)
  *   ./booking FOLDER ORDER SEAT…          for example: ./booking data order1 A1 A2 */
@@ -62,7 +62,8 @@ static aon_result send_letter(void *context, const aon_callback_operation *opera
 
 /* ---- the program ---- */
 
-static aon_result open_stores(aon_session *session, const char *folder, const aon_callbacks *hall_calls, const aon_callbacks *post_calls, aon_error *error) {
+static aon_result open_stores(aon_session *session, const char *folder, const aon_callbacks *hall_calls, const aon_callbacks *post_calls,
+                              aon_error *error) {
   char path[4096];
   snprintf(path, sizeof path, "%s/shop.db", folder);
   const aon_store_config shop = {.name = "shop", .location = path, .create = true};
@@ -83,7 +84,8 @@ static char *write_lines(const char *order, char **seats, int count) {
   FILE *out = open_memstream(&text, &length);
   if (!out)
     return NULL;
-  fprintf(out, "{\"store\":\"shop\",\"collection\":\"orders\",\"id\":\"%s\",\"operation\":\"create\",\"data\":{\"seats\":%d}}\n", order, count);
+  fprintf(out, "{\"store\":\"shop\",\"collection\":\"orders\",\"id\":\"%s\",\"operation\":\"create\",\"data\":{\"seats\":%d}}\n", order,
+          count);
   for (int i = 0; i < count; i++)
     fprintf(out, "{\"store\":\"hall\",\"collection\":\"seats\",\"id\":\"%s\",\"operation\":\"create\",\"data\":{}}\n", seats[i]);
   fprintf(out, "{\"store\":\"post\",\"collection\":\"letters\",\"id\":\"%s\",\"operation\":\"create\",\"data\":{}}\n", order);
@@ -96,7 +98,8 @@ int main(int argc, char **argv) {
     return 1;
   }
   hall places = {{"C3"}}; /* one seat is taken already */
-  const aon_callbacks hall_calls = {.version = AON_CALLBACKS_VERSION, .context = &places, .perform = reserve, .undo = release, .read = look};
+  const aon_callbacks hall_calls = {
+      .version = AON_CALLBACKS_VERSION, .context = &places, .perform = reserve, .undo = release, .read = look};
   const aon_callbacks post_calls = {.version = AON_CALLBACKS_VERSION, .perform = send_letter};
   const aon_session_options options = {.data_folder = argv[1], .user = "booking"};
   aon_session *session = NULL;

@@ -133,17 +133,19 @@ static void main_page(const char *folder) {
   }
   lines_as_text(out, "EXIT STATUS", cli_exit_statuses);
   lines_as_text(out, "ENVIRONMENT", cli_environment);
-  fputs(".SH FILES\n.TP\n\\fIaon.yaml\\fR\nThe configuration, in the working directory.\n.TP\n\\fIaon\\-data/\\fR\nThe data folder: journal.db, journal.key and the "
-        "embedded stores.\n",
-        out);
+  fputs(
+      ".SH FILES\n.TP\n\\fIaon.yaml\\fR\nThe configuration, in the working directory.\n.TP\n\\fIaon\\-data/\\fR\nThe data folder: journal.db, journal.key and the "
+      "embedded stores.\n",
+      out);
   close_checked(out);
 }
 
 static void bash(const char *folder) {
   FILE *out = create(folder, "aon.bash");
-  fputs("_aon() {\n  local word=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]} words=\n  case $command in pack|journal) command=\"$command "
-        "${COMP_WORDS[2]}\";; esac\n  case $command in\n",
-        out);
+  fputs(
+      "_aon() {\n  local word=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]} words=\n  case $command in pack|journal) command=\"$command "
+      "${COMP_WORDS[2]}\";; esac\n  case $command in\n",
+      out);
   for (const cli_command *command = cli_commands; command->name; command++) {
     fprintf(out, "    '%s') words='", command->name);
     for (int i = 0; i < OPT_COUNT; i++)
@@ -186,9 +188,10 @@ static void zsh(const char *folder) {
     quoted(out, command->summary);
     fputs("'\n", out);
   }
-  fputs("  'pack:Packs\\: list, check, show, template'\n  'journal:The journal\\: rotate-key'\n)\nif (( CURRENT == 2 )); then _describe command commands; return; fi\ncase "
-        "$words[2] in\n",
-        out);
+  fputs(
+      "  'pack:Packs\\: list, check, show, template'\n  'journal:The journal\\: rotate-key'\n)\nif (( CURRENT == 2 )); then _describe command commands; return; fi\ncase "
+      "$words[2] in\n",
+      out);
   for (const cli_command *command = cli_commands; command->name; command++) {
     if (strchr(command->name, ' '))
       continue;
@@ -227,7 +230,8 @@ static void fish(const char *folder) {
     fputs("'\n", out);
     for (int i = 0; i < OPT_COUNT; i++)
       if (i <= OPT_HELP || ((command->options >> i) & 1)) {
-        fprintf(out, "complete -c aon -n '__fish_seen_subcommand_from %s' -l %s%s -d '", first, cli_options[i].name, cli_options[i].argument ? " -r" : "");
+        fprintf(out, "complete -c aon -n '__fish_seen_subcommand_from %s' -l %s%s -d '", first, cli_options[i].name,
+                cli_options[i].argument ? " -r" : "");
         fish_text(out, cli_options[i].help);
         fputs("'\n", out);
       }

@@ -28,8 +28,8 @@ typedef enum aon_file_mode {
 typedef struct aon_file_info {
   bool exists, is_directory;
   uint64_t size_bytes;
-  uint64_t free_bytes; /* of the file system that holds it */
-  uint32_t mode;       /* permission bits (0600); 0 where the environment has none */
+  uint64_t free_bytes;                 /* of the file system that holds it */
+  uint32_t mode;                       /* permission bits (0600); 0 where the environment has none */
   uint64_t device_number, file_number; /* alike for all names of one file; file_number 0 where the environment has none */
 } aon_file_info;
 
@@ -58,8 +58,7 @@ typedef struct aon_env_ops {
   aon_result (*file_remove)(void *context, const char *path, aon_error *error);                 /* absent is no error */
   aon_result (*folder_make)(void *context, const char *path, aon_error *error);                 /* 0700; there is no error */
   /* Names in a folder, without "." and "..", sorted by bytes; the callback returns false to stop. */
-  aon_result (*folder_list)(void *context, const char *path, bool (*each)(void *, const char *name), void *argument,
-                            aon_error *error);
+  aon_result (*folder_list)(void *context, const char *path, bool (*each)(void *, const char *name), void *argument, aon_error *error);
 
   aon_process (*process_self)(void *context);
   bool (*process_dead)(void *context, const aon_process *process); /* true only if proved: other boot of this host, or gone */

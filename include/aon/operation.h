@@ -39,7 +39,7 @@ typedef enum aon_severity { AON_PROBLEM_ERROR, AON_PROBLEM_WARNING } aon_severit
 /* One thing wrong with the input. For workbooks sheet, row, column, heading; for lines line, store, collection, id. */
 typedef struct aon_problem {
   aon_severity severity;
-  const char *sheet; /* NULL: the file as a whole */
+  const char *sheet;    /* NULL: the file as a whole */
   uint32_t row, column; /* from 1; 0: none */
   const char *heading;  /* as the file has it, NULL: none */
   const char *value;    /* as shown, NULL: empty or sensitive */

@@ -31,26 +31,26 @@ typedef enum aon_result {
   AON_FENCED,      /* this worker's lease, epoch or marker is no longer valid: it must stop */
   AON_CANCELLED,   /* a person or a signal asked to stop */
   AON_NO_MEMORY,
-  AON_CORRUPT      /* stored bytes do not have the form that we wrote */
+  AON_CORRUPT /* stored bytes do not have the form that we wrote */
 } aon_result;
 
 #define AON_NO_OPERATION (-1)
 
 typedef struct aon_error {
   aon_result kind;
-  int64_t native_code;  /* the store's own number (SQLite extended result code, errno), 0 if none */
-  int64_t operation;    /* sequence of the operation, from 0, or AON_NO_OPERATION */
-  char code[40];        /* stable, snake_case: duplicate, changed_meanwhile, disk_full, … (docs/troubleshooting.md) */
-  char sentence[1200];  /* for a person: what is wrong, where, and what to do; never holds a sensitive value */
-  char bulk_id[40];     /* "" if none */
-  char held_by[80];     /* id of the bulk operation (or holder of a named lock) in the way, "" if none */
+  int64_t native_code; /* the store's own number (SQLite extended result code, errno), 0 if none */
+  int64_t operation;   /* sequence of the operation, from 0, or AON_NO_OPERATION */
+  char code[40];       /* stable, snake_case: duplicate, changed_meanwhile, disk_full, … (docs/troubleshooting.md) */
+  char sentence[1200]; /* for a person: what is wrong, where, and what to do; never holds a sensitive value */
+  char bulk_id[40];    /* "" if none */
+  char held_by[80];    /* id of the bulk operation (or holder of a named lock) in the way, "" if none */
 } aon_error;
 
-#define AON_ERROR_INIT {.kind = AON_OK, .operation = AON_NO_OPERATION}
+#define AON_ERROR_INIT                                                                                                                     \
+  { .kind = AON_OK, .operation = AON_NO_OPERATION }
 
 /* Fills *error (if not NULL) and returns kind, so that a failure is one statement. */
-aon_result aon_fail(aon_error *error, aon_result kind, const char *code, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+aon_result aon_fail(aon_error *error, aon_result kind, const char *code, const char *format, ...) __attribute__((format(printf, 4, 5)));
 aon_result aon_fail_native(aon_error *error, aon_result kind, const char *code, int64_t native, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 aon_result aon_fail_memory(aon_error *error);

@@ -42,12 +42,12 @@ typedef enum aon_store_class {
 } aon_store_class;
 
 enum { /* BSON types beyond JSON's that a store can hold */
-  AON_TYPE_TIMESTAMP = 1u << 0,
-  AON_TYPE_OBJECT_ID = 1u << 1,
-  AON_TYPE_BYTES = 1u << 2,
-  AON_TYPE_DECIMAL = 1u << 3,
-  AON_TYPE_GEOPOINT = 1u << 4,
-  AON_TYPE_REFERENCE = 1u << 5
+       AON_TYPE_TIMESTAMP = 1u << 0,
+       AON_TYPE_OBJECT_ID = 1u << 1,
+       AON_TYPE_BYTES = 1u << 2,
+       AON_TYPE_DECIMAL = 1u << 3,
+       AON_TYPE_GEOPOINT = 1u << 4,
+       AON_TYPE_REFERENCE = 1u << 5
 };
 
 typedef struct aon_store_caps {
@@ -64,15 +64,15 @@ typedef struct aon_store_caps {
   uint32_t transaction_operations; /* a transaction takes no more than these; 0: no limit */
   uint64_t transaction_bytes;      /* likewise in bytes of images */
   bool splits;                     /* what is more is executed as class 3, batch by batch; else refused while it is planned */
-  bool can_undo;             /* false: writes can't be taken back at all, so they wait for the decision */
-  char database[256];        /* identity of the database: two stores with the same one share its transaction space */
+  bool can_undo;                   /* false: writes can't be taken back at all, so they wait for the decision */
+  char database[256];              /* identity of the database: two stores with the same one share its transaction space */
 } aon_store_caps;
 
 typedef struct aon_collection { /* what configuration and pack say of a collection; borrowed, immutable */
-  const char *store;       /* name of the store */
-  const char *name;        /* "users", "firebase:user" */
-  const char *id_property; /* property that repeats the id inside the document, NULL: none */
-  const char *path;        /* template such as "/user/{userID}", NULL: none */
+  const char *store;            /* name of the store */
+  const char *name;             /* "users", "firebase:user" */
+  const char *id_property;      /* property that repeats the id inside the document, NULL: none */
+  const char *path;             /* template such as "/user/{userID}", NULL: none */
   const char *const *stamps;    /* NULL-terminated names whose differences do not count (updatedAt, …); may be NULL */
   const char *const *sets;      /* properties (JSON Pointers) whose arrays are sets */
   const char *const *volatiles; /* properties the store makes itself: never compared, never restored */
@@ -80,14 +80,15 @@ typedef struct aon_collection { /* what configuration and pack say of a collecti
   bool merge_none;              /* rollback never merges: any foreign change is a conflict */
 } aon_collection;
 
-typedef struct aon_shape { /* what describe finds in the store */
-  bool exists;            /* false: reads as empty; made by the first write if the store is set to create */
-  bool document_table;    /* documents stand there whole; false: properties are columns */
-  const char *const *key; /* document_table false: names of the key's columns, in order, NULL-terminated */
+typedef struct aon_shape {      /* what describe finds in the store */
+  bool exists;                  /* false: reads as empty; made by the first write if the store is set to create */
+  bool document_table;          /* documents stand there whole; false: properties are columns */
+  const char *const *key;       /* document_table false: names of the key's columns, in order, NULL-terminated */
   const char *const *volatiles; /* generated columns and the like, NULL-terminated; may be NULL */
   const char *delete_effect;    /* NULL, or why a delete would change other documents too (ON DELETE CASCADE …) */
-  const char *write_effect;     /* NULL, or what else a create or an update may change (triggers, ON UPDATE CASCADE): the plan warns of it once */
-  const char *write_only;       /* NULL, or a property that is written and never read (a password): write_effect is of its replacement only */
+  const char
+      *write_effect;      /* NULL, or what else a create or an update may change (triggers, ON UPDATE CASCADE): the plan warns of it once */
+  const char *write_only; /* NULL, or a property that is written and never read (a password): write_effect is of its replacement only */
 } aon_shape;
 
 /* One bulk operation's part in one store, in one attempt. batch counts from 0 in class 3, else 0. */
@@ -118,7 +119,7 @@ typedef struct aon_write {
   int64_t operation;  /* sequence, for errors */
   bool compensates;   /* takes operation back: expected is its after image or what came of it, wanted its before image. Only
                          class 5 minds: a callback store calls its undo instead of its do */
-  bool finishes;    /* after the decision, where caps.finishes: the document that this delete has set aside goes for good. May be repeated, and
+  bool finishes; /* after the decision, where caps.finishes: the document that this delete has set aside goes for good. May be repeated, and
                        changes nothing where it was made anew, or is gone */
 } aon_write;
 
@@ -146,9 +147,9 @@ typedef struct aon_store_config {
   bool stamp;           /* add _bulkOperationId to documents */
   bool exclusive, void_stamp;
   int64_t horizon_ms, watch_ms, timeout_ms; /* timeout: bound of one call, 0: 5 s */
-  uint32_t pool_max; /* connections, 0: 20 */
-  int64_t pool_idle_ms, pool_connect_ms; /* 0: 30 s, 2 s */
-  uint32_t transaction_operations;       /* 0: what the adapter thinks right */
+  uint32_t pool_max;                        /* connections, 0: 20 */
+  int64_t pool_idle_ms, pool_connect_ms;    /* 0: 30 s, 2 s */
+  uint32_t transaction_operations;          /* 0: what the adapter thinks right */
   uint64_t transaction_bytes;
   bool transaction_refuse; /* a plan beyond them is refused, not split */
   const void *options; /* what an adapter needs beyond this, as its own header says (callbacks, decorators); borrowed until close; NULL */
@@ -171,17 +172,17 @@ typedef struct aon_store_adapter {
    * cannot hold: AON_REJECTED, code unknown_property, bad_type, too_long, …. *ret_image is in the arena (may be the input).
    * Where properties are columns, a missing one takes the column's default, as a value fixed here and now, or null; those
    * that the store computes itself (shape.volatiles) are left out. */
-  aon_result (*normalise)(void *state, const aon_collection *collection, aon_text id, const bson_t *document,
-                          struct aon_arena *arena, aon_image *ret_image, aon_error *error);
+  aon_result (*normalise)(void *state, const aon_collection *collection, aon_text id, const bson_t *document, struct aon_arena *arena,
+                          aon_image *ret_image, aon_error *error);
 
   /* Set-based. images[i] belongs to ids[i], absent if not there. Inside an open transaction it sees that transaction. */
-  aon_result (*read)(void *state, const aon_collection *collection, const aon_text *ids, size_t count,
-                     struct aon_arena *arena, aon_image *images, aon_error *error);
+  aon_result (*read)(void *state, const aon_collection *collection, const aon_text *ids, size_t count, struct aon_arena *arena,
+                     aon_image *images, aon_error *error);
 
   /* All documents that match, in no order, with at least the named properties (NULL: all); streams, memory bounded.
    * No matches: all documents. each may read the same store, but must not write to it. */
-  aon_result (*scan)(void *state, const aon_collection *collection, const aon_match *matches, size_t count,
-                     const char *const *properties, aon_scan_each each, void *context, aon_error *error);
+  aon_result (*scan)(void *state, const aon_collection *collection, const aon_match *matches, size_t count, const char *const *properties,
+                     aon_scan_each each, void *context, aon_error *error);
 
   /* Classes 1-3. COMMIT refused because a marker is there: AON_FENCED. UNDONE: turns the commit marker into undone;
    * none there: AON_FENCED. Files and tables that must be made are made within. A failure leaves no transaction open. */
@@ -191,15 +192,15 @@ typedef struct aon_store_adapter {
    * *ret_failed is its index and the transaction can only be aborted. Classes 4-5: transaction is NULL, writes are sent one by one or
    * together, states[i] says what became of each, *ret_failed is the first one that was not applied, the result that of the worst
    * one; once a write has failed, those not sent yet may stay AON_WRITE_NOT_SENT (states may be NULL in classes 1-3). */
-  aon_result (*apply)(void *state, aon_transaction *transaction, const aon_write *writes, size_t count,
-                      aon_write_state *states, size_t *ret_failed, aon_error *error);
+  aon_result (*apply)(void *state, aon_transaction *transaction, const aon_write *writes, size_t count, aon_write_state *states,
+                      size_t *ret_failed, aon_error *error);
 
   aon_result (*flush)(void *state, aon_transaction *transaction, aon_error *error); /* forces deferred constraints */
   /* Class 1 only, else NULL. Ends it, whatever the result: a failure other than AON_UNKNOWN has rolled it back. */
   aon_result (*prepare)(void *state, aon_transaction *transaction, aon_error *error);
   /* Ends it, whatever the result: a failure other than AON_UNKNOWN has rolled it back. AON_UNKNOWN: resolve. */
   aon_result (*commit)(void *state, aon_transaction *transaction, aon_error *error);
-  void (*abort)(void *state, aon_transaction *transaction);                           /* ends it; never fails: a lost connection aborts too */
+  void (*abort)(void *state, aon_transaction *transaction); /* ends it; never fails: a lost connection aborts too */
   /* Class 1 only. Both may be repeated. No such prepared transaction: the marker decides. commit_prepared: AON_OK if the commit marker is
    * there, else AON_PERMANENT prepared_lost; abort_prepared: AON_PERMANENT already_committed if the commit marker is there, else
    * AON_OK (that writes no abort marker: resolve does). */
@@ -217,7 +218,7 @@ typedef struct aon_store_adapter {
   /* For aon doctor: lines of text, one finding each; *ret_healthy false if a person must look. */
   aon_result (*examine)(void *state, struct aon_buffer *report, bool *ret_healthy, aon_error *error);
 
-  void (*cancel)(void *state); /* from any thread or a signal handler: a call under way ends soon with AON_CANCELLED */
+  void (*cancel)(void *state);          /* from any thread or a signal handler: a call under way ends soon with AON_CANCELLED */
   aon_pool_counts (*pool)(void *state); /* NULL: a store without a pool. From any thread */
 } aon_store_adapter;
 
@@ -233,8 +234,8 @@ const aon_store_config *aon_store_configuration(const aon_store *store);
 aon_result aon_store_describe(aon_store *, const aon_collection *, const aon_shape **, aon_error *) AON_MUST_USE;
 aon_result aon_store_normalise(aon_store *, const aon_collection *, aon_text id, const bson_t *, struct aon_arena *, aon_image *,
                                aon_error *) AON_MUST_USE;
-aon_result aon_store_read(aon_store *, const aon_collection *, const aon_text *ids, size_t count, struct aon_arena *,
-                          aon_image *images, aon_error *) AON_MUST_USE;
+aon_result aon_store_read(aon_store *, const aon_collection *, const aon_text *ids, size_t count, struct aon_arena *, aon_image *images,
+                          aon_error *) AON_MUST_USE;
 aon_result aon_store_scan(aon_store *, const aon_collection *, const aon_match *, size_t count, const char *const *properties,
                           aon_scan_each, void *context, aon_error *) AON_MUST_USE;
 aon_result aon_store_begin(aon_store *, const aon_branch *, aon_marker, aon_transaction **, aon_error *) AON_MUST_USE;
@@ -254,12 +255,12 @@ void aon_store_cancel(aon_store *);
 bool aon_pool_status(const aon_store *store, aon_pool_counts *ret_counts);
 
 /* The adapters of this library. */
-extern const aon_store_adapter aon_sqlite_adapter; /* location: path of the file */
+extern const aon_store_adapter aon_sqlite_adapter;     /* location: path of the file */
 extern const aon_store_adapter aon_postgresql_adapter; /* location: //USER@HOST:PORT/DATABASE?… */
 extern const aon_store_adapter aon_rtdb_adapter;       /* Firebase Realtime Database; location: //HOST/?ns=NAME */
 extern const aon_store_adapter aon_firestore_adapter;  /* location: //PROJECT/DATABASE */
 extern const aon_store_adapter aon_auth_adapter;       /* Firebase Auth; location: //PROJECT */
-extern const aon_store_adapter aon_mongodb_adapter; /* location: //HOST:PORT/DATABASE?…, or +srv://… */
+extern const aon_store_adapter aon_mongodb_adapter;    /* location: //HOST:PORT/DATABASE?…, or +srv://… */
 
 /* The adapter for a URL's scheme ("sqlite"), NULL if none. */
 const aon_store_adapter *aon_store_adapter_find(const char *scheme);

@@ -10,7 +10,8 @@ typedef struct aon_arena {
   size_t used_bytes; /* in all blocks, for limits */
 } aon_arena;
 
-void *aon_arena_alloc(aon_arena *arena, size_t bytes) __attribute__((malloc, warn_unused_result)); /* zeroed, aligned to 16; NULL: no memory */
+void *aon_arena_alloc(aon_arena *arena, size_t bytes)
+    __attribute__((malloc, warn_unused_result)); /* zeroed, aligned to 16; NULL: no memory */
 void *aon_arena_copy(aon_arena *arena, const void *bytes, size_t length) __attribute__((warn_unused_result));
 char *aon_arena_text(aon_arena *arena, const char *text, size_t length) __attribute__((warn_unused_result)); /* NUL appended */
 char *aon_arena_format(aon_arena *arena, const char *format, ...) __attribute__((warn_unused_result, format(printf, 2, 3)));

@@ -64,26 +64,41 @@ static aon_result fail_errno(const char *doing, const char *path, aon_error *err
   const char *code = "io_error";
   const char *advice = "";
   switch (number) {
-  case ENOENT: code = "no_such_file"; advice = " Check the name."; break;
+  case ENOENT:
+    code = "no_such_file";
+    advice = " Check the name.";
+    break;
   case EACCES:
-  case EPERM: code = "no_permission"; advice = " Change its permissions or run as a user that may."; break;
-  case EROFS: code = "read_only"; advice = " The file system is read-only."; break;
+  case EPERM:
+    code = "no_permission";
+    advice = " Change its permissions or run as a user that may.";
+    break;
+  case EROFS:
+    code = "read_only";
+    advice = " The file system is read-only.";
+    break;
   case ENOSPC:
-  case EDQUOT: code = "disk_full"; advice = " Free some space and try again."; break;
-  case EEXIST: code = "exists"; break;
-  case ENOMEM: return aon_fail_memory(error);
-  default: break;
+  case EDQUOT:
+    code = "disk_full";
+    advice = " Free some space and try again.";
+    break;
+  case EEXIST:
+    code = "exists";
+    break;
+  case ENOMEM:
+    return aon_fail_memory(error);
+  default:
+    break;
   }
   char text[128];
-  return aon_fail_native(error, AON_ENVIRONMENT, code, number, "%s “%s”: %s.%s", doing, path,
-                         strerror_r(number, text, sizeof text), advice);
+  return aon_fail_native(error, AON_ENVIRONMENT, code, number, "%s “%s”: %s.%s", doing, path, strerror_r(number, text, sizeof text),
+                         advice);
 }
 
 static aon_result real_file_open(void *context, const char *path, aon_file_mode mode, aon_file **ret_file, aon_error *error) {
   (void)context;
-  static const int flags[] = {[AON_FILE_READ] = O_RDONLY,
-                              [AON_FILE_CREATE] = O_RDWR | O_CREAT | O_EXCL,
-                              [AON_FILE_REPLACE] = O_RDWR | O_CREAT | O_TRUNC};
+  static const int flags[] = {
+      [AON_FILE_READ] = O_RDONLY, [AON_FILE_CREATE] = O_RDWR | O_CREAT | O_EXCL, [AON_FILE_REPLACE] = O_RDWR | O_CREAT | O_TRUNC};
   size_t length = strlen(path);
   aon_file *file = malloc(sizeof *file + length + 1);
   if (!file)
@@ -224,8 +239,7 @@ static aon_result real_folder_make(void *context, const char *path, aon_error *e
 
 static int name_order(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
-static aon_result real_folder_list(void *context, const char *path, bool (*each)(void *, const char *), void *argument,
-                                   aon_error *error) {
+static aon_result real_folder_list(void *context, const char *path, bool (*each)(void *, const char *), void *argument, aon_error *error) {
   (void)context;
   DIR *folder = opendir(path);
   if (!folder)

@@ -9,8 +9,9 @@ static aon_result not_loaded(const aon_library *library, const char *needed_by, 
   const char *why = dlerror();
   if (errno == ENOMEM || (why && strstr(why, "annot allocate memory")))
     return aon_fail_memory(error);
-  return aon_fail(error, AON_ENVIRONMENT, "library_missing", "%s needs the library %s, which can't be loaded (%.200s). Install the package %s.",
-                  needed_by, library->file, why ? why : "", library->package);
+  return aon_fail(error, AON_ENVIRONMENT, "library_missing",
+                  "%s needs the library %s, which can't be loaded (%.200s). Install the package %s.", needed_by, library->file,
+                  why ? why : "", library->package);
 }
 
 static aon_result too_old(const aon_library *library, const char *needed_by, aon_error *error) {

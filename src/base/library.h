@@ -1,12 +1,12 @@
-/* Libraries of others that only some runs need, loaded by the first who does: a run over SQLite pays for no client of PostgreSQL, MongoDB or
- * HTTP, neither their time to start nor what their constructors do (libmongoc makes a shared file).
+/* Libraries of others that only some runs need, loaded by the first who does: a run over SQLite pays for no client of PostgreSQL, MongoDB
+ * or HTTP, neither their time to start nor what their constructors do (libmongoc makes a shared file).
  *
- * A header of its own for each (wire/libpq.h …) lists the functions that are called, once as a table and once as names that go through it, so
- * callers look as if they were linked; one that is missing in the list does not link.
+ * A header of its own for each (wire/libpq.h …) lists the functions that are called, once as a table and once as names that go through it,
+ * so callers look as if they were linked; one that is missing in the list does not link.
  *
- * Invariants: a table is filled wholly or not at all, never changed after that, and the library stays until the process ends (it keeps state
- * of its threads). The state is one for the process, as a loaded library is. A name that nobody has loaded must not be called: who opens a
- * connection loads first. */
+ * Invariants: a table is filled wholly or not at all, never changed after that, and the library stays until the process ends (it keeps
+ * state of its threads). The state is one for the process, as a loaded library is. A name that nobody has loaded must not be called: who
+ * opens a connection loads first. */
 #ifndef AON_BASE_LIBRARY_H
 #define AON_BASE_LIBRARY_H
 

@@ -57,10 +57,18 @@ void aon_error_prefix(aon_error *error, const char *format, ...) {
 }
 
 const char *aon_result_name(aon_result result) {
-  static const char *const names[] = {
-      [AON_OK] = "ok",           [AON_END] = "end",           [AON_USAGE] = "usage",         [AON_REJECTED] = "rejected",
-      [AON_ENVIRONMENT] = "environment", [AON_TRANSIENT] = "transient", [AON_PERMANENT] = "permanent",
-      [AON_UNKNOWN] = "unknown", [AON_BUSY] = "busy",         [AON_FENCED] = "fenced",       [AON_CANCELLED] = "cancelled",
-      [AON_NO_MEMORY] = "no_memory", [AON_CORRUPT] = "corrupt"};
+  static const char *const names[] = {[AON_OK] = "ok",
+                                      [AON_END] = "end",
+                                      [AON_USAGE] = "usage",
+                                      [AON_REJECTED] = "rejected",
+                                      [AON_ENVIRONMENT] = "environment",
+                                      [AON_TRANSIENT] = "transient",
+                                      [AON_PERMANENT] = "permanent",
+                                      [AON_UNKNOWN] = "unknown",
+                                      [AON_BUSY] = "busy",
+                                      [AON_FENCED] = "fenced",
+                                      [AON_CANCELLED] = "cancelled",
+                                      [AON_NO_MEMORY] = "no_memory",
+                                      [AON_CORRUPT] = "corrupt"};
   return (size_t)result < sizeof names / sizeof *names ? names[result] : "invalid";
 }

@@ -116,8 +116,11 @@ static char *table_strdup(const char *text) {
 }
 
 aon_result aon_spare_open(size_t bytes, aon_error *error) {
-  static const bson_mem_vtable_t table = {
-      .malloc = table_malloc, .calloc = table_calloc, .realloc = table_realloc, .free = aon_spare_free, .aligned_alloc = table_aligned_alloc};
+  static const bson_mem_vtable_t table = {.malloc = table_malloc,
+                                          .calloc = table_calloc,
+                                          .realloc = table_realloc,
+                                          .free = aon_spare_free,
+                                          .aligned_alloc = table_aligned_alloc};
   aon_result result = AON_OK;
   pthread_mutex_lock(&spare.mutex);
   if (!spare.room) {

@@ -16,7 +16,7 @@ struct aon_together {
   pthread_cond_t work, done;
   pthread_t helpers[HELPERS_LIMIT];
   size_t helper_count, limit; /* one more than processors, since some tasks wait for a disk */
-  pid_t process; /* that has the helpers */
+  pid_t process;              /* that has the helpers */
   bool busy, ending;
   void (*task)(void *argument, size_t index);
   void *argument;

@@ -1,4 +1,5 @@
-/* Characters as JSON has them, and hexadecimal digits of either case. UTF-8, strictly (RFC 3629): no overlong forms, no surrogates, nothing beyond U+10FFFF. */
+/* Characters as JSON has them, and hexadecimal digits of either case. UTF-8, strictly (RFC 3629): no overlong forms, no surrogates, nothing
+ * beyond U+10FFFF. */
 #ifndef AON_BASE_UTF8_H
 #define AON_BASE_UTF8_H
 

@@ -11,9 +11,33 @@
 #include "coordinator/engine.h"
 
 typedef enum cli_option {
-  OPT_DATA, OPT_CONFIG, OPT_USER, OPT_JSON, OPT_HELP, OPT_VERSION, /* of every command */
-  OPT_PACK, OPT_ORG, OPT_DRY_RUN, OPT_REPORT, OPT_ON_FAILURE, OPT_LOCK_WAIT, OPT_ID, OPT_IDEMPOTENCY_KEY,
-  OPT_STATE, OPT_LIMIT, OPT_QUERY, OPT_RANGE, OPT_SHEET, OPT_KEEP_THEIRS, OPT_FORCE, OPT_MERGE, OPT_RELEASE, OPT_OUTPUT, OPT_QUEUE, OPT_WORKERS_ONLY, OPT_WORKERS,
+  OPT_DATA,
+  OPT_CONFIG,
+  OPT_USER,
+  OPT_JSON,
+  OPT_HELP,
+  OPT_VERSION, /* of every command */
+  OPT_PACK,
+  OPT_ORG,
+  OPT_DRY_RUN,
+  OPT_REPORT,
+  OPT_ON_FAILURE,
+  OPT_LOCK_WAIT,
+  OPT_ID,
+  OPT_IDEMPOTENCY_KEY,
+  OPT_STATE,
+  OPT_LIMIT,
+  OPT_QUERY,
+  OPT_RANGE,
+  OPT_SHEET,
+  OPT_KEEP_THEIRS,
+  OPT_FORCE,
+  OPT_MERGE,
+  OPT_RELEASE,
+  OPT_OUTPUT,
+  OPT_QUEUE,
+  OPT_WORKERS_ONLY,
+  OPT_WORKERS,
   OPT_COUNT
 } cli_option;
 
@@ -75,7 +99,7 @@ bool cli_prepare(cli *c, int *ret_status);                       /* configuratio
 bool cli_make_data_folder(cli *c, int *ret_status);
 bool cli_load_pack(cli *c, const char *name, aon_pack **ret_pack, int *ret_status);
 bool cli_find_id(cli *c, const char *given, char ret_id[37], int *ret_status); /* a prefix is enough */
-void cli_second_signal_ends(void); /* the first one still asks */
+void cli_second_signal_ends(void);                                             /* the first one still asks */
 /* progress.c */
 void cli_progress(void *context, const aon_progress *progress);
 void cli_progress_clear(cli *c);

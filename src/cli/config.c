@@ -37,9 +37,9 @@ typedef struct reading {
   const char *file;   /* NULL: no file */
   const char *folder; /* relative paths of the file start here */
   aon_engine_store stores[STORES_LIMIT];
-  place pool_at[STORES_LIMIT]; /* where its pool was spoken of, empty if nowhere */
+  place pool_at[STORES_LIMIT];              /* where its pool was spoken of, empty if nowhere */
   place special_at[STORES_LIMIT][SPECIALS]; /* likewise for its special settings */
-  const char *bounded[STORES_LIMIT]; /* one of bounded_settings that was given, and where; NULL: none */
+  const char *bounded[STORES_LIMIT];        /* one of bounded_settings that was given, and where; NULL: none */
   place bounded_at[STORES_LIMIT];
   bool special[STORES_LIMIT][SPECIALS];
   bool create_given[STORES_LIMIT];
@@ -71,11 +71,16 @@ static const char *absolute(reading *r, const place *at, const char *path) {
 static aon_result store_value(reading *r, value_kind kind, void *to, const char *value, const place *at) {
   char *end;
   switch (kind) {
-  case KIND_TEXT: *(const char **)to = keep(r, value); return *(const char **)to ? AON_OK : aon_fail_memory(r->error);
-  case KIND_PATH: *(const char **)to = absolute(r, at, value); return *(const char **)to ? AON_OK : aon_fail_memory(r->error);
+  case KIND_TEXT:
+    *(const char **)to = keep(r, value);
+    return *(const char **)to ? AON_OK : aon_fail_memory(r->error);
+  case KIND_PATH:
+    *(const char **)to = absolute(r, at, value);
+    return *(const char **)to ? AON_OK : aon_fail_memory(r->error);
   case KIND_DURATION:
     return aon_duration_parse(value, to) ? AON_OK : wrong(r, at, "“%s” is no duration: write 500ms, 30s, 5m, 24h or 7d.", value);
-  case KIND_SIZE: return aon_size_parse(value, to) ? AON_OK : wrong(r, at, "“%s” is no size: write 65536, 64KiB, 16MiB or 2GiB.", value);
+  case KIND_SIZE:
+    return aon_size_parse(value, to) ? AON_OK : wrong(r, at, "“%s” is no size: write 65536, 64KiB, 16MiB or 2GiB.", value);
   case KIND_COUNT: {
     unsigned long long count = strtoull(value, &end, 10);
     if (end == value || *end || *value == '-' || count == 0 || count > UINT32_MAX)
@@ -133,11 +138,16 @@ static const setting settings[] = {
 };
 
 static const setting store_settings[] = {
-    {"create", KIND_BOOLEAN, IN_STORE(create)},         {"stamp", KIND_BOOLEAN, IN_STORE(stamp)},
-    {"timeout", KIND_DURATION, IN_STORE(timeout_ms)},   {"pool.max", KIND_COUNT, IN_STORE(pool_max)},
-    {"pool.idle", KIND_DURATION, IN_STORE(pool_idle_ms)}, {"pool.connect", KIND_DURATION, IN_STORE(pool_connect_ms)},
-    {"exclusive", KIND_BOOLEAN, IN_STORE(exclusive)},   {"void_stamp", KIND_BOOLEAN, IN_STORE(void_stamp)},
-    {"horizon", KIND_DURATION, IN_STORE(horizon_ms)},   {"watch", KIND_DURATION, IN_STORE(watch_ms)},
+    {"create", KIND_BOOLEAN, IN_STORE(create)},
+    {"stamp", KIND_BOOLEAN, IN_STORE(stamp)},
+    {"timeout", KIND_DURATION, IN_STORE(timeout_ms)},
+    {"pool.max", KIND_COUNT, IN_STORE(pool_max)},
+    {"pool.idle", KIND_DURATION, IN_STORE(pool_idle_ms)},
+    {"pool.connect", KIND_DURATION, IN_STORE(pool_connect_ms)},
+    {"exclusive", KIND_BOOLEAN, IN_STORE(exclusive)},
+    {"void_stamp", KIND_BOOLEAN, IN_STORE(void_stamp)},
+    {"horizon", KIND_DURATION, IN_STORE(horizon_ms)},
+    {"watch", KIND_DURATION, IN_STORE(watch_ms)},
     {"transaction.operations", KIND_COUNT, IN_STORE(transaction_operations)},
     {"transaction.bytes", KIND_SIZE, IN_STORE(transaction_bytes)},
     {"transaction.beyond", KIND_BEYOND, IN_STORE(transaction_refuse)},
@@ -179,13 +189,18 @@ static aon_result set_store_url(reading *r, int index, const char *url, const pl
   const char *colon = strchr(url, ':');
   char scheme[40];
   if (!colon || colon - url >= (int)sizeof scheme)
-    return wrong(r, at, "“%s” is no URL of a store: write sqlite:PATH, postgresql://HOST/DATABASE, mongodb://HOST/DATABASE, firebase-rtdb://HOST/, firestore://PROJECT/ or firebase-auth://PROJECT.", url);
+    return wrong(
+        r, at,
+        "“%s” is no URL of a store: write sqlite:PATH, postgresql://HOST/DATABASE, mongodb://HOST/DATABASE, firebase-rtdb://HOST/, firestore://PROJECT/ or firebase-auth://PROJECT.",
+        url);
   snprintf(scheme, sizeof scheme, "%.*s", (int)(colon - url), url);
   store->adapter = aon_store_adapter_find(scheme);
   if (!store->adapter)
-    return wrong(r, at, "this build has no store of the kind “%s”; it has sqlite, postgresql, mongodb, firebase-rtdb, firestore and firebase-auth.", scheme);
-  store->config.location = store->adapter == &aon_sqlite_adapter ? absolute(r, at, colon + 1)
-                                                                 : keep(r, strchr(scheme, '+') ? strchr(url, '+') : colon + 1);
+    return wrong(
+        r, at, "this build has no store of the kind “%s”; it has sqlite, postgresql, mongodb, firebase-rtdb, firestore and firebase-auth.",
+        scheme);
+  store->config.location =
+      store->adapter == &aon_sqlite_adapter ? absolute(r, at, colon + 1) : keep(r, strchr(scheme, '+') ? strchr(url, '+') : colon + 1);
   if (!r->create_given[index])
     store->config.create = false; /* a database that somebody names is used as it is, unless create says otherwise */
   return store->config.location ? AON_OK : aon_fail_memory(r->error);
@@ -233,10 +248,11 @@ static aon_result set_store(reading *r, const char *rest, const char *value, con
       note_bounded(r, index, dot + 1, at);
       return store_value(r, store_settings[i].kind, (char *)&r->stores[index] + store_settings[i].offset, value, at);
     }
-  return wrong(r, at,
-               "“%s” is no setting of a store; known are url, create, stamp, timeout, exclusive, void_stamp, horizon, watch, pool with max, "
-               "idle and connect, and transaction with operations, bytes and beyond.",
-               dot + 1);
+  return wrong(
+      r, at,
+      "“%s” is no setting of a store; known are url, create, stamp, timeout, exclusive, void_stamp, horizon, watch, pool with max, "
+      "idle and connect, and transaction with operations, bytes and beyond.",
+      dot + 1);
 }
 
 static aon_result unknown_key(reading *r, const char *path, const place *at) {
@@ -250,7 +266,8 @@ static aon_result unknown_key(reading *r, const char *path, const place *at) {
     }
   }
   char text[PATH_BYTES * 2];
-  snprintf(text, sizeof text, "%s”%s%s%s", path, nearest ? "; did you mean “" : "", nearest ? nearest : "", nearest ? "”?" : " is not known.");
+  snprintf(text, sizeof text, "%s”%s%s%s", path, nearest ? "; did you mean “" : "", nearest ? nearest : "",
+           nearest ? "”?" : " is not known.");
   return wrong(r, at, nearest ? "unknown key “%s" : "the key “%s", text);
 }
 
@@ -263,7 +280,9 @@ static aon_result set(reading *r, const char *path, const char *value, const pla
     memcpy(scheme, value, length < sizeof scheme ? length : sizeof scheme - 1);
     bool server = aon_journal_on_server(value);
     if (!server && strncmp(value, "sqlite:", 7))
-      return wrong(r, at, "“%s…” is no journal that this build can keep: write sqlite:PATH, postgresql://HOST/DATABASE or mongodb://HOST/DATABASE.", scheme);
+      return wrong(
+          r, at, "“%s…” is no journal that this build can keep: write sqlite:PATH, postgresql://HOST/DATABASE or mongodb://HOST/DATABASE.",
+          scheme);
     r->journal_url = server ? keep(r, value) : absolute(r, at, value + 7);
     return r->journal_url ? AON_OK : aon_fail_memory(r->error);
   }
@@ -422,7 +441,9 @@ static const char *variable(char *const *environment, const char *name) {
 static void variable_name(const char *path, char name[PATH_BYTES]) {
   int length = snprintf(name, PATH_BYTES, "AON_%s", path);
   for (int i = 4; i < length && i < PATH_BYTES; i++)
-    name[i] = name[i] >= 'a' && name[i] <= 'z' ? (char)(name[i] - 32) : (name[i] >= '0' && name[i] <= '9') || (name[i] >= 'A' && name[i] <= 'Z') ? name[i] : '_';
+    name[i] = name[i] >= 'a' && name[i] <= 'z'                                           ? (char)(name[i] - 32)
+              : (name[i] >= '0' && name[i] <= '9') || (name[i] >= 'A' && name[i] <= 'Z') ? name[i]
+                                                                                         : '_';
 }
 
 static aon_result from_variable(reading *r, const char *path) {
@@ -648,7 +669,8 @@ static aon_result find_file(reading *r, const aon_config_options *options, const
   return result;
 }
 
-aon_result aon_config_load(aon_env *env, const aon_config_options *options, char *const *environment, aon_config *config, aon_error *error) {
+aon_result aon_config_load(aon_env *env, const aon_config_options *options, char *const *environment, aon_config *config,
+                           aon_error *error) {
   *config = (aon_config){0};
   reading *r = calloc(1, sizeof *r);
   if (!r)
@@ -714,7 +736,8 @@ aon_result aon_config_early_read(char *const *environment, aon_config_early *ear
       known = true;
     }
   if (!known)
-    return aon_fail(error, AON_USAGE, "bad_configuration", "LOG_LEVEL: “%s” is no level; levels are error, warning, info and debug.", level);
+    return aon_fail(error, AON_USAGE, "bad_configuration", "LOG_LEVEL: “%s” is no level; levels are error, warning, info and debug.",
+                    level);
   aon_result result = read_call(environment, "TEST_CRASH_AT_CALL", &early->crash_at, error);
   return result ? result : read_call(environment, "TEST_STOP_AT_CALL", &early->stop_at, error);
 }

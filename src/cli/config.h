@@ -10,11 +10,11 @@
 
 typedef struct aon_config {
   aon_arena arena;
-  aon_engine_config engine;      /* stores, journal, times; ready for aon_engine_open */
-  const char *data;              /* data folder */
-  const char *organization;      /* NULL: none */
-  const char *user;              /* never NULL: --user, AON_USER, the login name, or uid:N */
-  const char *const *packs;      /* folders to look for packs in, in order, NULL-terminated */
+  aon_engine_config engine; /* stores, journal, times; ready for aon_engine_open */
+  const char *data;         /* data folder */
+  const char *organization; /* NULL: none */
+  const char *user;         /* never NULL: --user, AON_USER, the login name, or uid:N */
+  const char *const *packs; /* folders to look for packs in, in order, NULL-terminated */
   aon_workbook_limits workbook;
   aon_pack_limits pack;
 } aon_config;
@@ -24,8 +24,10 @@ typedef struct aon_config_options { /* from the command line; NULL: not given */
   const char *program; /* argv[0], to find packs beside a program run from its build folder */
 } aon_config_options;
 
-/* environment: a NULL-terminated list NAME=VALUE. Errors are AON_USAGE with "aon.yaml:12: …" (or the name of the variable). Makes no folder. */
-aon_result aon_config_load(aon_env *env, const aon_config_options *options, char *const *environment, aon_config *ret_config, aon_error *error) AON_MUST_USE;
+/* environment: a NULL-terminated list NAME=VALUE. Errors are AON_USAGE with "aon.yaml:12: …" (or the name of the variable). Makes no
+ * folder. */
+aon_result aon_config_load(aon_env *env, const aon_config_options *options, char *const *environment, aon_config *ret_config,
+                           aon_error *error) AON_MUST_USE;
 void aon_config_release(aon_config *config);
 
 /* LOG_LEVEL, TEST_CRASH_AT_CALL, TEST_STOP_AT_CALL are needed before there is an environment. */

@@ -74,8 +74,10 @@ void cli_help_command(FILE *out, const cli_command *command) {
 }
 
 void cli_help_overview(FILE *out) {
-  fprintf(out, "aon %s: bulk changes across several databases that happen wholly or not at all.\n\nUsage: aon COMMAND [OPTION]... [ARGUMENT]...\n\nCommands:\n",
-          AON_VERSION);
+  fprintf(
+      out,
+      "aon %s: bulk changes across several databases that happen wholly or not at all.\n\nUsage: aon COMMAND [OPTION]... [ARGUMENT]...\n\nCommands:\n",
+      AON_VERSION);
   for (const cli_command *command = cli_commands; command->name; command++)
     fprintf(out, "  %-18s  %s\n", command->name, command->summary);
   fprintf(out, "\naon COMMAND --help explains one, with examples.\n\nExit status:\n");

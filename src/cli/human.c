@@ -45,16 +45,21 @@ const char *cli_state_words(aon_state state) {
 
 static const char *state_colour(const cli *c, aon_state state) {
   switch (state) {
-  case AON_COMMITTED: return cli_paint(c, GREEN);
+  case AON_COMMITTED:
+    return cli_paint(c, GREEN);
   case AON_ROLLED_BACK:
-  case AON_UNDONE: return cli_paint(c, TEAL);
+  case AON_UNDONE:
+    return cli_paint(c, TEAL);
   case AON_ROLLBACK_FAILED:
   case AON_UNDO_FAILED:
   case AON_COMMIT_FAILED:
-  case AON_REJECTED_STATE: return cli_paint(c, RED);
+  case AON_REJECTED_STATE:
+    return cli_paint(c, RED);
   case AON_HELD:
-  case AON_ROLLING_BACK: return cli_paint(c, AMBER);
-  default: return cli_paint(c, BOLD);
+  case AON_ROLLING_BACK:
+    return cli_paint(c, AMBER);
+  default:
+    return cli_paint(c, BOLD);
   }
 }
 
@@ -76,8 +81,8 @@ static void print_problem(const cli *c, const json_t *problem, const char *colou
     printf("%s", sheet);
   const char *message = text_of(problem, "message");
   size_t length = strlen(sheet), cell_length = strlen(cell);
-  if (length && cell_length && !strncmp(message, sheet, length) && message[length] == '!' && !strncmp(message + length + 1, cell, cell_length) &&
-      !strncmp(message + length + 1 + cell_length, ": ", 2))
+  if (length && cell_length && !strncmp(message, sheet, length) && message[length] == '!' &&
+      !strncmp(message + length + 1, cell, cell_length) && !strncmp(message + length + 1 + cell_length, ": ", 2))
     message += length + 1 + cell_length + 2; /* the sentence names the cell, too */
   printf("%s  %s\n", cli_paint(c, NULL), message);
 }
@@ -120,8 +125,8 @@ static void print_conflicts(const cli *c, const json_t *result, const char *id) 
       printf("  … and %zu more\n", json_array_size(json_object_get(result, "conflicts")) - ERRORS_SHOWN);
       break;
     }
-    printf("  %s%s/%s/%s%s\n    %s\n", cli_paint(c, RED), text_of(conflict, "store"), text_of(conflict, "collection"), text_of(conflict, "documentId"),
-           cli_paint(c, NULL), text_of(conflict, "message"));
+    printf("  %s%s/%s/%s%s\n    %s\n", cli_paint(c, RED), text_of(conflict, "store"), text_of(conflict, "collection"),
+           text_of(conflict, "documentId"), cli_paint(c, NULL), text_of(conflict, "message"));
   }
   if (index)
     printf("Decide:  aon resolve %s STORE/COLLECTION/ID --keep-theirs | --force | --merge FILE\n", id);
@@ -198,14 +203,16 @@ void cli_print_bulk(cli *c, const char *text, bool whole) {
     return;
   }
   if (!whole) {
-    printf("%.8s  %s%-15s%s %-24.24s  %7lld changes  %.40s\n", text_of(result, "bulkOperationId"), state_colour(c, state), aon_state_name(state),
-           cli_paint(c, NULL), text_of(result, "createdAt"), number_of(result, "operations"), text_of(result, "source"));
+    printf("%.8s  %s%-15s%s %-24.24s  %7lld changes  %.40s\n", text_of(result, "bulkOperationId"), state_colour(c, state),
+           aon_state_name(state), cli_paint(c, NULL), text_of(result, "createdAt"), number_of(result, "operations"),
+           text_of(result, "source"));
     json_decref(result);
     return;
   }
   print_state(c, result, state);
   print_reason(result);
-  if (state != AON_ROLLED_BACK && state != AON_ROLLBACK_FAILED && state != AON_CANCELLED_STATE && state != AON_UNDONE) /* what isn't there isn't counted */
+  if (state != AON_ROLLED_BACK && state != AON_ROLLBACK_FAILED && state != AON_CANCELLED_STATE &&
+      state != AON_UNDONE) /* what isn't there isn't counted */
     print_counts(result);
   print_problems(c, result, "errors", RED, number_of(result, "errorCount"));
   size_t warnings = json_array_size(json_object_get(result, "warnings"));
@@ -263,7 +270,7 @@ void cli_print_entry(cli *c, const char *text) {
   if (!line)
     return;
   (void)c;
-  printf("%7lld  %-10s  %-6s  %s/%s/%s\n", number_of(line, "sequence") + 1, text_of(line, "status"), text_of(line, "operation"), text_of(line, "dataSource"),
-         text_of(line, "collectionName"), text_of(line, "documentId"));
+  printf("%7lld  %-10s  %-6s  %s/%s/%s\n", number_of(line, "sequence") + 1, text_of(line, "status"), text_of(line, "operation"),
+         text_of(line, "dataSource"), text_of(line, "collectionName"), text_of(line, "documentId"));
   json_decref(line);
 }

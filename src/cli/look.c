@@ -1,5 +1,5 @@
-/* The commands that only look: sheet, list, show, log, diff, watch, locks, doctor, pool, and those of packs. None of them changes anything, but
- * for locks --release, journal rotate-key and journal migrate, which say so. */
+/* The commands that only look: sheet, list, show, log, diff, watch, locks, doctor, pool, and those of packs. None of them changes anything,
+ * but for locks --release, journal rotate-key and journal migrate, which say so. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,7 +77,9 @@ int cli_sheet(cli *c) {
 
 /* ---- one bulk operation ---- */
 
-static bool open_id(cli *c, char id[37], int *ret_status) { return cli_prepare(c, ret_status) && cli_find_id(c, c->arguments[0], id, ret_status); }
+static bool open_id(cli *c, char id[37], int *ret_status) {
+  return cli_prepare(c, ret_status) && cli_find_id(c, c->arguments[0], id, ret_status);
+}
 
 static int show(cli *c, const char *id) {
   aon_error error = AON_ERROR_INIT;
@@ -179,8 +181,8 @@ int cli_watch(cli *c) {
       char instant[AON_INSTANT_LENGTH + 1];
       aon_instant_format(bulk.changed_ms, instant);
       if (cli_given(c, OPT_JSON))
-        printf("{\"at\":\"%s\",\"state\":\"%s\",\"progress\":%lld,\"operations\":%lld}\n", instant, aon_state_name(bulk.state), (long long)bulk.progress,
-               (long long)bulk.operations);
+        printf("{\"at\":\"%s\",\"state\":\"%s\",\"progress\":%lld,\"operations\":%lld}\n", instant, aon_state_name(bulk.state),
+               (long long)bulk.progress, (long long)bulk.operations);
       else
         printf("%s  %s\n", instant, cli_state_words(bulk.state));
       fflush(stdout);
@@ -221,7 +223,8 @@ int cli_list(cli *c) {
   aon_error error = AON_ERROR_INIT;
   aon_state states[CLI_VALUES];
   aon_journal *journal;
-  aon_bulk_filter filter = {.states = states, .limit = LIST_DEFAULT, .query = cli_value(c, OPT_QUERY), .organization = cli_value(c, OPT_ORG)};
+  aon_bulk_filter filter = {
+      .states = states, .limit = LIST_DEFAULT, .query = cli_value(c, OPT_QUERY), .organization = cli_value(c, OPT_ORG)};
   for (size_t i = 0; i < c->value_count[OPT_STATE]; i++)
     if (!aon_state_parse(c->values[OPT_STATE][i], &states[filter.state_count++])) {
       fprintf(stderr, "aon: “%s” is no state. States are:", c->values[OPT_STATE][i]);
@@ -259,8 +262,9 @@ static aon_result print_lock(void *context, const aon_lock *lock, aon_error *err
     return AON_OK;
   }
   AON_BUFFER_CLEANUP aon_buffer line = {0};
-  aon_result result = aon_buffer_format(&line, error, "{\"kind\":\"%s\",\"shared\":%s,\"epoch\":%lld,\"since\":\"%s\",\"leaseUntil\":\"%s\",\"name\":", lock->kind,
-                                        lock->shared ? "true" : "false", (long long)lock->epoch, since, until);
+  aon_result result = aon_buffer_format(
+      &line, error, "{\"kind\":\"%s\",\"shared\":%s,\"epoch\":%lld,\"since\":\"%s\",\"leaseUntil\":\"%s\",\"name\":", lock->kind,
+      lock->shared ? "true" : "false", (long long)lock->epoch, since, until);
   if (!result)
     result = aon_text_to_json(lock->name, strlen(lock->name), &line, error);
   if (!result)
@@ -294,7 +298,8 @@ static aon_result examine_store(cli *c, const char *name, aon_buffer *report, bo
   aon_result result = aon_engine_store_open(c->engine, name, &store, error);
   if (result)
     return result;
-  static const char *const means[] = {"", "prepared transactions", "transactions with a marker", "atomic batches", "conditional writes", "plain writes, best effort"};
+  static const char *const means[] = {
+      "", "prepared transactions", "transactions with a marker", "atomic batches", "conditional writes", "plain writes, best effort"};
   result = aon_buffer_format(report, error, "executes by: class %d, %s\n", (int)aon_store_capabilities(store)->store_class,
                              means[aon_store_capabilities(store)->store_class]);
   return result ? result : aon_store_examine(store, report, ret_healthy, error);
@@ -312,7 +317,8 @@ static void print_report(cli *c, const char *name, const char *kind, bool health
     }
     return;
   }
-  aon_result result = aon_buffer_format(&line, &error, "{\"name\":\"%s\",\"kind\":\"%s\",\"healthy\":%s,\"findings\":[", name, kind, healthy ? "true" : "false");
+  aon_result result = aon_buffer_format(&line, &error, "{\"name\":\"%s\",\"kind\":\"%s\",\"healthy\":%s,\"findings\":[", name, kind,
+                                        healthy ? "true" : "false");
   for (const char *at = report; !result && *at; at += strcspn(at, "\n") + (at[strcspn(at, "\n")] != 0)) {
     if (at != report)
       result = aon_buffer_text(&line, ",", &error);
@@ -334,7 +340,10 @@ int cli_doctor(cli *c) {
   aon_result result = aon_engine_journal(c->engine, false, &journal, &error);
   if (!result)
     result = aon_journal_examine(journal, &report, &healthy, &error);
-  print_report(c, "journal", aon_journal_kind(c->config.engine.journal.location), !result && healthy, result ? error.sentence : report.data ? report.data : "");
+  print_report(c, "journal", aon_journal_kind(c->config.engine.journal.location), !result && healthy,
+               result        ? error.sentence
+               : report.data ? report.data
+                             : "");
   status = result || !healthy;
   for (size_t i = 0; i < c->config.engine.store_count; i++) {
     const aon_engine_store *store = &c->config.engine.stores[i];
@@ -417,9 +426,10 @@ int cli_journal_migrate(cli *c) {
   aon_result result = migrate(c, c->arguments[0], c->arguments[1], &copied, &error);
   if (result)
     return cli_fail(c, result, &error);
-  printf(cli_given(c, OPT_JSON) ? "{\"bulkOperations\":%llu,\"segments\":%llu,\"conflicts\":%llu,\"events\":%llu}\n"
-                                : "Copied %llu bulk operations, %llu pieces of their logs, %llu documents in conflict or watched, %llu events. Now set "
-                                  "journal.url to the new place.\n",
+  printf(cli_given(c, OPT_JSON)
+             ? "{\"bulkOperations\":%llu,\"segments\":%llu,\"conflicts\":%llu,\"events\":%llu}\n"
+             : "Copied %llu bulk operations, %llu pieces of their logs, %llu documents in conflict or watched, %llu events. Now set "
+               "journal.url to the new place.\n",
          (unsigned long long)copied.bulk, (unsigned long long)copied.segments, (unsigned long long)copied.conflicts,
          (unsigned long long)copied.events);
   return 0;
@@ -498,8 +508,9 @@ int cli_pack_show(cli *c) {
   AON_BUFFER_CLEANUP aon_buffer out = {0};
   if (!cli_prepare(c, &status) || !cli_load_pack(c, c->arguments[0], &pack, &status))
     return status;
-  aon_result result = c->argument_count == 1 ? aon_pack_describe(pack, cli_given(c, OPT_JSON), &out, &error)
-                                             : aon_pack_locate(pack, c->arguments[1], c->argument_count > 2 ? c->arguments[2] : NULL, &out, &error);
+  aon_result result = c->argument_count == 1
+                          ? aon_pack_describe(pack, cli_given(c, OPT_JSON), &out, &error)
+                          : aon_pack_locate(pack, c->arguments[1], c->argument_count > 2 ? c->arguments[2] : NULL, &out, &error);
   if (result)
     status = cli_fail(c, result, &error);
   else
@@ -526,7 +537,8 @@ int cli_pack_template(cli *c) {
     result = aon_template_write(c->env, cli_value(c, OPT_OUTPUT), sheets, count, &error);
   status = result ? cli_fail(c, result, &error) : 0;
   if (!result && !cli_given(c, OPT_JSON))
-    printf("%s is ready: fill it in, then aon import %s --pack %s --org NAME --dry-run\n", cli_value(c, OPT_OUTPUT), cli_value(c, OPT_OUTPUT), c->arguments[0]);
+    printf("%s is ready: fill it in, then aon import %s --pack %s --org NAME --dry-run\n", cli_value(c, OPT_OUTPUT),
+           cli_value(c, OPT_OUTPUT), c->arguments[0]);
   aon_pack_close(pack);
   return status;
 }

@@ -13,7 +13,7 @@
 
 #define SPARE_BYTES ((size_t)16 << 20) /* not touched, so not taken from the machine, until memory runs out */
 
-#define KEPT_FREE_BYTES (32 << 20)          /* memory that was used is kept for the next batch: the system clears each page that it gives again */
+#define KEPT_FREE_BYTES (32 << 20) /* memory that was used is kept for the next batch: the system clears each page that it gives again */
 
 extern char **environ;
 
@@ -61,8 +61,11 @@ int cli_fail(cli *c, aon_result result, const aon_error *error) {
 
 bool cli_prepare(cli *c, int *ret_status) {
   aon_error error = AON_ERROR_INIT;
-  aon_config_options options = {.config = cli_value(c, OPT_CONFIG), .data = cli_value(c, OPT_DATA), .organization = cli_value(c, OPT_ORG),
-                                .user = cli_value(c, OPT_USER), .program = c->program};
+  aon_config_options options = {.config = cli_value(c, OPT_CONFIG),
+                                .data = cli_value(c, OPT_DATA),
+                                .organization = cli_value(c, OPT_ORG),
+                                .user = cli_value(c, OPT_USER),
+                                .program = c->program};
   aon_result result = aon_config_load(c->env, &options, environ, &c->config, &error);
   if (!result)
     result = aon_engine_open(c->env, &c->config.engine, &c->engine, &error);
@@ -70,8 +73,12 @@ bool cli_prepare(cli *c, int *ret_status) {
     *ret_status = cli_fail(c, result, &error);
     return false;
   }
-  c->run = (aon_run_options){.organization = c->config.organization, .user = c->config.user, .interrupted = &interrupted, .lock_wait_ms = 30000,
-                             .progress = cli_progress, .progress_context = c};
+  c->run = (aon_run_options){.organization = c->config.organization,
+                             .user = c->config.user,
+                             .interrupted = &interrupted,
+                             .lock_wait_ms = 30000,
+                             .progress = cli_progress,
+                             .progress_context = c};
   return true;
 }
 

@@ -43,7 +43,8 @@ static bool unknown_command(int *ret_status, const char *name) {
       nearest = command->name;
     }
   }
-  fprintf(stderr, "aon: “%s” is no command%s%s%s\nTry: aon --help\n", name, nearest ? "; did you mean “" : ".", nearest ? nearest : "", nearest ? "”?" : "");
+  fprintf(stderr, "aon: “%s” is no command%s%s%s\nTry: aon --help\n", name, nearest ? "; did you mean “" : ".", nearest ? nearest : "",
+          nearest ? "”?" : "");
   *ret_status = 1;
   return false;
 }

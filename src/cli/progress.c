@@ -10,15 +10,23 @@
 
 static const char *doing(aon_state state) {
   switch (state) {
-  case AON_PARSING: return "Reading";
-  case AON_VALIDATING: return "Checking";
-  case AON_PLANNING: return "Planning";
-  case AON_EXECUTING: return "Writing";
+  case AON_PARSING:
+    return "Reading";
+  case AON_VALIDATING:
+    return "Checking";
+  case AON_PLANNING:
+    return "Planning";
+  case AON_EXECUTING:
+    return "Writing";
   case AON_PREPARING:
-  case AON_COMMITTING: return "Finishing";
-  case AON_ROLLING_BACK: return "Putting back";
-  case AON_UNDOING: return "Taking back";
-  default: return "Working";
+  case AON_COMMITTING:
+    return "Finishing";
+  case AON_ROLLING_BACK:
+    return "Putting back";
+  case AON_UNDOING:
+    return "Taking back";
+  default:
+    return "Working";
   }
 }
 

@@ -1,7 +1,7 @@
 /* aon serve --workers-only: workers that take uploads from the journal's queue, in processes of their own.
  *
- * Invariants: each line on standard output is one write, so that lines of several workers don't mix; a worker process that dies is started again;
- * the first signal lets workers finish, the second one ends them at once. */
+ * Invariants: each line on standard output is one write, so that lines of several workers don't mix; a worker process that dies is started
+ * again; the first signal lets workers finish, the second one ends them at once. */
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -16,10 +16,10 @@
 #include "model/text.h"
 
 #define WORKERS_LIMIT 64
-#define LOOK_EVERY_MS 100         /* at the worker processes */
-#define RESTART_FIRST_MS 1000     /* pause before a dead worker is started again, doubled … */
+#define LOOK_EVERY_MS 100     /* at the worker processes */
+#define RESTART_FIRST_MS 1000 /* pause before a dead worker is started again, doubled … */
 #define RESTART_LONGEST_MS 30000
-#define LIVED_WELL_MS 60000       /* … unless it lived so long */
+#define LIVED_WELL_MS 60000 /* … unless it lived so long */
 
 /* ---- lines ---- */
 
@@ -36,12 +36,16 @@ static aon_result member(aon_buffer *line, const char *name, const char *text, a
 }
 
 static aon_result line_json(const aon_work_event *event, const char *instant, aon_buffer *line, aon_error *error) {
-  aon_result result =
-      aon_buffer_format(line, error, "{\"at\":\"%s\",\"event\":\"%s\",\"worker\":%lld", instant, kind_name(event->kind), (long long)getpid());
+  aon_result result = aon_buffer_format(line, error, "{\"at\":\"%s\",\"event\":\"%s\",\"worker\":%lld", instant, kind_name(event->kind),
+                                        (long long)getpid());
   const struct {
     const char *name, *value;
-  } members[] = {{"bulkOperationId", event->id}, {"source", event->source},      {"pack", event->pack},
-                 {"organization", event->organization}, {"message", event->why}, {"state", event->kind == AON_WORK_TROUBLE || event->state >= AON_STATE_COUNT ? NULL : aon_state_name(event->state)}};
+  } members[] = {{"bulkOperationId", event->id},
+                 {"source", event->source},
+                 {"pack", event->pack},
+                 {"organization", event->organization},
+                 {"message", event->why},
+                 {"state", event->kind == AON_WORK_TROUBLE || event->state >= AON_STATE_COUNT ? NULL : aon_state_name(event->state)}};
   for (size_t i = 0; !result && i < sizeof members / sizeof *members; i++)
     result = member(line, members[i].name, members[i].value, error);
   if (!result)
@@ -56,7 +60,8 @@ static aon_result line_text(const aon_work_event *event, const char *instant, ao
   if (!result && event->id)
     result = aon_buffer_format(line, error, "  %.8s", event->id);
   if (!result && event->source)
-    result = aon_buffer_format(line, error, "  %s (%s, %s)", event->source, event->pack ? event->pack : "-", event->organization ? event->organization : "-");
+    result = aon_buffer_format(line, error, "  %s (%s, %s)", event->source, event->pack ? event->pack : "-",
+                               event->organization ? event->organization : "-");
   if (!result && event->kind != AON_WORK_TAKEN && event->id && event->state < AON_STATE_COUNT)
     result = aon_buffer_format(line, error, "  %s", aon_state_name(event->state));
   if (!result && event->kind == AON_WORK_ENDED)
@@ -86,8 +91,13 @@ static void hear(void *context, const aon_work_event *event) {
 
 static int work(cli *c) {
   aon_error error = AON_ERROR_INIT;
-  aon_work_options options = {.user = c->run.user, .organization = cli_value(c, OPT_ORG), .folder = c->config.data, .packs = c->config.packs,
-                              .stop = c->run.interrupted, .hear = hear, .context = c};
+  aon_work_options options = {.user = c->run.user,
+                              .organization = cli_value(c, OPT_ORG),
+                              .folder = c->config.data,
+                              .packs = c->config.packs,
+                              .stop = c->run.interrupted,
+                              .hear = hear,
+                              .context = c};
   aon_result result = aon_work(c->engine, &options, NULL, &error);
   return result ? cli_fail(c, result, &error) : 0;
 }
@@ -135,11 +145,14 @@ static void start(crew *all, slot *one) {
 static void ended(crew *all, slot *one, int status) {
   int64_t now = aon_monotonic_ms(all->c->env);
   bool well = now - one->started_ms >= LIVED_WELL_MS;
-  one->pause_ms = well || !one->pause_ms ? RESTART_FIRST_MS : 2 * one->pause_ms < RESTART_LONGEST_MS ? 2 * one->pause_ms : RESTART_LONGEST_MS;
+  one->pause_ms = well || !one->pause_ms                   ? RESTART_FIRST_MS
+                  : 2 * one->pause_ms < RESTART_LONGEST_MS ? 2 * one->pause_ms
+                                                           : RESTART_LONGEST_MS;
   one->start_at_ms = now + one->pause_ms;
   if (!*all->c->run.interrupted)
-    fprintf(stderr, WIFSIGNALED(status) ? "aon: worker %d was ended by signal %d; another one is started.\n"
-                                        : "aon: worker %d ended with status %d; another one is started.\n",
+    fprintf(stderr,
+            WIFSIGNALED(status) ? "aon: worker %d was ended by signal %d; another one is started.\n"
+                                : "aon: worker %d ended with status %d; another one is started.\n",
             (int)one->pid, WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
   one->pid = 0;
 }

@@ -290,7 +290,8 @@ static void print_recovered(void *context, const char *id, aon_state before, aon
   const cli *c = context;
   if (cli_given(c, OPT_JSON))
     return;
-  printf("%.8s  %s -> %s  %s\n", id, before == AON_STATE_COUNT ? "?" : aon_state_name(before), after == AON_STATE_COUNT ? "?" : aon_state_name(after), sentence);
+  printf("%.8s  %s -> %s  %s\n", id, before == AON_STATE_COUNT ? "?" : aon_state_name(before),
+         after == AON_STATE_COUNT ? "?" : aon_state_name(after), sentence);
 }
 
 /* Recovery makes no journal: where there is none, somebody is at the wrong place. */
@@ -327,7 +328,8 @@ int cli_recover(cli *c) {
   if (result)
     return cli_fail(c, result, &error);
   if (cli_given(c, OPT_JSON))
-    printf("{\"recovered\":%llu,\"open\":%llu,\"needPerson\":%llu}\n", (unsigned long long)recovered, (unsigned long long)open, (unsigned long long)person);
+    printf("{\"recovered\":%llu,\"open\":%llu,\"needPerson\":%llu}\n", (unsigned long long)recovered, (unsigned long long)open,
+           (unsigned long long)person);
   else if (!recovered && !open && !person)
     printf("Nothing to recover: every bulk operation is at its end.\n");
   return person ? 4 : open ? 5 : 0;

@@ -73,7 +73,8 @@ static aon_result gather(void *context, const aon_conflict *found, aon_error *er
   }
   aon_conflict *kept = &list->items[list->count++];
   *kept = *found;
-  const char **const texts[] = {&kept->store, &kept->collection, &kept->document_id, &kept->code, &kept->sentence, &kept->paths, &kept->choice};
+  const char **const texts[] = {&kept->store,    &kept->collection, &kept->document_id, &kept->code,
+                                &kept->sentence, &kept->paths,      &kept->choice};
   bool fine = true;
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
     if (*texts[i]) {

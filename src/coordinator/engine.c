@@ -82,7 +82,8 @@ aon_result aon_engine_journal(aon_engine *engine, bool for_writing, aon_journal 
   return AON_OK;
 }
 
-aon_result aon_engine_bulk(aon_engine *engine, const char *id, aon_arena *arena, aon_journal **ret_journal, aon_bulk *ret_bulk, aon_error *error) {
+aon_result aon_engine_bulk(aon_engine *engine, const char *id, aon_arena *arena, aon_journal **ret_journal, aon_bulk *ret_bulk,
+                           aon_error *error) {
   aon_result result = aon_engine_journal(engine, false, ret_journal, error);
   return result ? result : aon_journal_get(*ret_journal, id, arena, ret_bulk, error);
 }

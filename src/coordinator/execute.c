@@ -249,8 +249,8 @@ static aon_result send_atomic(aon_run *run, aon_part *part, uint32_t batch, cons
   return aon_store_commit(part->store, transaction, error);
 }
 
-/* Class 3. A lost reply is resolved by the marker: what it says is the truth. While nobody can read it the batch may be in: it stays announced, and
- * is not sent again. */
+/* Class 3. A lost reply is resolved by the marker: what it says is the truth. While nobody can read it the batch may be in: it stays
+ * announced, and is not sent again. */
 static aon_result batch_atomic(sending *s, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {
   aon_run *run = s->run;
   for (uint32_t i = 0;; i++) {
@@ -359,7 +359,8 @@ static aon_result note_failed(const sending *s, aon_part *part, uint32_t batch, 
     if (to > from) {
       for (size_t i = to; i < count; i++)
         any = any || s->states[i] == AON_WRITE_APPLIED;
-      result = announce(s->run, part, any ? aon_part_take_batch(s->run, part) : batch, operations + from, to - from, AON_BATCH_APPLIED, false, error);
+      result = announce(s->run, part, any ? aon_part_take_batch(s->run, part) : batch, operations + from, to - from, AON_BATCH_APPLIED,
+                        false, error);
     }
     to += to < count;
   }
@@ -381,7 +382,7 @@ static aon_result batch_single(sending *s, aon_part *part, const aon_operation *
     return result;
   }
   memset(s->states, 0, count * sizeof *s->states);
-  bool unanswered = false; /* also where a later sending was answered: the first one may still be on its way */
+  bool unanswered = false;                     /* also where a later sending was answered: the first one may still be on its way */
   result = aon_run_guard(run, part, &failure); /* where it fails nothing was sent, and the journal is told so below */
   if (!result)
     result = aon_store_apply(part->store, NULL, s->writes, count, s->states, &failed, &failure);
@@ -748,7 +749,8 @@ static aon_result finish_deletes(sending *s, aon_error *error) {
   for (size_t i = 0; !result && i < s->run->part_count; i++) {
     aon_part *part = &s->run->parts[i];
     if (part->caps->finishes)
-      result = aon_run_walk(s->run, 0, s->run->operations - 1, false, AON_CLASS_BIT(part->caps->store_class), part, finish_delete, s, error);
+      result =
+          aon_run_walk(s->run, 0, s->run->operations - 1, false, AON_CLASS_BIT(part->caps->store_class), part, finish_delete, s, error);
   }
   return result;
 }

@@ -262,9 +262,8 @@ void aon_upload_digest_texts(const char *pack, const aon_run_options *options, c
 
 aon_result aon_upload_look(aon_env *env, const char *file, aon_file_info *ret_info, aon_error *error) {
   aon_result result = env->ops->file_info(env->context, file, ret_info, error);
-  return result || ret_info->exists
-             ? result
-             : aon_fail(error, AON_ENVIRONMENT, "no_such_file", "There is no file “%s”. Check the name.", file);
+  return result || ret_info->exists ? result
+                                    : aon_fail(error, AON_ENVIRONMENT, "no_such_file", "There is no file “%s”. Check the name.", file);
 }
 
 static aon_result digest_upload(aon_engine *engine, const char *file, const char *pack, const aon_run_options *options, char ret_digest[65],

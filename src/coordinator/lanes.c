@@ -1,13 +1,13 @@
 /* Stores beside each other: the open transactions of classes 1 and 2 are filled at the same time, each in plan order, while the next piece
- * of the log is read. Where a store's calls may not come from any thread, the tasks of a round follow each other: then too each store gets its
- * share of a piece in one call, however the stores take turns in the plan.
+ * of the log is read. Where a store's calls may not come from any thread, the tasks of a round follow each other: then too each store gets
+ * its share of a piece in one call, however the stores take turns in the plan.
  *
  *   round n:   lane a applies its share of piece n    lane b its share of piece n    the journal reads piece n + 1
  *
  * Invariants:
  *  - in one store operations are applied in plan order, whatever other stores do;
- *  - the failure that is told is that of the earliest operation in the plan which fails, as if all had been applied one after another: after
- *    a failure the other lanes go on up to it;
+ *  - the failure that is told is that of the earliest operation in the plan which fails, as if all had been applied one after another:
+ *    after a failure the other lanes go on up to it;
  *  - only the caller's thread uses the journal, but while it waits in a round: then only the task that reads does; a store is used by its
  *    own lane alone. */
 #include <stdlib.h>

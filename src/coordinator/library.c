@@ -27,14 +27,17 @@ struct aon_session {
   aon_engine *engine; /* opened by the first call, when all stores are known */
 };
 
-static const char *keep(aon_session *session, const char *text) { return text ? aon_arena_text(&session->arena, text, strlen(text)) : NULL; }
+static const char *keep(aon_session *session, const char *text) {
+  return text ? aon_arena_text(&session->arena, text, strlen(text)) : NULL;
+}
 
 static aon_result embedded(aon_session *session, aon_error *error) {
   static const char *const names[] = {"main", "realtime", "settings", "identity"};
   aon_result result = AON_OK;
   for (size_t i = 0; !result && i < sizeof names / sizeof *names; i++) {
     char *path = aon_arena_format(&session->arena, "%s/%s.db", session->data_folder, names[i]);
-    aon_store_config config = {.name = names[i], .location = path, .create = true, .horizon_ms = 30000, .watch_ms = 3600000, .timeout_ms = 5000};
+    aon_store_config config = {
+        .name = names[i], .location = path, .create = true, .horizon_ms = 30000, .watch_ms = 3600000, .timeout_ms = 5000};
     result = path ? aon_session_store(session, &aon_sqlite_adapter, &config, error) : aon_fail_memory(error);
   }
   return result;
@@ -42,7 +45,8 @@ static aon_result embedded(aon_session *session, aon_error *error) {
 
 /* A text that a call can't do without. what is the name of the argument. */
 static aon_result need(const char *text, const char *what, aon_error *error) {
-  return text && *text ? AON_OK : aon_fail(error, AON_USAGE, "required", "This call needs the argument “%s”, which is NULL or empty.", what);
+  return text && *text ? AON_OK
+                       : aon_fail(error, AON_USAGE, "required", "This call needs the argument “%s”, which is NULL or empty.", what);
 }
 
 static aon_result keep_options(aon_session *session, const aon_session_options *options, aon_error *error) {
@@ -115,8 +119,9 @@ static aon_result fitting(const aon_session *session, const aon_store_adapter *a
   if (session->engine)
     return aon_fail(error, AON_USAGE, "too_late", "Stores are added to a session before its first operation.");
   if (adapter->interface_version != AON_STORE_INTERFACE)
-    return aon_fail(error, AON_USAGE, "interface_version", "The adapter “%s” is made for version %u of the interface; this library has version %d.",
-                    adapter->kind, adapter->interface_version, AON_STORE_INTERFACE);
+    return aon_fail(error, AON_USAGE, "interface_version",
+                    "The adapter “%s” is made for version %u of the interface; this library has version %d.", adapter->kind,
+                    adapter->interface_version, AON_STORE_INTERFACE);
   return AON_OK;
 }
 
@@ -163,8 +168,13 @@ static aon_result begin(aon_session *session, const aon_session_run *run, call *
   if (!run)
     run = &usual;
   session->interrupted = 0;
-  c->options = (aon_run_options){.id = run->id, .idempotency_key = run->idempotency_key, .organization = session->organization, .user = session->user,
-                                 .dry_run = run->dry_run, .hold_on_failure = run->hold_on_failure, .lock_wait_ms = run->lock_wait_ms,
+  c->options = (aon_run_options){.id = run->id,
+                                 .idempotency_key = run->idempotency_key,
+                                 .organization = session->organization,
+                                 .user = session->user,
+                                 .dry_run = run->dry_run,
+                                 .hold_on_failure = run->hold_on_failure,
+                                 .lock_wait_ms = run->lock_wait_ms,
                                  .interrupted = &session->interrupted};
   aon_result result = open_engine(session, error);
   if (!result) {
@@ -179,13 +189,14 @@ static aon_result begin_result(aon_session *session, const aon_session_run *run,
   return !result && !ret_result ? aon_fail(error, AON_USAGE, "required", "This call needs a place for its result.") : result;
 }
 
-static aon_result begin_known(aon_session *session, const char *id, const aon_session_run *run, call *c, char **ret_result, aon_error *error) {
+static aon_result begin_known(aon_session *session, const char *id, const aon_session_run *run, call *c, char **ret_result,
+                              aon_error *error) {
   aon_result result = begin_result(session, run, c, ret_result, error);
   return result ? result : need(id, "id", error);
 }
 
-static aon_result begin_file(aon_session *session, const char *file, const char *pack_name, const aon_session_run *run, call *c, char **ret_result,
-                             aon_error *error) {
+static aon_result begin_file(aon_session *session, const char *file, const char *pack_name, const aon_session_run *run, call *c,
+                             char **ret_result, aon_error *error) {
   aon_result result = begin_result(session, run, c, ret_result, error);
   if (!result)
     result = need(file, "file", error);
@@ -257,8 +268,14 @@ aon_result aon_session_work(aon_session *session, const aon_session_worker *work
   aon_result result = begin(session, NULL, &c, error);
   if (result)
     return result;
-  aon_work_options options = {.user = session->user, .organization = what.organization, .folder = session->data_folder, .packs = session->pack_folders,
-                              .until_empty = what.until_empty, .stop = &session->interrupted, .hear = hear_work, .context = &what};
+  aon_work_options options = {.user = session->user,
+                              .organization = what.organization,
+                              .folder = session->data_folder,
+                              .packs = session->pack_folders,
+                              .until_empty = what.until_empty,
+                              .stop = &session->interrupted,
+                              .hear = hear_work,
+                              .context = &what};
   return aon_work(session->engine, &options, ret_taken, error);
 }
 
@@ -331,7 +348,8 @@ aon_result aon_session_resume(aon_session *session, const char *id, const aon_se
 
 aon_result aon_session_resolve(aon_session *session, const char *id, const char *document, aon_session_choice choice, const char *merged,
                                const aon_session_run *run, char **ret_result, int *ret_exit_status, aon_error *error) {
-  static const aon_choice choices[] = {[AON_CHOICE_KEEP_THEIRS] = AON_KEEP_THEIRS, [AON_CHOICE_FORCE] = AON_FORCE, [AON_CHOICE_MERGED] = AON_MERGE};
+  static const aon_choice choices[] = {
+      [AON_CHOICE_KEEP_THEIRS] = AON_KEEP_THEIRS, [AON_CHOICE_FORCE] = AON_FORCE, [AON_CHOICE_MERGED] = AON_MERGE};
   call c;
   aon_error failure = AON_ERROR_INIT;
   aon_result result = begin_known(session, id, run, &c, ret_result, &failure);
@@ -354,8 +372,8 @@ aon_result aon_session_show(aon_session *session, const char *id, char **ret_res
   return end(&c, result, &failure, ret_result, NULL, error);
 }
 
-static aon_result read_document(aon_session *session, const aon_collection *collection, const char *id, aon_read_mode mode, char **ret_document,
-                                aon_error *error) {
+static aon_result read_document(aon_session *session, const aon_collection *collection, const char *id, aon_read_mode mode,
+                                char **ret_document, aon_error *error) {
   AON_ARENA_CLEANUP aon_arena arena = {0};
   AON_BUFFER_CLEANUP aon_buffer json = {0};
   aon_image image = {0};

@@ -1,10 +1,11 @@
 /* `aon apply`: operations by line (docs/reference.md). Lines are read, checked and turned into operations in batches; all errors are
  * collected and reject the file as a whole.
  *
- * Two batches of lines are at work: while one is planned, the next one is read and parsed, which touches nothing but the file and that batch.
+ * Two batches of lines are at work: while one is planned, the next one is read and parsed, which touches nothing but the file and that
+ * batch.
  *
- * Invariants: memory holds two batches of lines; errors are told in the order of the lines; a document's before image is read once, and from
- * the plan where the plan touches it already; a create is not read: the store refuses one that is there. */
+ * Invariants: memory holds two batches of lines; errors are told in the order of the lines; a document's before image is read once, and
+ * from the plan where the plan touches it already; a create is not read: the store refuses one that is there. */
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -158,9 +159,7 @@ static aon_result problem(apply *a, uint64_t number, const char *store, const ch
   return aon_problems_add(&a->run->outcome->problems, &found, error);
 }
 
-static const char *line_id(apply *a, const input_line *line) {
-  return aon_arena_text(&a->planned->arena, line->id.data, line->id.length);
-}
+static const char *line_id(apply *a, const input_line *line) { return aon_arena_text(&a->planned->arena, line->id.data, line->id.length); }
 
 static aon_result line_problem(apply *a, const input_line *line, const char *code, const char *format, const char *detail,
                                aon_error *error) {

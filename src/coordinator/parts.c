@@ -80,11 +80,12 @@ static void split(aon_run *run, size_t leader) {
 static aon_result tell_split(aon_run *run, const aon_part *part, int64_t operations, uint64_t bytes, aon_error *error) {
   char sentence[400];
   aon_problem problem = {.severity = AON_PROBLEM_WARNING, .code = "plan_split", .store = part->name, .sentence = sentence};
-  snprintf(sentence, sizeof sentence,
-           "%lld operations (%llu bytes) are more than one transaction of %s takes (%u operations, %llu bytes): they are split into batches, "
-           "which others see before the decision, and which a failure takes back.",
-           (long long)operations, (unsigned long long)bytes, part->name, (unsigned)part->caps->transaction_operations,
-           (unsigned long long)part->caps->transaction_bytes);
+  snprintf(
+      sentence, sizeof sentence,
+      "%lld operations (%llu bytes) are more than one transaction of %s takes (%u operations, %llu bytes): they are split into batches, "
+      "which others see before the decision, and which a failure takes back.",
+      (long long)operations, (unsigned long long)bytes, part->name, (unsigned)part->caps->transaction_operations,
+      (unsigned long long)part->caps->transaction_bytes);
   return aon_problems_add(&run->outcome->problems, &problem, error);
 }
 
@@ -106,11 +107,12 @@ static aon_result fit(aon_run *run, aon_error *error) {
     if (fits)
       continue;
     if (!caps->splits)
-      return aon_fail(error, AON_REJECTED, "plan_too_large",
-                      "%lld operations (%llu bytes) are more than one transaction of %s takes (%u operations, %llu bytes), and the store is set "
-                      "to refuse that. Split the upload, or set transaction: {beyond: split}.",
-                      (long long)operations, (unsigned long long)bytes, part->name, (unsigned)caps->transaction_operations,
-                      (unsigned long long)caps->transaction_bytes);
+      return aon_fail(
+          error, AON_REJECTED, "plan_too_large",
+          "%lld operations (%llu bytes) are more than one transaction of %s takes (%u operations, %llu bytes), and the store is set "
+          "to refuse that. Split the upload, or set transaction: {beyond: split}.",
+          (long long)operations, (unsigned long long)bytes, part->name, (unsigned)caps->transaction_operations,
+          (unsigned long long)caps->transaction_bytes);
     result = tell_split(run, part, operations, bytes, error);
     if (!result)
       split(run, i);

@@ -36,8 +36,8 @@ struct aon_planner {
   size_t count, capacity;
   uint32_t *slots; /* open addressing over the batch, for chains: index + 1 */
   size_t slot_count;
-  uint64_t *hashes;   /* of the batch's documents */
-  uint64_t log_calls; /* rises when what was buffered is in the log */
+  uint64_t *hashes;            /* of the batch's documents */
+  uint64_t log_calls;          /* rises when what was buffered is in the log */
   const aon_last_query *asked; /* last, by aon_planner_chain; borrowed until the operation is handed over */
   aon_claimed *claims;
   size_t claim_count, claim_capacity;

@@ -19,8 +19,8 @@ static aon_result folder_of(aon_env *env, const char *path, aon_arena *arena, ao
   return folder ? env->ops->file_info(env->context, folder, ret_info, error) : aon_fail_memory(error);
 }
 
-/* A SQLite file is known by the folder it lies in, since the same one has many paths and may not be there yet: that of the journal, which may be
- * moved or restored as a whole, or another one of this machine. */
+/* A SQLite file is known by the folder it lies in, since the same one has many paths and may not be there yet: that of the journal, which
+ * may be moved or restored as a whole, or another one of this machine. */
 static aon_result sqlite_place(aon_engine *engine, const char *location, aon_arena *arena, const char **ret_place, aon_error *error) {
   const char *name = aon_base_name(location), *journal = engine->config.journal.location;
   aon_file_info here, beside = {0};
@@ -78,7 +78,8 @@ aon_result aon_queue_mean(aon_engine *engine, const aon_pack *pack, aon_arena *a
     if (at < options->store_count)
       continue;
     if (at == AON_QUEUE_STORES_LIMIT)
-      return aon_fail(error, AON_USAGE, "too_many_stores", "A pack whose uploads are queued has at most %d stores.", AON_QUEUE_STORES_LIMIT);
+      return aon_fail(error, AON_USAGE, "too_many_stores", "A pack whose uploads are queued has at most %d stores.",
+                      AON_QUEUE_STORES_LIMIT);
     result = mean_store(engine, collections[i]->store, arena, &options->stores[at], error);
     options->store_count += !result;
   }
@@ -93,7 +94,8 @@ static aon_result member(aon_buffer *out, const char *before, const char *value,
 }
 
 aon_result aon_queue_write(const aon_queue_options *options, aon_buffer *out, aon_error *error) {
-  aon_result result = aon_buffer_format(out, error, "{\"format\":%d,\"lockWaitMs\":%lld", AON_QUEUE_FORMAT, (long long)options->lock_wait_ms);
+  aon_result result =
+      aon_buffer_format(out, error, "{\"format\":%d,\"lockWaitMs\":%lld", AON_QUEUE_FORMAT, (long long)options->lock_wait_ms);
   if (!result)
     result = member(out, ",\"pack\":", options->pack, error);
   if (!result)
@@ -122,12 +124,13 @@ static bool take_all(json_t *object, aon_arena *arena, aon_queue_options *option
   json_t *stores = json_object_get(object, "stores"), *store;
   size_t index;
   options->lock_wait_ms = json_integer_value(json_object_get(object, "lockWaitMs"));
-  if (!take_text(object, "pack", arena, &options->pack) || !take_text(object, "packDigest", arena, &options->pack_digest) || !json_is_array(stores) ||
-      json_array_size(stores) > AON_QUEUE_STORES_LIMIT)
+  if (!take_text(object, "pack", arena, &options->pack) || !take_text(object, "packDigest", arena, &options->pack_digest) ||
+      !json_is_array(stores) || json_array_size(stores) > AON_QUEUE_STORES_LIMIT)
     return false;
   json_array_foreach(stores, index, store) {
     aon_queue_store *to = &options->stores[options->store_count++];
-    if (!take_text(store, "name", arena, &to->name) || !take_text(store, "kind", arena, &to->kind) || !take_text(store, "place", arena, &to->place))
+    if (!take_text(store, "name", arena, &to->name) || !take_text(store, "kind", arena, &to->kind) ||
+        !take_text(store, "place", arena, &to->place))
       return false;
   }
   return true;
@@ -139,7 +142,8 @@ aon_result aon_queue_read(const char *json, aon_arena *arena, aon_queue_options 
   bool good = ret_options->format > AON_QUEUE_FORMAT || (ret_options->format > 0 && take_all(object, arena, ret_options));
   json_decref(object);
   return good ? AON_OK
-              : aon_fail(error, AON_CORRUPT, "corrupt", "What was asked for with this upload can't be read in the journal. Upload it again.");
+              : aon_fail(error, AON_CORRUPT, "corrupt",
+                         "What was asked for with this upload can't be read in the journal. Upload it again.");
 }
 
 /* ---- files ---- */
@@ -185,7 +189,8 @@ aon_result aon_file_keep(aon_engine *engine, aon_journal *journal, const char *p
   return result;
 }
 
-static aon_result fetch_chunks(aon_journal *journal, const aon_journal_file *file, aon_env *env, aon_file *to, aon_run *run, aon_error *error) {
+static aon_result fetch_chunks(aon_journal *journal, const aon_journal_file *file, aon_env *env, aon_file *to, aon_run *run,
+                               aon_error *error) {
   AON_BUFFER_CLEANUP aon_buffer chunk = {.limit = AON_FILE_CHUNK_BYTES + 64};
   uint64_t at = 0;
   for (uint32_t number = 0; at < file->bytes; number++) {
@@ -239,10 +244,11 @@ aon_result aon_report_fetch(aon_engine *engine, const char *id, const char *path
   if (!result)
     result = aon_journal_file_find(journal, id, AON_FILE_REPORT, &arena, &file, error);
   if (result == AON_END)
-    return aon_fail(error, AON_USAGE, "no_report",
-                    "The journal keeps no report of bulk operation %s: it was not queued, had no errors or warnings, or its report is older than "
-                    "the retention.",
-                    id);
+    return aon_fail(
+        error, AON_USAGE, "no_report",
+        "The journal keeps no report of bulk operation %s: it was not queued, had no errors or warnings, or its report is older than "
+        "the retention.",
+        id);
   if (!result)
     result = fitting_name(journal, id, path, &arena, error);
   if (!result)
@@ -267,8 +273,8 @@ static aon_result look_at_file(aon_engine *engine, aon_journal *journal, const c
   if (info.is_directory)
     return aon_fail(error, AON_USAGE, "is_folder", "A folder can't be queued. Make a zip of its .csv files and queue that.");
   if (info.size_bytes > AON_UPLOAD_LIMIT_BYTES)
-    return aon_fail(error, AON_USAGE, "file_too_large", "“%s” has %llu MiB; at most %llu MiB can be queued. Import it without --queue.", file,
-                    (unsigned long long)(info.size_bytes >> 20), (unsigned long long)(AON_UPLOAD_LIMIT_BYTES >> 20));
+    return aon_fail(error, AON_USAGE, "file_too_large", "“%s” has %llu MiB; at most %llu MiB can be queued. Import it without --queue.",
+                    file, (unsigned long long)(info.size_bytes >> 20), (unsigned long long)(AON_UPLOAD_LIMIT_BYTES >> 20));
   return aon_journal_room(journal, 2 * info.size_bytes, error);
 }
 
@@ -290,8 +296,8 @@ static aon_result submit(aon_run *run, const aon_pack *pack, const char *file, a
   return result;
 }
 
-aon_result aon_import_queue(aon_engine *engine, const aon_pack *pack, const char *pack_given, const char *file, const aon_run_options *options,
-                            aon_outcome *outcome, aon_error *error) {
+aon_result aon_import_queue(aon_engine *engine, const aon_pack *pack, const char *pack_given, const char *file,
+                            const aon_run_options *options, aon_outcome *outcome, aon_error *error) {
   if (!options->organization || !*options->organization)
     return aon_fail(error, AON_USAGE, "no_organization", "Say for which organization: --org NAME, or organization in the configuration.");
   aon_journal *journal;

@@ -5,9 +5,9 @@
 #include "coordinator/run.h"
 #include "coordinator/worker.h"
 
-#define AON_QUEUE_FORMAT 1         /* of bulk.options; a worker refuses a newer one */
+#define AON_QUEUE_FORMAT 1 /* of bulk.options; a worker refuses a newer one */
 #define AON_QUEUE_STORES_LIMIT 64
-#define AON_REQUEUE_LIMIT 3        /* times that one goes back after a failure or a loss */
+#define AON_REQUEUE_LIMIT 3 /* times that one goes back after a failure or a loss */
 
 typedef struct aon_queue_store {
   const char *name, *kind, *place; /* place: what tells two databases apart, without user and password */
@@ -21,7 +21,8 @@ typedef struct aon_queue_options {
 } aon_queue_options;
 
 /* What this engine would do with the pack: its stores, as configured here. AON_REJECTED unknown_store. Texts in the arena. */
-aon_result aon_queue_mean(aon_engine *engine, const aon_pack *pack, aon_arena *arena, aon_queue_options *options, aon_error *error) AON_MUST_USE;
+aon_result aon_queue_mean(aon_engine *engine, const aon_pack *pack, aon_arena *arena, aon_queue_options *options,
+                          aon_error *error) AON_MUST_USE;
 aon_result aon_queue_write(const aon_queue_options *options, aon_buffer *out, aon_error *error) AON_MUST_USE;
 /* AON_CORRUPT if it is none of ours; of a newer format only that is set. */
 aon_result aon_queue_read(const char *json, aon_arena *arena, aon_queue_options *ret_options, aon_error *error) AON_MUST_USE;

@@ -36,12 +36,12 @@ static void give_image(const holding *held, aon_image *ret_image, aon_image *ret
     *ret_pending = held->operation.after;
 }
 
-/* Before `logged` its before images are not to be relied on: a plan takes its locks with its log, and only then looks whether somebody else came
- * in between. */
+/* Before `logged` its before images are not to be relied on: a plan takes its locks with its log, and only then looks whether somebody else
+ * came in between. */
 static bool is_planned(aon_state state) { return state == AON_PARSING || state == AON_VALIDATING || state == AON_PLANNING; }
 
-/* A create is planned without a look into the store, which refuses it if the document is there. Until it is sent, the store knows better than
- * the before image whether there is one. */
+/* A create is planned without a look into the store, which refuses it if the document is there. Until it is sent, the store knows better
+ * than the before image whether there is one. */
 static bool is_unread(const holding *held) {
   return shows_image(held) && !is_decided(held->bulk.state) && (!held->operation.before.bson || is_planned(held->bulk.state));
 }

@@ -157,8 +157,8 @@ static aon_result note_named(void *context, const aon_conflict *found, aon_error
   return found->watched ? AON_OK : aon_hashes_add(context, sequence_hash(found->sequence), error);
 }
 
-/* Every operation of the log is named: who can't be asked can't be proved to be as before. aon rollback looks at all of them anew, but not at
- * those that are in conflict with somebody: they stay named for that. */
+/* Every operation of the log is named: who can't be asked can't be proved to be as before. aon rollback looks at all of them anew, but not
+ * at those that are in conflict with somebody: they stay named for that. */
 static aon_result name_documents(aon_run *run, const char *why, aon_error *error) {
   aon_entries *entries = NULL;
   aon_hashes named = {0};

@@ -35,17 +35,17 @@ typedef struct going_back {
   aon_hashes left;          /* documents in conflict: all older operations on them are left alone too */
   bool found_conflict;      /* this pass met a new one: its transaction must not commit */
   int64_t put_back;
-  int64_t first, last; /* what is taken back now */
-  uint32_t refusals;   /* of this branch, because somebody was faster */
-  bool doubtful;       /* a request of this batch may still be on its way (classes 4 and 5) */
-  aon_batch *batch;    /* the one that is taken back now (classes 4 and 5) */
-  aon_hashes open;     /* its documents whose last request was not answered: compared again when the horizon has passed */
-  aon_hashes were_open; /* the same of the pass before; only they are looked at in this one … */
-  bool again;          /* … if it is not the first */
-  int64_t asked_ms;    /* monotonic, when the last unanswered request was given up */
+  int64_t first, last;        /* what is taken back now */
+  uint32_t refusals;          /* of this branch, because somebody was faster */
+  bool doubtful;              /* a request of this batch may still be on its way (classes 4 and 5) */
+  aon_batch *batch;           /* the one that is taken back now (classes 4 and 5) */
+  aon_hashes open;            /* its documents whose last request was not answered: compared again when the horizon has passed */
+  aon_hashes were_open;       /* the same of the pass before; only they are looked at in this one … */
+  bool again;                 /* … if it is not the first */
+  int64_t asked_ms;           /* monotonic, when the last unanswered request was given up */
   const aon_conflict *record; /* the one that is settled; a write for it is announced there (classes 4 and 5) */
   bool announced;
-  chain doubted; /* operations of newer batches whose requests may still take effect, newest first (classes 4 and 5) … */
+  chain doubted;                /* operations of newer batches whose requests may still take effect, newest first (classes 4 and 5) … */
   aon_hashes doubted_documents; /* … and which documents they are on */
 } going_back;
 
@@ -337,8 +337,8 @@ static aon_result back_prepared(aon_run *run, aon_part *part, uint32_t attempt, 
     if (result || *ret_state != AON_BRANCH_PREPARED)
       return result;
   }
-  return aon_fail(error, AON_TRANSIENT, "still_open", "The prepared transaction of bulk operation %s in %s is there again and again.", run->id,
-                  part->name);
+  return aon_fail(error, AON_TRANSIENT, "still_open", "The prepared transaction of bulk operation %s in %s is there again and again.",
+                  run->id, part->name);
 }
 
 aon_result aon_run_abort_prepared(aon_run *run, aon_error *error) {
@@ -459,8 +459,8 @@ static aon_result announce_back(going_back *g, aon_error *error) {
   return result;
 }
 
-/* Whether a request in doubt may have found what it asks for, once the operations newer than this one were taken back: the document as this one
- * left it, or as an older one in doubt made it since. Class 5 asks for nothing. */
+/* Whether a request in doubt may have found what it asks for, once the operations newer than this one were taken back: the document as this
+ * one left it, or as an older one in doubt made it since. Class 5 asks for nothing. */
 static bool may_have_come(const going_back *g, const aon_operation *operation, const aon_shape *shape, size_t at, const bool *came) {
   const aon_image *asked = &g->doubted.items[at].before;
   const char *const *volatiles = operation->collection->volatiles;
@@ -472,10 +472,10 @@ static bool may_have_come(const going_back *g, const aon_operation *operation, c
   return false;
 }
 
-/* A request changes a document all at once: done to what was taken back, it makes the whole of what was there. Else some value only happens to be
- * the one that it would have made. */
-static aon_result explains(going_back *g, const aon_operation *newer, const aon_shape *shape, const aon_image *image, const aon_image *target,
-                           bool *ret_explains, aon_error *error) {
+/* A request changes a document all at once: done to what was taken back, it makes the whole of what was there. Else some value only happens
+ * to be the one that it would have made. */
+static aon_result explains(going_back *g, const aon_operation *newer, const aon_shape *shape, const aon_image *image,
+                           const aon_image *target, bool *ret_explains, aon_error *error) {
   *ret_explains = true;
   if (newer->kind != AON_UPDATE)
     return AON_OK;
@@ -485,13 +485,15 @@ static aon_result explains(going_back *g, const aon_operation *newer, const aon_
   again.after = newer->before;
   aon_result result = aon_restore_judge(&again, target, shape->volatiles, &g->arena, &redone, error);
   if (!result)
-    *ret_explains = redone.verdict == AON_RESTORE_WRITE && aon_image_same(&redone.target, image, newer->collection->volatiles, shape->volatiles);
+    *ret_explains =
+        redone.verdict == AON_RESTORE_WRITE && aon_image_same(&redone.target, image, newer->collection->volatiles, shape->volatiles);
   return result;
 }
 
-/* What the document would be without the newer operations on it that have taken effect only now. They are watched by their stamp, which going
- * back takes away: what they made has to go with it. */
-static aon_result without_doubted(going_back *g, const aon_operation *operation, const aon_shape *shape, aon_image *image, aon_error *error) {
+/* What the document would be without the newer operations on it that have taken effect only now. They are watched by their stamp, which
+ * going back takes away: what they made has to go with it. */
+static aon_result without_doubted(going_back *g, const aon_operation *operation, const aon_shape *shape, aon_image *image,
+                                  aon_error *error) {
   uint64_t hash = hash_of(operation);
   if (!aon_hashes_has(&g->doubted_documents, hash) ||
       aon_image_same(image, &operation->after, operation->collection->volatiles, shape->volatiles))
@@ -608,8 +610,8 @@ static aon_result back_call(void *context, aon_part *part, const aon_operation *
   return AON_OK;
 }
 
-/* What was in doubt is kept for the older operations on its documents, and looked at again for a while: a request of ours may arrive after all
- * (watch.c). */
+/* What was in doubt is kept for the older operations on its documents, and looked at again for a while: a request of ours may arrive after
+ * all (watch.c). */
 static aon_result doubt_call(void *context, aon_part *part, const aon_operation *operations, size_t count, aon_error *error) {
   going_back *g = context;
   int64_t watch = aon_store_configuration(part->store)->watch_ms, until = aon_now_ms(g->run->env) + watch;
@@ -841,8 +843,9 @@ static aon_result take_all_back(aon_run *run, aon_error *error) {
 /* Named by a sweep that gave up and died before it could say so: they are in conflict with nobody, and would be left alone for ever. */
 static aon_result drop_given_up(void *context, const aon_conflict *found, aon_error *error) {
   aon_run *run = context;
-  return found->watched || strcmp(found->code, AON_GAVE_UP) ? AON_OK
-                                                            : aon_journal_conflict_drop(run->journal, run->id, run->epoch, found->sequence, error);
+  return found->watched || strcmp(found->code, AON_GAVE_UP)
+             ? AON_OK
+             : aon_journal_conflict_drop(run->journal, run->id, run->epoch, found->sequence, error);
 }
 
 aon_result aon_run_rollback(aon_run *run, aon_error *error) {
@@ -880,8 +883,8 @@ static int64_t may_arrive_ms(const going_back *g) {
   return (config->timeout_ms > 0 ? config->timeout_ms : AON_REQUEST_MS) + config->horizon_ms;
 }
 
-/* Before a write of class 4 or 5 is sent: whoever settles the document next waits until it can no longer arrive. What is watched is looked at
- * again anyway. */
+/* Before a write of class 4 or 5 is sent: whoever settles the document next waits until it can no longer arrive. What is watched is looked
+ * at again anyway. */
 static aon_result announce_settling(going_back *g, aon_error *error) {
   if (g->announced || g->record->watched)
     return AON_OK;
@@ -935,8 +938,9 @@ static aon_result settle_write(going_back *g, const aon_operation *operation, co
   return result;
 }
 
-/* What the document goes back to. Requests of its own for each operation (classes 4 and 5) may have taken effect or not, each by itself: one after
- * the other is judged by what the newer ones leave. Elsewhere all that came before the conflict took effect, and is judged as one. */
+/* What the document goes back to. Requests of its own for each operation (classes 4 and 5) may have taken effect or not, each by itself:
+ * one after the other is judged by what the newer ones leave. Elsewhere all that came before the conflict took effect, and is judged as
+ * one. */
 static aon_result judge_chain(going_back *g, const chain *c, const aon_operation *whole, const aon_image *now, const aon_shape *shape,
                               aon_restore *ret_restore, aon_error *error) {
   if (g->part->caps->store_class < AON_CLASS_CONDITIONAL)
@@ -957,8 +961,8 @@ static aon_result judge_chain(going_back *g, const chain *c, const aon_operation
   return AON_OK;
 }
 
-static aon_result settle_once(going_back *g, const chain *c, const aon_operation *operation, const char *choice, const bson_t *merged, bool *ret_settled,
-                              aon_error *error) {
+static aon_result settle_once(going_back *g, const chain *c, const aon_operation *operation, const char *choice, const bson_t *merged,
+                              bool *ret_settled, aon_error *error) {
   aon_arena_reset(&g->arena);
   aon_image now, target = {0};
   const aon_shape *shape;

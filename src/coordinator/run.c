@@ -196,8 +196,8 @@ static aon_result read_pieces(aon_env *env, aon_file *file, crypto_generichash_s
   return result;
 }
 
-aon_result aon_content_read(aon_env *env, const char *path, const char *const *options, aon_content_each each, void *context, char ret_hex[65],
-                            aon_error *error) {
+aon_result aon_content_read(aon_env *env, const char *path, const char *const *options, aon_content_each each, void *context,
+                            char ret_hex[65], aon_error *error) {
   crypto_generichash_state state;
   unsigned char hash[32];
   aon_result result = AON_OK;

@@ -25,7 +25,7 @@ typedef struct aon_part { /* one store's share in a bulk operation */
   const aon_store_caps *caps; /* the store's, or batched */
   aon_store_caps batched;     /* the store's as class 3, for a plan that is larger than its transaction */
   int64_t operations;
-  uint64_t bytes; /* of all its images, known while planning */
+  uint64_t bytes;      /* of all its images, known while planning */
   int64_t first, last; /* all its operations lie between them; wider where they are not known */
   bool last_resource;
   bool rehearse; /* applied, rolled back, and applied again before its commit */
@@ -58,7 +58,7 @@ typedef struct aon_run {
   bool deaf;                              /* past the point where a cancellation is heard: a rollback or a decision is being finished */
 
   uint64_t spare_given; /* what aon_spare_given said when it began */
-  int64_t instant_ms; /* of the whole bulk operation */
+  int64_t instant_ms;   /* of the whole bulk operation */
   int64_t operations;
   int64_t fail_at; /* forced failure, < 0: none */
   aon_part parts[AON_PARTS_LIMIT];
@@ -67,7 +67,7 @@ typedef struct aon_run {
   bool keep_summary; /* its result's counts were written when it was logged */
   uint64_t conflicts, watched;
   int64_t ending_since_ms; /* when execution ended and finishing or going back began; 0: not yet */
-  int64_t reached; /* operations that were applied before a failure, for the log */
+  int64_t reached;         /* operations that were applied before a failure, for the log */
   char undoes[37];
 } aon_run;
 
@@ -106,8 +106,8 @@ void aon_planner_close(aon_planner *planner);
 const aon_plan_sink *aon_planner_sink(aon_planner *planner);
 /* Logs what is buffered. AON_BUSY: somebody else holds a document; give the locks back and plan again. */
 aon_result aon_planner_flush(aon_planner *planner, aon_error *error) AON_MUST_USE;
-/* Chains: documents that this plan touches already. Asked for many at once, since each asking goes to the journal; hash and sequence are set
- * by the call. What is logged afterwards is not in the answers: aon_planner_log_calls tells when that happens. */
+/* Chains: documents that this plan touches already. Asked for many at once, since each asking goes to the journal; hash and sequence are
+ * set by the call. What is logged afterwards is not in the answers: aon_planner_log_calls tells when that happens. */
 aon_result aon_planner_ask(aon_planner *planner, aon_last_query *queries, size_t count, aon_error *error) AON_MUST_USE;
 uint64_t aon_planner_log_calls(const aon_planner *planner);
 /* The last image that this plan gives the document of an answered query, which lives until its operation is handed over: *ret_found false
@@ -128,8 +128,8 @@ typedef aon_result (*aon_batch_do)(void *context, aon_part *part, const aon_oper
 aon_result aon_run_walk(aon_run *run, int64_t first, int64_t last, bool backward, unsigned wanted, const aon_part *only, aon_batch_do each,
                         void *context, aon_error *error) AON_MUST_USE;
 
-/* The same walk with the operations given, a piece at a time. With a leader: only what goes by its transaction, and the lease is the caller's
- * to look after, so that it may run beside the walks of other leaders. */
+/* The same walk with the operations given, a piece at a time. With a leader: only what goes by its transaction, and the lease is the
+ * caller's to look after, so that it may run beside the walks of other leaders. */
 typedef struct aon_walk aon_walk;
 typedef struct aon_walk_what {
   const aon_part *only, *leader; /* NULL: all */
@@ -225,8 +225,8 @@ aon_result aon_result_json(aon_journal *journal, const aon_bulk *bulk, aon_buffe
 aon_result aon_content_digest(aon_env *env, const char *path, const char *const *options, char ret_hex[65], aon_error *error) AON_MUST_USE;
 /* The same, and each piece that was read (AON_FILE_CHUNK_BYTES, the last one less) is handed on. */
 typedef aon_result (*aon_content_each)(void *context, const void *bytes, size_t length, aon_error *error);
-aon_result aon_content_read(aon_env *env, const char *path, const char *const *options, aon_content_each each, void *context, char ret_hex[65],
-                            aon_error *error) AON_MUST_USE;
+aon_result aon_content_read(aon_env *env, const char *path, const char *const *options, aon_content_each each, void *context,
+                            char ret_hex[65], aon_error *error) AON_MUST_USE;
 const char *aon_operation_name(aon_operation_kind kind); /* "create" */
 bool aon_result_retryable(aon_result result);
 #endif

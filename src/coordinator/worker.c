@@ -1,4 +1,5 @@
-/* A worker: takes the oldest upload from the queue, compares, runs it, tells what became of it; recovers between. See worker.h, docs/workers.md.
+/* A worker: takes the oldest upload from the queue, compares, runs it, tells what became of it; recovers between. See worker.h,
+ * docs/workers.md.
  *
  *   take (leased, still queued) -> able? -> file into the folder -> parsing … -> its end
  *                                   |no                              |a failure before `executing` that may pass
@@ -19,16 +20,16 @@
 #define LOOK_AGAIN_MS 60000   /* at uploads that were passed over */
 #define TROUBLE_FIRST_MS 1000 /* pause after a failure of the journal, doubled … */
 #define TROUBLE_LONGEST_MS 30000
-#define AGAIN_FIRST_MS 5000   /* an upload given back after a failure waits so long, doubled each time */
+#define AGAIN_FIRST_MS 5000 /* an upload given back after a failure waits so long, doubled each time */
 
 typedef struct worker {
   aon_engine *engine;
   aon_env *env;
   aon_journal *journal;
   const aon_work_options *options;
-  aon_run_options self; /* of recovery */
+  aon_run_options self;                       /* of recovery */
   int64_t housekept_ms, front_ms, trouble_ms; /* monotonic; 0: not yet */
-  char passed[37];      /* the last one that this worker can't do: those before it are not looked at again until front_ms; "" */
+  char passed[37]; /* the last one that this worker can't do: those before it are not looked at again until front_ms; "" */
   uint64_t taken;
 } worker;
 
@@ -64,13 +65,16 @@ static void remove_file(const worker *w, const char *path) {
 /* ---- back into the queue ---- */
 
 /* Not for ever: give_up after its submission it ends. */
-static bool too_late(const aon_run *run, const aon_bulk *bulk) { return aon_now_ms(run->env) - bulk->created_ms >= run->engine->config.give_up_ms; }
+static bool too_late(const aon_run *run, const aon_bulk *bulk) {
+  return aon_now_ms(run->env) - bulk->created_ms >= run->engine->config.give_up_ms;
+}
 
-/* state -> queued. What is logged already is taken out before, or where the state does not allow that, at once after; who takes it next does it
- * again. */
+/* state -> queued. What is logged already is taken out before, or where the state does not allow that, at once after; who takes it next
+ * does it again. */
 static aon_result move_back(aon_run *run, const char *failure, uint32_t attempt, int64_t not_before_ms, aon_error *error) {
   static const int64_t none = 0; /* operations: those of the plan go, and the next one counts from 0 again */
-  aon_bulk_change change = {.failure = failure, .free_lease = true, .hold_until_ms = &not_before_ms, .attempt = &attempt, .operations = &none};
+  aon_bulk_change change = {
+      .failure = failure, .free_lease = true, .hold_until_ms = &not_before_ms, .attempt = &attempt, .operations = &none};
   bool logged = run->state == AON_LOGGED;
   aon_result result = logged ? AON_OK : aon_journal_discard(run->journal, run->id, run->epoch, error);
   if (!result)
@@ -128,14 +132,16 @@ static aon_result other_store(const aon_queue_store *wanted, const aon_queue_opt
       continue;
     if (!strcmp(mine->kind, wanted->kind) && !strcmp(mine->place, wanted->place))
       return AON_OK;
-    return aon_fail(error, AON_USAGE, "other_store",
-                    "A worker's store “%s” is another one (%s) than the submitter's (%s). Give both the same configuration; meanwhile it waits for "
-                    "another worker.",
-                    wanted->name, mine->kind, wanted->kind);
+    return aon_fail(
+        error, AON_USAGE, "other_store",
+        "A worker's store “%s” is another one (%s) than the submitter's (%s). Give both the same configuration; meanwhile it waits for "
+        "another worker.",
+        wanted->name, mine->kind, wanted->kind);
   }
-  return aon_fail(error, AON_USAGE, "other_store",
-                  "A worker has no store “%s” where the submitter has one. Give both the same configuration; meanwhile it waits for another worker.",
-                  wanted->name);
+  return aon_fail(
+      error, AON_USAGE, "other_store",
+      "A worker has no store “%s” where the submitter has one. Give both the same configuration; meanwhile it waits for another worker.",
+      wanted->name);
 }
 
 /* The pack under the name or path that was given, else under its own name. */
@@ -156,15 +162,17 @@ static aon_result able(job *j, aon_queue_options *meant, aon_error *error) {
     return result;
   j->refused = true;
   if (meant->format > AON_QUEUE_FORMAT)
-    return aon_fail(error, AON_USAGE, "newer_upload", "It was queued by a newer program than that of a worker. It waits for a newer worker.");
+    return aon_fail(error, AON_USAGE, "newer_upload",
+                    "It was queued by a newer program than that of a worker. It waits for a newer worker.");
   result = load_pack(j, meant, error);
   if (!result)
     result = aon_queue_mean(j->w->engine, j->pack, &j->run.arena, &here, error);
   if (!result && strcmp(here.pack_digest, meant->pack_digest))
-    result = aon_fail(error, AON_USAGE, "other_pack",
-                      "A worker's pack “%s” is not the submitter's: its text is another one. Give both the same; meanwhile it waits for another "
-                      "worker.",
-                      j->bulk->pack);
+    result =
+        aon_fail(error, AON_USAGE, "other_pack",
+                 "A worker's pack “%s” is not the submitter's: its text is another one. Give both the same; meanwhile it waits for another "
+                 "worker.",
+                 j->bulk->pack);
   for (size_t i = 0; !result && i < meant->store_count; i++)
     result = other_store(&meant->stores[i], &here, error);
   j->refused = result != AON_OK;
@@ -240,8 +248,12 @@ static aon_result run_upload(job *j, aon_error *error) {
   aon_result result = begin_work(j, error);
   if (result)
     return result;
-  aon_work_event event = {.kind = AON_WORK_TAKEN, .id = j->run.id, .source = j->bulk->source, .pack = j->bulk->pack,
-                          .organization = j->bulk->organization, .state = j->run.state};
+  aon_work_event event = {.kind = AON_WORK_TAKEN,
+                          .id = j->run.id,
+                          .source = j->bulk->source,
+                          .pack = j->bulk->pack,
+                          .organization = j->bulk->organization,
+                          .state = j->run.state};
   tell(j->w, &event);
   j->w->taken++;
   aon_upload_what what = {.pack = j->pack, .path = j->path, .name = j->bulk->source, .rejecting = keep_report_if_possible, .context = j};
@@ -271,9 +283,18 @@ static void tell_end(job *j, aon_result result, const aon_error *failure) {
   const aon_failure *kept = &j->outcome.failure;
   bool back = j->run.state == AON_QUEUED, ended = aon_state_terminal(j->run.state) || j->run.state == AON_HELD;
   const char *why = result ? failure->sentence : kept->set ? kept->message : back && stopping(j->w) ? "This worker is stopping." : NULL;
-  aon_work_event event = {.kind = result == AON_FENCED ? AON_WORK_LEFT : ended ? AON_WORK_ENDED : back ? AON_WORK_GIVEN_BACK : AON_WORK_LEFT,
-                          .id = j->run.id, .source = j->bulk->source, .pack = j->bulk->pack, .organization = j->bulk->organization,
-                          .state = j->run.state, .outcome = &j->outcome, .took_ms = aon_monotonic_ms(j->w->env) - j->started_ms, .why = why};
+  aon_work_event event = {.kind = result == AON_FENCED ? AON_WORK_LEFT
+                                  : ended              ? AON_WORK_ENDED
+                                  : back               ? AON_WORK_GIVEN_BACK
+                                                       : AON_WORK_LEFT,
+                          .id = j->run.id,
+                          .source = j->bulk->source,
+                          .pack = j->bulk->pack,
+                          .organization = j->bulk->organization,
+                          .state = j->run.state,
+                          .outcome = &j->outcome,
+                          .took_ms = aon_monotonic_ms(j->w->env) - j->started_ms,
+                          .why = why};
   tell(j->w, &event);
 }
 
@@ -281,8 +302,11 @@ static void work_on(worker *w, const aon_bulk *bulk, int64_t asked_ms) {
   aon_error failure = AON_ERROR_INIT, told = AON_ERROR_INIT;
   uint64_t freed;
   job j = {.w = w, .bulk = bulk, .started_ms = asked_ms};
-  j.options = (aon_run_options){.organization = bulk->organization, .user = bulk->user, .dry_run = bulk->dry_run,
-                                .hold_on_failure = bulk->hold_on_failure, .interrupted = w->options->stop};
+  j.options = (aon_run_options){.organization = bulk->organization,
+                                .user = bulk->user,
+                                .dry_run = bulk->dry_run,
+                                .hold_on_failure = bulk->hold_on_failure,
+                                .interrupted = w->options->stop};
   aon_run_begin(&j.run, w->engine, w->journal, &j.options, &j.outcome);
   j.run.adopting_ms = asked_ms;
   j.run.queued = true;

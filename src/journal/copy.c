@@ -8,14 +8,15 @@
 
 const aon_copy_form aon_copy_forms[AON_COPY_TABLES] = {
     [AON_COPY_KEYS] = {"keys", "number, name, since_ms", "iti"},
-    [AON_COPY_BULK] = {"bulk",
-                       "number, id, idempotency_key, digest, organization, \"user\", kind, source, pack, undoes, state, worker_boot, stores,"
-                       " summary, failure, options, epoch, attempt, logged, created_ms, changed_ms, finished_ms, age_ms, lease_until_ms, hold_until_ms,"
-                       " images_until_ms, worker_pid, worker_ticks, operations, progress, dry_run, hold_on_failure, test_mode, cancel_asked,"
-                       " holds",
-                       "ittttttttttttttt"
-                       "iiiiiiiiiiiiii"
-                       "ooooo"},
+    [AON_COPY_BULK] =
+        {"bulk",
+         "number, id, idempotency_key, digest, organization, \"user\", kind, source, pack, undoes, state, worker_boot, stores,"
+         " summary, failure, options, epoch, attempt, logged, created_ms, changed_ms, finished_ms, age_ms, lease_until_ms, hold_until_ms,"
+         " images_until_ms, worker_pid, worker_ticks, operations, progress, dry_run, hold_on_failure, test_mode, cancel_asked,"
+         " holds",
+         "ittttttttttttttt"
+         "iiiiiiiiiiiiii"
+         "ooooo"},
     [AON_COPY_NAMES] = {"names", "number, bulk, kind, name", "iiit"},
     [AON_COPY_SEGMENTS] = {"segments", "bulk, first, count, sealed, operations_sum, images_sum, operations, images", "iiiobbbb"},
     [AON_COPY_LOCKS] = {"locks", "bulk, sequence, hash, shared", "iiio"},
@@ -26,7 +27,8 @@ const aon_copy_form aon_copy_forms[AON_COPY_TABLES] = {
                             "iiitttttttiio"},
     [AON_COPY_GENERATIONS] = {"generations", "store, generation", "ti"},
     [AON_COPY_EVENTS] = {"events", "number, bulk_id, at_ms, who, what, detail", "itittt"},
-    [AON_COPY_FILES] = {"files", "number, id, bulk, role, bytes, put_ms, until_ms, owner_boot, owner_pid, owner_ticks, doomed", "itiiiiitiio"},
+    [AON_COPY_FILES] = {"files", "number, id, bulk, role, bytes, put_ms, until_ms, owner_boot, owner_pid, owner_ticks, doomed",
+                        "itiiiiitiio"},
     [AON_COPY_CHUNKS] = {"file_chunks", "file, chunk, bytes", "iib"},
     [AON_COPY_EPOCH] = {"epoch", "epoch", "i"},
 };
@@ -96,10 +98,10 @@ static aon_result compare_one(void *context, const aon_bulk *bulk, aon_error *er
     return result;
   if (copy.state == bulk->state && copy.epoch == bulk->epoch && before.operations == after.operations && before.digest == after.digest)
     return AON_OK;
-  result = aon_fail(error, AON_CORRUPT, "copy_differs",
-                    "Bulk operation %s did not arrive as it was (%s, %llu operations; now %s, %llu). Keep the old journal, and report this.", bulk->id,
-                    aon_state_name(bulk->state), (unsigned long long)before.operations, aon_state_name(copy.state),
-                    (unsigned long long)after.operations);
+  result = aon_fail(
+      error, AON_CORRUPT, "copy_differs",
+      "Bulk operation %s did not arrive as it was (%s, %llu operations; now %s, %llu). Keep the old journal, and report this.", bulk->id,
+      aon_state_name(bulk->state), (unsigned long long)before.operations, aon_state_name(copy.state), (unsigned long long)after.operations);
   if (error)
     snprintf(error->bulk_id, sizeof error->bulk_id, "%s", bulk->id);
   return result;

@@ -51,8 +51,9 @@ aon_result aon_journal_backend_find(const char *location, const aon_journal_back
   else if (server_of(location))
     *ret_backend = server_of(location);
   else if (strstr(location, "://"))
-    return aon_fail(error, AON_USAGE, "unknown_journal", "A journal can't be kept in “%.*s”. Use sqlite:PATH, postgresql://… or mongodb://….",
-                    (int)strcspn(location, ":"), location);
+    return aon_fail(error, AON_USAGE, "unknown_journal",
+                    "A journal can't be kept in “%.*s”. Use sqlite:PATH, postgresql://… or mongodb://….", (int)strcspn(location, ":"),
+                    location);
   *ret_rest = rest;
   return AON_OK;
 }
@@ -360,10 +361,11 @@ static aon_result refuse_busy(void *context, const aon_bulk *bulk, aon_error *er
   aon_env *env = ((const copying *)context)->from->env;
   if (!bulk->worker.boot_id[0] || env->ops->process_dead(env->context, &bulk->worker))
     return AON_OK;
-  return aon_fail(error, AON_BUSY, "busy",
-                  "Bulk operation %s is %s and has a worker (process %lld). Let it end, or run aon recover when its lease has run out, then move "
-                  "the journal.",
-                  bulk->id, aon_state_name(bulk->state), (long long)bulk->worker.pid);
+  return aon_fail(
+      error, AON_BUSY, "busy",
+      "Bulk operation %s is %s and has a worker (process %lld). Let it end, or run aon recover when its lease has run out, then move "
+      "the journal.",
+      bulk->id, aon_state_name(bulk->state), (long long)bulk->worker.pid);
 }
 
 static aon_result count_and_put(void *context, aon_copy_table table, const aon_copy_cell *cells, aon_error *error) {

@@ -10,7 +10,7 @@
 #include "aon/result.h"
 
 typedef struct aon_lock_name {
-  const char *kind; /* "named", "document", "property" */
+  const char *kind;                     /* "named", "document", "property" */
   aon_text store, collection, document; /* within the name; data NULL where it is only a name */
 } aon_lock_name;
 

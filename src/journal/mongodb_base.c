@@ -110,8 +110,8 @@ static aon_result run(aon_docket *d, const char *database, bson_t *command, aon_
   return result;
 }
 
-aon_result aon_docket_command(aon_docket *d, const char *database, bson_t *command, aon_mongodb_kind kind, const char *doing, bson_t *ret_reply,
-                              aon_error *error) {
+aon_result aon_docket_command(aon_docket *d, const char *database, bson_t *command, aon_mongodb_kind kind, const char *doing,
+                              bson_t *ret_reply, aon_error *error) {
   aon_result result = aon_docket_connect(d, error);
   if (!result)
     return run(d, database, command, kind, doing, ret_reply, error);
@@ -221,14 +221,14 @@ static aon_result find_once(aon_docket *d, const char *collection, const bson_t 
   if (result)
     return result;
   aon_mongodb_deadline(d->connection, aon_monotonic_ms(d->env) + AON_DOCKET_CALL_MS);
-  result = aon_mongodb_find(d->connection, collection, filter, options, d->inside ? AON_MONGODB_INSIDE : AON_MONGODB_READ, doing, gather, &all,
-                            error);
+  result = aon_mongodb_find(d->connection, collection, filter, options, d->inside ? AON_MONGODB_INSIDE : AON_MONGODB_READ, doing, gather,
+                            &all, error);
   d->failed = d->failed || result;
   return result;
 }
 
-aon_result aon_docket_find(aon_docket *d, const char *collection, bson_t *filter, bson_t *options, aon_docket_rows *ret_rows, const char *doing,
-                           aon_error *error) {
+aon_result aon_docket_find(aon_docket *d, const char *collection, bson_t *filter, bson_t *options, aon_docket_rows *ret_rows,
+                           const char *doing, aon_error *error) {
   static const uint8_t nothing[] = {5, 0, 0, 0, 0};
   aon_error failure = AON_ERROR_INIT;
   bson_t none;
@@ -284,8 +284,8 @@ aon_result aon_docket_insert(aon_docket *d, const char *collection, bson_t *docu
 
 static aon_result update(aon_docket *d, const char *collection, bson_t *filter, bson_t *how, bool upsert, bool all, int64_t *ret_matched,
                          aon_error *error) {
-  bson_t *command = BCON_NEW("update", BCON_UTF8(collection), "updates", "[", "{", "q", BCON_DOCUMENT(filter), "u", BCON_DOCUMENT(how), "upsert",
-                             BCON_BOOL(upsert), "multi", BCON_BOOL(all), "}", "]");
+  bson_t *command = BCON_NEW("update", BCON_UTF8(collection), "updates", "[", "{", "q", BCON_DOCUMENT(filter), "u", BCON_DOCUMENT(how),
+                             "upsert", BCON_BOOL(upsert), "multi", BCON_BOOL(all), "}", "]");
   bson_destroy(filter);
   bson_destroy(how);
   return change(d, command, "recording", ret_matched, error);
@@ -296,7 +296,8 @@ aon_result aon_docket_update(aon_docket *d, const char *collection, bson_t *filt
   return update(d, collection, filter, how, upsert, false, ret_matched, error);
 }
 
-aon_result aon_docket_update_all(aon_docket *d, const char *collection, bson_t *filter, bson_t *how, int64_t *ret_matched, aon_error *error) {
+aon_result aon_docket_update_all(aon_docket *d, const char *collection, bson_t *filter, bson_t *how, int64_t *ret_matched,
+                                 aon_error *error) {
   return update(d, collection, filter, how, false, true, ret_matched, error);
 }
 
@@ -329,8 +330,8 @@ aon_result aon_docket_raise(aon_docket *d, const char *collection, bson_t *filte
 }
 
 aon_result aon_docket_next(aon_docket *d, const char *counter, int64_t *ret_number, aon_error *error) {
-  return aon_docket_raise(d, AON_DOCKET_META, BCON_NEW("_id", BCON_UTF8(counter)), BCON_NEW("$inc", "{", "last", BCON_INT64(1), "}"), true, "last",
-                          ret_number, error);
+  return aon_docket_raise(d, AON_DOCKET_META, BCON_NEW("_id", BCON_UTF8(counter)), BCON_NEW("$inc", "{", "last", BCON_INT64(1), "}"), true,
+                          "last", ret_number, error);
 }
 
 aon_result aon_docket_turn(aon_docket *d, aon_error *error) {
@@ -361,12 +362,12 @@ static aon_result note_session(aon_docket *d, const bson_t *lsid, aon_error *err
     return AON_OK;
   aon_process self = d->env->ops->process_self(d->env->context);
   session_key(lsid, key);
-  aon_result result = run(d, NULL,
-                          BCON_NEW("update", BCON_UTF8(AON_DOCKET_SESSIONS), "updates", "[", "{", "q", "{", "_id", BCON_UTF8(key), "}", "u", "{",
-                                   "$set", "{", "lsid", BCON_DOCUMENT(lsid), "boot", BCON_UTF8(self.boot_id), "pid", BCON_INT64(self.pid), "ticks",
-                                   BCON_INT64((int64_t)self.start_ticks), "at_ms", BCON_INT64(d->now_ms), "}", "}", "upsert", BCON_BOOL(true), "}",
-                                   "]"),
-                          AON_MONGODB_WRITE, "noting a session", &reply, error);
+  aon_result result =
+      run(d, NULL,
+          BCON_NEW("update", BCON_UTF8(AON_DOCKET_SESSIONS), "updates", "[", "{", "q", "{", "_id", BCON_UTF8(key), "}", "u", "{", "$set",
+                   "{", "lsid", BCON_DOCUMENT(lsid), "boot", BCON_UTF8(self.boot_id), "pid", BCON_INT64(self.pid), "ticks",
+                   BCON_INT64((int64_t)self.start_ticks), "at_ms", BCON_INT64(d->now_ms), "}", "}", "upsert", BCON_BOOL(true), "}", "]"),
+          AON_MONGODB_WRITE, "noting a session", &reply, error);
   bson_destroy(&reply);
   if (result)
     return result == AON_UNKNOWN ? AON_TRANSIENT : result;
@@ -380,8 +381,8 @@ static void forget_session(aon_docket *d, const char *key) {
   aon_error ignored = AON_ERROR_INIT;
   bson_t reply;
   aon_result result = aon_docket_command(d, NULL,
-                                         BCON_NEW("delete", BCON_UTF8(AON_DOCKET_SESSIONS), "deletes", "[", "{", "q", "{", "_id", BCON_UTF8(key),
-                                                  "}", "limit", BCON_INT32(1), "}", "]"),
+                                         BCON_NEW("delete", BCON_UTF8(AON_DOCKET_SESSIONS), "deletes", "[", "{", "q", "{", "_id",
+                                                  BCON_UTF8(key), "}", "limit", BCON_INT32(1), "}", "]"),
                                          AON_MONGODB_WRITE, "forgetting a session", &reply, &ignored);
   bson_destroy(&reply);
   if (result)

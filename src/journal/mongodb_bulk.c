@@ -9,8 +9,8 @@
 static aon_result state_of(const char *id, const char *text, aon_state *ret_state, aon_error *error) {
   if (text && aon_state_parse(text, ret_state))
     return AON_OK;
-  return aon_fail(error, AON_CORRUPT, "corrupt", "Bulk operation %s has a state in the journal that there isn't. Restore the journal from a backup.",
-                  id);
+  return aon_fail(error, AON_CORRUPT, "corrupt",
+                  "Bulk operation %s has a state in the journal that there isn't. Restore the journal from a backup.", id);
 }
 
 static aon_result worker_and_times(const aon_docket_row *row, aon_bulk *bulk, aon_error *error) {
@@ -36,8 +36,8 @@ static aon_result worker_and_times(const aon_docket_row *row, aon_bulk *bulk, ao
   int64_t attempt = aon_docket_int(row, "attempt");
   if (attempt < 0 || attempt > AON_ATTEMPTS_MAX)
     return aon_fail(error, AON_CORRUPT, "corrupt",
-                    "Bulk operation %s was tried %lld times, says the journal; there can be %d. Restore the journal from a backup.", bulk->id,
-                    (long long)attempt, AON_ATTEMPTS_MAX);
+                    "Bulk operation %s was tried %lld times, says the journal; there can be %d. Restore the journal from a backup.",
+                    bulk->id, (long long)attempt, AON_ATTEMPTS_MAX);
   bulk->attempt = (uint32_t)attempt;
   return AON_OK;
 }
@@ -46,10 +46,12 @@ aon_result aon_docket_bulk_from(const aon_docket_row *row, aon_arena *arena, aon
   aon_bulk bulk = {0};
   struct {
     const char **text, *name;
-  } texts[] = {{&bulk.id, "_id"},         {&bulk.idempotency_key, "idempotency_key"}, {&bulk.digest, "digest"},
-               {&bulk.organization, "organization"}, {&bulk.user, "user"},            {&bulk.kind, "kind"},
-               {&bulk.source, "source"},  {&bulk.pack, "pack"},                       {&bulk.undoes, "undoes"},
-               {&bulk.stores, "stores"},  {&bulk.summary, "summary"},                 {&bulk.failure, "failure"},
+  } texts[] = {{&bulk.id, "_id"},          {&bulk.idempotency_key, "idempotency_key"},
+               {&bulk.digest, "digest"},   {&bulk.organization, "organization"},
+               {&bulk.user, "user"},       {&bulk.kind, "kind"},
+               {&bulk.source, "source"},   {&bulk.pack, "pack"},
+               {&bulk.undoes, "undoes"},   {&bulk.stores, "stores"},
+               {&bulk.summary, "summary"}, {&bulk.failure, "failure"},
                {&bulk.options, "options"}};
   aon_result result = AON_OK;
   for (size_t i = 0; !result && i < sizeof texts / sizeof *texts; i++)
@@ -57,7 +59,8 @@ aon_result aon_docket_bulk_from(const aon_docket_row *row, aon_arena *arena, aon
   if (result)
     return result;
   if (!bulk.id || !aon_uuid_valid(bulk.id) || (bulk.undoes && !aon_uuid_valid(bulk.undoes)))
-    return aon_fail(error, AON_CORRUPT, "corrupt", "A bulk operation has an id in the journal that is none. Restore the journal from a backup.");
+    return aon_fail(error, AON_CORRUPT, "corrupt",
+                    "A bulk operation has an id in the journal that is none. Restore the journal from a backup.");
   bulk.dry_run = aon_docket_int(row, "dry_run") != 0;
   bulk.hold_on_failure = aon_docket_int(row, "hold_on_failure") != 0;
   bulk.test_mode = aon_docket_int(row, "test_mode") != 0;
@@ -121,14 +124,15 @@ aon_result aon_docket_fence(aon_docket *d, const char *id, int64_t epoch, aon_do
   if (result)
     return result;
   if (ret_head->epoch != epoch)
-    return of_bulk(aon_fail(error, AON_FENCED, "taken_over", "Another worker has taken over bulk operation %s; this one must stop.", id), id,
-                   error);
-  if (!strcmp(d->logged_id, id) && ret_head->logged < d->logged)
-    return of_bulk(aon_fail(error, AON_ENVIRONMENT, "journal_set_back",
-                            "The journal lost the end of the plan of bulk operation %s: it was set back to a backup, or its servers to a state "
-                            "that they had before. What rests on the plan was not begun; run aon recover, then try again.",
-                            id),
+    return of_bulk(aon_fail(error, AON_FENCED, "taken_over", "Another worker has taken over bulk operation %s; this one must stop.", id),
                    id, error);
+  if (!strcmp(d->logged_id, id) && ret_head->logged < d->logged)
+    return of_bulk(
+        aon_fail(error, AON_ENVIRONMENT, "journal_set_back",
+                 "The journal lost the end of the plan of bulk operation %s: it was set back to a backup, or its servers to a state "
+                 "that they had before. What rests on the plan was not begun; run aon recover, then try again.",
+                 id),
+        id, error);
   return AON_OK;
 }
 
@@ -138,8 +142,8 @@ aon_result aon_docket_touch(aon_docket *d, const char *id, int64_t epoch, bson_t
   if (set && !bson_empty(set))
     BSON_APPEND_DOCUMENT(change, "$set", set);
   aon_docket_end(&set);
-  aon_result result =
-      aon_docket_raise(d, AON_DOCKET_BULK, BCON_NEW("_id", BCON_UTF8(id), "epoch", BCON_INT64(epoch)), change, false, "writes", &writes, error);
+  aon_result result = aon_docket_raise(d, AON_DOCKET_BULK, BCON_NEW("_id", BCON_UTF8(id), "epoch", BCON_INT64(epoch)), change, false,
+                                       "writes", &writes, error);
   if (ret_writes)
     *ret_writes = writes;
   return result;
@@ -162,17 +166,17 @@ static bson_t *document_of(aon_docket *d, const submit_call *call, int64_t numbe
   const aon_submission *s = call->submission;
   const aon_process *worker = s->worker ? s->worker : &nobody;
   int64_t now = d->now_ms;
-  return BCON_NEW(
-      "_id", BCON_UTF8(s->id), "number", BCON_INT64(number), "idempotency_key", BCON_UTF8(s->idempotency_key), "digest", BCON_UTF8(s->digest),
-      "organization", BCON_UTF8(organization_of(s)), "user", BCON_UTF8(s->user), "kind", BCON_UTF8(s->kind), "source", BCON_UTF8(s->source), "pack",
-      BCON_UTF8(s->pack), "undoes", BCON_UTF8(s->undoes), "state", BCON_UTF8(aon_state_name(s->state)), "epoch", BCON_INT64(s->worker ? 1 : 0),
-      "attempt", BCON_INT64(1), "dry_run", BCON_BOOL(s->dry_run), "hold_on_failure", BCON_BOOL(s->hold_on_failure), "test_mode",
-      BCON_BOOL(s->test_mode), "cancel_asked", BCON_BOOL(false), "holds", BCON_BOOL(false), "log", BCON_INT64(log), "logged", BCON_INT64(0), "names",
-      BCON_INT64(0), "created_ms", BCON_INT64(now), "changed_ms", BCON_INT64(now), "finished_ms", BCON_INT64(0), "age_ms",
-      BCON_INT64(s->age_ms ? s->age_ms : now), "lease_until_ms", BCON_INT64(s->worker ? now + d->lease_ms : 0), "hold_until_ms", BCON_INT64(0),
-      "images_until_ms", BCON_INT64(0), "worker_boot", BCON_UTF8(worker->boot_id), "worker_pid", BCON_INT64(worker->pid), "worker_ticks",
-      BCON_INT64((int64_t)worker->start_ticks), "operations", BCON_INT64(0), "progress", BCON_INT64(0), "token", BCON_UTF8(call->token), "options",
-      BCON_UTF8(s->options), "writes", BCON_INT64(0));
+  return BCON_NEW("_id", BCON_UTF8(s->id), "number", BCON_INT64(number), "idempotency_key", BCON_UTF8(s->idempotency_key), "digest",
+                  BCON_UTF8(s->digest), "organization", BCON_UTF8(organization_of(s)), "user", BCON_UTF8(s->user), "kind",
+                  BCON_UTF8(s->kind), "source", BCON_UTF8(s->source), "pack", BCON_UTF8(s->pack), "undoes", BCON_UTF8(s->undoes), "state",
+                  BCON_UTF8(aon_state_name(s->state)), "epoch", BCON_INT64(s->worker ? 1 : 0), "attempt", BCON_INT64(1), "dry_run",
+                  BCON_BOOL(s->dry_run), "hold_on_failure", BCON_BOOL(s->hold_on_failure), "test_mode", BCON_BOOL(s->test_mode),
+                  "cancel_asked", BCON_BOOL(false), "holds", BCON_BOOL(false), "log", BCON_INT64(log), "logged", BCON_INT64(0), "names",
+                  BCON_INT64(0), "created_ms", BCON_INT64(now), "changed_ms", BCON_INT64(now), "finished_ms", BCON_INT64(0), "age_ms",
+                  BCON_INT64(s->age_ms ? s->age_ms : now), "lease_until_ms", BCON_INT64(s->worker ? now + d->lease_ms : 0), "hold_until_ms",
+                  BCON_INT64(0), "images_until_ms", BCON_INT64(0), "worker_boot", BCON_UTF8(worker->boot_id), "worker_pid",
+                  BCON_INT64(worker->pid), "worker_ticks", BCON_INT64((int64_t)worker->start_ticks), "operations", BCON_INT64(0),
+                  "progress", BCON_INT64(0), "token", BCON_UTF8(call->token), "options", BCON_UTF8(s->options), "writes", BCON_INT64(0));
 }
 
 /* The one that has the id, or else the key. */
@@ -182,8 +186,8 @@ static aon_result there_already(aon_docket *d, const aon_submission *s, aon_dock
   if (result || rows->count || !s->idempotency_key)
     return result;
   return aon_docket_find(d, AON_DOCKET_BULK,
-                         BCON_NEW("organization", BCON_UTF8(organization_of(s)), "idempotency_key", BCON_UTF8(s->idempotency_key)), NULL, rows,
-                         "submitting a bulk operation", error);
+                         BCON_NEW("organization", BCON_UTF8(organization_of(s)), "idempotency_key", BCON_UTF8(s->idempotency_key)), NULL,
+                         rows, "submitting a bulk operation", error);
 }
 
 static aon_result submit_new(aon_docket *d, submit_call *call, aon_error *error) {
@@ -200,9 +204,10 @@ static aon_result submit_new(aon_docket *d, submit_call *call, aon_error *error)
   if (!result)
     result = aon_docket_insert(d, AON_DOCKET_BULK, document_of(d, call, number, log), error);
   if (!result && s->file)
-    result = aon_docket_update(d, AON_DOCKET_FILES, BCON_NEW("_id", BCON_UTF8(s->file)),
-                               BCON_NEW("$set", "{", "bulk", BCON_INT64(number), "role", BCON_INT64(AON_FILE_UPLOAD), "until_ms", BCON_INT64(0), "}"),
-                               false, NULL, error);
+    result = aon_docket_update(
+        d, AON_DOCKET_FILES, BCON_NEW("_id", BCON_UTF8(s->file)),
+        BCON_NEW("$set", "{", "bulk", BCON_INT64(number), "role", BCON_INT64(AON_FILE_UPLOAD), "until_ms", BCON_INT64(0), "}"), false, NULL,
+        error);
   return result;
 }
 
@@ -233,8 +238,9 @@ aon_result aon_docket_submit(void *state, const aon_submission *submission, aon_
   aon_docket_token(state, call.token);
   aon_result result = aon_docket_write(state, "submitting a bulk operation", submit_work, &call, error);
   if (!result && strcmp(call.bulk.digest, submission->digest)) {
-    result = aon_fail(error, AON_USAGE, "idempotency_mismatch",
-                      "This id or idempotency key was used before, for bulk operation %s, with other content. Use a new one.", call.bulk.id);
+    result =
+        aon_fail(error, AON_USAGE, "idempotency_mismatch",
+                 "This id or idempotency key was used before, for bulk operation %s, with other content. Use a new one.", call.bulk.id);
     if (error)
       snprintf(error->held_by, sizeof error->held_by, "%s", call.bulk.id);
   }
@@ -311,8 +317,8 @@ static aon_result list_filter(const aon_bulk_filter *filter, int64_t before, bso
     AON_BUFFER_CLEANUP aon_buffer start = {0};
     result = aon_buffer_format(&start, error, "^%s", pattern.data);
     if (!result)
-      BCON_APPEND(with, "$or", "[", "{", "source", BCON_REGEX(pattern.data, "i"), "}", "{", "user", BCON_REGEX(pattern.data, "i"), "}", "{", "_id",
-                  BCON_REGEX(start.data, "i"), "}", "]");
+      BCON_APPEND(with, "$or", "[", "{", "source", BCON_REGEX(pattern.data, "i"), "}", "{", "user", BCON_REGEX(pattern.data, "i"), "}", "{",
+                  "_id", BCON_REGEX(start.data, "i"), "}", "]");
   }
   *ret_filter = with;
   return result;

@@ -1,6 +1,6 @@
 /* A docket that moves to another journal, and one that another moves into.
- * Invariant: what goes over is one state of the source, or it is said that it was not; the target has all of it or, after any failure, is as
- * empty as it was: until all is there it says of itself that it is none, since no transaction could hold a whole journal. */
+ * Invariant: what goes over is one state of the source, or it is said that it was not; the target has all of it or, after any failure, is
+ * as empty as it was: until all is there it says of itself that it is none, since no transaction could hold a whole journal. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,8 +85,9 @@ static aon_result dump_table(dump_call *call, aon_copy_table table, aon_error *e
   int64_t skip = 0;
   for (bool more = true; !result && more; skip += ROWS) {
     AON_DOCKET_ROWS rows = {0};
-    bson_t *options = table == AON_COPY_BATCHES ? BCON_NEW("sort", "{", "bulk", BCON_INT32(1), "number", BCON_INT32(1), "}", "limit", BCON_INT64(ROWS))
-                                                : aon_docket_sorted(form->by, 1, ROWS);
+    bson_t *options = table == AON_COPY_BATCHES
+                          ? BCON_NEW("sort", "{", "bulk", BCON_INT32(1), "number", BCON_INT32(1), "}", "limit", BCON_INT64(ROWS))
+                          : aon_docket_sorted(form->by, 1, ROWS);
     BSON_APPEND_INT64(options, "skip", skip);
     result = aon_docket_find(call->d, form->collection, bson_new(), options, &rows, "copying", error);
     for (size_t i = 0; !result && i < rows.count; i++)
@@ -135,8 +136,8 @@ static aon_result dump_segments(dump_call *call, const aon_docket_row *bulk, aon
   aon_result result = AON_OK;
   for (bool more = true; !result && more;) {
     AON_DOCKET_ROWS rows = {0};
-    result = aon_docket_find(call->d, AON_DOCKET_LOG, aon_docket_range(log, next, INT64_MAX), aon_docket_sorted("_id", 1, ROWS), &rows, "copying",
-                             error);
+    result = aon_docket_find(call->d, AON_DOCKET_LOG, aon_docket_range(log, next, INT64_MAX), aon_docket_sorted("_id", 1, ROWS), &rows,
+                             "copying", error);
     for (size_t i = 0; !result && i < rows.count; i++) {
       next = aon_docket_int(&rows.rows[i], "first") + 1;
       result = dump_segment(call, aon_docket_int(bulk, "number"), &rows.rows[i], error);
@@ -291,11 +292,12 @@ static aon_result mark_of(aon_docket *d, uint64_t *ret_mark, aon_error *error) {
   for (size_t p = 0; !result && p < sizeof parts / sizeof *parts; p++) {
     AON_DOCKET_ROWS rows = {0};
     result = aon_docket_find(d, parts[p].collection, bson_new(),
-                             BCON_NEW("sort", "{", "_id", BCON_INT32(1), "}", "projection", "{", parts[p].first, BCON_INT32(1), parts[p].second,
-                                      BCON_INT32(1), "}"),
+                             BCON_NEW("sort", "{", "_id", BCON_INT32(1), "}", "projection", "{", parts[p].first, BCON_INT32(1),
+                                      parts[p].second, BCON_INT32(1), "}"),
                              &rows, "copying", error);
     for (size_t i = 0; i < rows.count; i++)
-      mark = (mark * 31 + (uint64_t)aon_docket_int(&rows.rows[i], parts[p].first)) * 31 + (uint64_t)aon_docket_int(&rows.rows[i], parts[p].second);
+      mark = (mark * 31 + (uint64_t)aon_docket_int(&rows.rows[i], parts[p].first)) * 31 +
+             (uint64_t)aon_docket_int(&rows.rows[i], parts[p].second);
   }
   *ret_mark = mark;
   return result;
@@ -310,7 +312,8 @@ aon_result aon_docket_dump(void *state, aon_copy_put put, void *context, aon_err
   if (!result)
     result = mark_of(state, &after, error);
   if (!result && before != after)
-    result = aon_fail(error, AON_BUSY, "busy", "Somebody wrote to the journal while it was copied. Stop its workers, then move it; nothing was kept.");
+    result = aon_fail(error, AON_BUSY, "busy",
+                      "Somebody wrote to the journal while it was copied. Stop its workers, then move it; nothing was kept.");
   return result;
 }
 
@@ -474,9 +477,9 @@ static void append_own(load_call *call, aon_copy_table table, const aon_copy_cel
 }
 
 static void note_highest(load_call *call, aon_copy_table table, int64_t number) {
-  int64_t *const highest[AON_COPY_TABLES] = {[AON_COPY_BULK] = &call->numbers,   [AON_COPY_BATCHES] = &call->batches,
-                                             [AON_COPY_NAMES] = &call->names,    [AON_COPY_EVENTS] = &call->events,
-                                             [AON_COPY_FILES] = &call->files,    [AON_COPY_EPOCH] = &call->epochs};
+  int64_t *const highest[AON_COPY_TABLES] = {
+      [AON_COPY_BULK] = &call->numbers,  [AON_COPY_BATCHES] = &call->batches, [AON_COPY_NAMES] = &call->names,
+      [AON_COPY_EVENTS] = &call->events, [AON_COPY_FILES] = &call->files,     [AON_COPY_EPOCH] = &call->epochs};
   if (highest[table] && number > *highest[table])
     *highest[table] = number;
 }
@@ -518,7 +521,9 @@ static aon_result load_row(load_call *call, aon_copy_table table, const aon_copy
       append_cell(document, is_key ? "_id" : name, form->types[i], &cells[i]);
   }
   append_own(call, table, cells, document);
-  const char *collection = table == AON_COPY_NAMES ? AON_DOCKET_NAMES : table == AON_COPY_CHUNKS ? AON_DOCKET_CHUNKS : tables[table].collection;
+  const char *collection = table == AON_COPY_NAMES    ? AON_DOCKET_NAMES
+                           : table == AON_COPY_CHUNKS ? AON_DOCKET_CHUNKS
+                                                      : tables[table].collection;
   call->documents[call->count++] = (pending){.collection = collection, .document = document};
   call->bytes += document->len;
   return call->count == LOAD_ROWS || call->bytes >= LOAD_BYTES ? flush(call, error) : AON_OK;
@@ -543,15 +548,16 @@ static aon_result start_work(aon_docket *d, void *arguments, aon_error *error) {
   if (!result)
     result = aon_docket_find(d, AON_DOCKET_EVENTS, bson_new(), BCON_NEW("limit", BCON_INT64(1)), &events, "copying", error);
   if (!result && bulk.count + events.count)
-    return aon_fail(error, AON_USAGE, "journal_not_empty", "The journal that is to take it all has bulk operations already. Name one that is new.");
+    return aon_fail(error, AON_USAGE, "journal_not_empty",
+                    "The journal that is to take it all has bulk operations already. Name one that is new.");
   if (!result)
     result = aon_docket_loading(d, d->now_ms + LOADING_MS, error);
   return result ? result : aon_docket_delete(d, AON_DOCKET_KEYS, bson_new(), NULL, error);
 }
 
 static aon_result set_counter(aon_docket *d, const char *name, int64_t last, aon_error *error) {
-  return aon_docket_update(d, AON_DOCKET_META, BCON_NEW("_id", BCON_UTF8(name)), BCON_NEW("$set", "{", "last", BCON_INT64(last), "}"), true, NULL,
-                           error);
+  return aon_docket_update(d, AON_DOCKET_META, BCON_NEW("_id", BCON_UTF8(name)), BCON_NEW("$set", "{", "last", BCON_INT64(last), "}"), true,
+                           NULL, error);
 }
 
 /* Numbers go on behind those that came over; then it is a journal. */
@@ -560,9 +566,11 @@ static aon_result end_work(aon_docket *d, void *arguments, aon_error *error) {
   struct {
     const char *name;
     int64_t last;
-  } counters[] = {{"bulk", call->numbers}, {"logs", call->numbers}, {"events", call->events}, {"files", call->files}, {"epochs", call->epochs}};
-  aon_result result = aon_docket_update_all(
-      d, AON_DOCKET_BULK, bson_new(), BCON_NEW("$set", "{", "names", BCON_INT64(call->names), "writes", BCON_INT64(call->batches), "}"), NULL, error);
+  } counters[] = {
+      {"bulk", call->numbers}, {"logs", call->numbers}, {"events", call->events}, {"files", call->files}, {"epochs", call->epochs}};
+  aon_result result =
+      aon_docket_update_all(d, AON_DOCKET_BULK, bson_new(),
+                            BCON_NEW("$set", "{", "names", BCON_INT64(call->names), "writes", BCON_INT64(call->batches), "}"), NULL, error);
   for (size_t i = 0; !result && i < sizeof counters / sizeof *counters; i++)
     result = set_counter(d, counters[i].name, counters[i].last, error);
   return result ? result : aon_docket_loading(d, 0, error);

@@ -1,15 +1,16 @@
-/* The docket: the journal as it is kept in a MongoDB database that has transactions. What the mongodb_*.c files share; docs/journals.md says
- * why it is made so.
+/* The docket: the journal as it is kept in a MongoDB database that has transactions. What the mongodb_*.c files share; docs/journals.md
+ * says why it is made so.
  *
- * Collections (mongodb_schema.c): aon_journal_bulk, atomicwritelogs (the plans, in pieces), aon_journal_parts, _names, _locks, _batches, _conflicts,
- * _generations, _named, _waits, _events, _keys, _files, _file_chunks, _waste, _sessions, _meta (version, counters, the turn).
+ * Collections (mongodb_schema.c): aon_journal_bulk, atomicwritelogs (the plans, in pieces), aon_journal_parts, _names, _locks, _batches,
+ * _conflicts, _generations, _named, _waits, _events, _keys, _files, _file_chunks, _waste, _sessions, _meta (version, counters, the turn).
  *
  * Invariants beside those of journal.h:
- *  - a writing call is one transaction (snapshot, majority, journal); it writes to the document of its bulk operation, so a claim and it can't
- *    both be kept; whoever reads what others may be writing (who holds a document) has written to the turn first;
- *  - nothing that a transaction may be holding is written outside of one: such a write would wait for as long as that transaction stays open;
- *  - a call whose outcome was lost is done again: every call is made so that doing it twice is doing it once, by its conditions or by a random
- *    token that is kept with the document;
+ *  - a writing call is one transaction (snapshot, majority, journal); it writes to the document of its bulk operation, so a claim and it
+ *    can't both be kept; whoever reads what others may be writing (who holds a document) has written to the turn first;
+ *  - nothing that a transaction may be holding is written outside of one: such a write would wait for as long as that transaction stays
+ *    open;
+ *  - a call whose outcome was lost is done again: every call is made so that doing it twice is doing it once, by its conditions or by a
+ *    random token that is kept with the document;
  *  - the session of each transaction is noted before the first of them, so that what a dead or frozen worker left open is ended by whoever
  *    is kept waiting by it;
  *  - times are the server's clock, carried on between two looks by this host's monotonic one;
@@ -30,7 +31,7 @@
 #define AON_DOCKET_CALL_MS 10000        /* time limit of one command */
 #define AON_DOCKET_PATIENCE_MS 12000    /* no try begins later: with the last one, less than a lease */
 #define AON_DOCKET_CONNECT_MS 3000
-#define AON_DOCKET_CLOCK_MS 1000 /* after that long the server is asked for the time again */
+#define AON_DOCKET_CLOCK_MS 1000          /* after that long the server is asked for the time again */
 #define AON_DOCKET_PART ((size_t)8 << 20) /* bytes of images in one document */
 #define AON_DOCKET_HASHES 1000            /* that are looked for at once */
 #define AON_DOCKET_PIECES 64              /* of one call of the log */
@@ -68,11 +69,11 @@ typedef struct aon_docket {
   aon_keys *keys; /* NULL: read-only and none there */
   int64_t lease_ms;
   bool read_only, absent;
-  bool inside, wrote, failed; /* a transaction is open; it wrote; the server, not the work, ended it */
-  const int64_t *ahead_ms;    /* added to the server's time; NULL, but where a test sets its clock */
+  bool inside, wrote, failed;            /* a transaction is open; it wrote; the server, not the work, ended it */
+  const int64_t *ahead_ms;               /* added to the server's time; NULL, but where a test sets its clock */
   int64_t server_ms, read_at_ms, now_ms; /* the server's time when it was read, this host's monotonic one then; the time of this call */
-  bson_t *session;            /* that was noted last, NULL: none */
-  int64_t noted_at_ms;        /* monotonic */
+  bson_t *session;                       /* that was noted last, NULL: none */
+  int64_t noted_at_ms;                   /* monotonic */
   aon_docket_names names;
   aon_segment_writer writer;
   aon_piece_loaded piece; /* the last one that a single operation was looked for in */
@@ -101,14 +102,15 @@ int64_t aon_docket_int(const aon_docket_row *row, const char *name);      /* als
 const char *aon_docket_text(const aon_docket_row *row, const char *name); /* NULL where there is none */
 const void *aon_docket_bytes(const aon_docket_row *row, const char *name, size_t *ret_length);
 bool aon_docket_there(const aon_docket_row *row, const char *name); /* and not null */
-aon_result aon_docket_copy(const aon_docket_row *row, const char *name, aon_arena *arena, const char **ret_text, aon_error *error) AON_MUST_USE;
+aon_result aon_docket_copy(const aon_docket_row *row, const char *name, aon_arena *arena, const char **ret_text,
+                           aon_error *error) AON_MUST_USE;
 
 /* ---- calls ---- */
 
 /* The functions below take documents over, and destroy them. In a transaction where one is open; else a find is asked again where no answer
  * came. options NULL: none; as libmongoc's find has them. */
-aon_result aon_docket_find(aon_docket *d, const char *collection, bson_t *filter, bson_t *options, aon_docket_rows *ret_rows, const char *doing,
-                           aon_error *error) AON_MUST_USE;
+aon_result aon_docket_find(aon_docket *d, const char *collection, bson_t *filter, bson_t *options, aon_docket_rows *ret_rows,
+                           const char *doing, aon_error *error) AON_MUST_USE;
 aon_result aon_docket_count(aon_docket *d, const char *collection, bson_t *filter, int64_t *ret_count, aon_error *error) AON_MUST_USE;
 /* In a transaction only. */
 aon_result aon_docket_insert(aon_docket *d, const char *collection, bson_t *document, aon_error *error) AON_MUST_USE;
@@ -120,21 +122,25 @@ aon_result aon_docket_delete(aon_docket *d, const char *collection, bson_t *filt
 /* Changes one document, and gives a number of what it is afterwards; AON_TRANSIENT where there is none and upsert is false. */
 aon_result aon_docket_raise(aon_docket *d, const char *collection, bson_t *filter, bson_t *how, bool upsert, const char *name,
                             int64_t *ret_number, aon_error *error) AON_MUST_USE;
-aon_result aon_docket_next(aon_docket *d, const char *counter, int64_t *ret_number, aon_error *error) AON_MUST_USE; /* of a counter; from 1 */
-aon_result aon_docket_turn(aon_docket *d, aon_error *error) AON_MUST_USE; /* nobody else asks who holds a document until this transaction ends */
+aon_result aon_docket_next(aon_docket *d, const char *counter, int64_t *ret_number,
+                           aon_error *error) AON_MUST_USE; /* of a counter; from 1 */
+aon_result aon_docket_turn(aon_docket *d,
+                           aon_error *error) AON_MUST_USE; /* nobody else asks who holds a document until this transaction ends */
 /* Any other command, outside of a transaction. */
-aon_result aon_docket_command(aon_docket *d, const char *database, bson_t *command, aon_mongodb_kind kind, const char *doing, bson_t *ret_reply,
-                              aon_error *error) AON_MUST_USE;
+aon_result aon_docket_command(aon_docket *d, const char *database, bson_t *command, aon_mongodb_kind kind, const char *doing,
+                              bson_t *ret_reply, aon_error *error) AON_MUST_USE;
 
 /* One that only reads, asked again where no answer came. */
-aon_result aon_docket_ask(aon_docket *d, const char *database, bson_t *command, const char *doing, bson_t *ret_reply, aon_error *error) AON_MUST_USE;
+aon_result aon_docket_ask(aon_docket *d, const char *database, bson_t *command, const char *doing, bson_t *ret_reply,
+                          aon_error *error) AON_MUST_USE;
 
 typedef aon_result (*aon_docket_work)(aon_docket *d, void *arguments, aon_error *error);
-/* work in one transaction, done again from its start where it was lost or another got in its way; AON_UNKNOWN journal_unknown where its commit
- * was never answered. What work returns besides AON_OK ends the transaction without a trace. */
+/* work in one transaction, done again from its start where it was lost or another got in its way; AON_UNKNOWN journal_unknown where its
+ * commit was never answered. What work returns besides AON_OK ends the transaction without a trace. */
 aon_result aon_docket_write(aon_docket *d, const char *doing, aon_docket_work work, void *arguments, aon_error *error) AON_MUST_USE;
 /* All reads of work see one state of the journal; again: work is done again where the connection broke. */
-aon_result aon_docket_read(aon_docket *d, bool again, const char *doing, aon_docket_work work, void *arguments, aon_error *error) AON_MUST_USE;
+aon_result aon_docket_read(aon_docket *d, bool again, const char *doing, aon_docket_work work, void *arguments,
+                           aon_error *error) AON_MUST_USE;
 aon_result aon_docket_now(aon_docket *d, int64_t *ret_now_ms, aon_error *error) AON_MUST_USE; /* in work it is d->now_ms */
 void aon_docket_token(aon_docket *d, char ret_token[AON_DOCKET_TOKEN + 1]);
 aon_result aon_docket_connect(aon_docket *d, aon_error *error) AON_MUST_USE;
@@ -167,7 +173,8 @@ typedef struct aon_docket_head {
   bool holds, worked_on;
 } aon_docket_head;
 aon_result aon_docket_head_from(const aon_docket_row *row, const char *id, aon_docket_head *ret_head, aon_error *error) AON_MUST_USE;
-aon_result aon_docket_head_of(aon_docket *d, const char *id, aon_docket_head *ret_head, aon_error *error) AON_MUST_USE; /* AON_USAGE not_found */
+aon_result aon_docket_head_of(aon_docket *d, const char *id, aon_docket_head *ret_head,
+                              aon_error *error) AON_MUST_USE; /* AON_USAGE not_found */
 /* The same, and AON_FENCED if another worker has taken over, AON_ENVIRONMENT if the journal has lost what this handle logged. */
 aon_result aon_docket_fence(aon_docket *d, const char *id, int64_t epoch, aon_docket_head *ret_head, aon_error *error) AON_MUST_USE;
 /* Writes to the document of the bulk operation, if it has that epoch still: set may be NULL. *ret_writes: how often this was done. */
@@ -181,7 +188,8 @@ aon_result aon_docket_names_load(aon_docket *d, int64_t log, aon_error *error) A
 aon_result aon_docket_segment(void *state, const char *bulk_id, int64_t log, int64_t sequence, bool images, aon_piece_loaded *piece,
                               aon_error *error) AON_MUST_USE;
 /* What a document of the log stands for; images of more than one document come together in the arena. */
-aon_result aon_docket_stored(aon_docket *d, const aon_docket_row *row, aon_arena *arena, aon_stored *ret_stored, aon_error *error) AON_MUST_USE;
+aon_result aon_docket_stored(aon_docket *d, const aon_docket_row *row, aon_arena *arena, aon_stored *ret_stored,
+                             aon_error *error) AON_MUST_USE;
 aon_result aon_docket_store(aon_docket *d, int64_t log, const aon_stored *stored, aon_error *error) AON_MUST_USE;
 aon_piece_keyring aon_docket_ring(aon_docket *d);
 
@@ -231,7 +239,8 @@ aon_result aon_docket_file_find(void *, const char *, aon_file_role, aon_arena *
 aon_result aon_docket_file_get(void *, const char *, uint32_t, aon_buffer *, aon_error *) AON_MUST_USE;
 aon_result aon_docket_file_drop(void *, const char *, aon_error *) AON_MUST_USE;
 aon_result aon_docket_sweep_files(void *, uint64_t *, aon_error *) AON_MUST_USE;
-/* In a transaction: is the file there, with so many bytes and nobody's? *ret_there: its bytes; *ret_owner: number of its bulk operation, 0: none. */
+/* In a transaction: is the file there, with so many bytes and nobody's? *ret_there: its bytes; *ret_owner: number of its bulk operation, 0:
+ * none. */
 aon_result aon_docket_file_look(aon_docket *d, const char *file, uint64_t bytes, bool *ret_whole, int64_t *ret_there, int64_t *ret_owner,
                                 aon_error *error) AON_MUST_USE;
 aon_result aon_docket_file_incomplete(int64_t there, uint64_t wanted, aon_error *error) AON_MUST_USE;
@@ -249,7 +258,8 @@ aon_result aon_docket_batches(void *, const char *, aon_batch_each, void *, aon_
 aon_result aon_docket_conflict_put(void *, const char *, int64_t, const aon_conflict *, aon_error *) AON_MUST_USE;
 aon_result aon_docket_conflict_drop(void *, const char *, int64_t, int64_t, aon_error *) AON_MUST_USE;
 aon_result aon_docket_conflicts(void *, const char *, aon_conflict_hear, void *, aon_error *) AON_MUST_USE;
-aon_result aon_docket_holder(void *, const aon_collection *, aon_text, aon_arena *, bool *, aon_bulk *, aon_operation *, aon_error *) AON_MUST_USE;
+aon_result aon_docket_holder(void *, const aon_collection *, aon_text, aon_arena *, bool *, aon_bulk *, aon_operation *,
+                             aon_error *) AON_MUST_USE;
 aon_result aon_docket_generation(void *, const char *, int64_t *, aon_error *) AON_MUST_USE;
 aon_result aon_docket_lock(void *, const char *, const char *, bool, int64_t, int64_t *, aon_error *) AON_MUST_USE;
 aon_result aon_docket_unlock(void *, const char *, const char *, int64_t, aon_error *) AON_MUST_USE;

@@ -29,13 +29,14 @@ typedef struct put_call {
 static aon_result file_make(aon_docket *d, const put_call *call, aon_error *error) {
   int64_t number = 0;
   aon_result result = aon_docket_next(d, "files", &number, error);
-  return result ? result
-                : aon_docket_insert(d, AON_DOCKET_FILES,
-                                    BCON_NEW("_id", BCON_UTF8(call->file), "number", BCON_INT64(number), "bulk", BCON_NULL, "role", BCON_INT64(0),
-                                             "bytes", BCON_INT64(0), "put_ms", BCON_INT64(d->now_ms), "until_ms", BCON_INT64(0), "doomed",
-                                             BCON_BOOL(false), "owner_boot", BCON_UTF8(call->owner->boot_id), "owner_pid",
-                                             BCON_INT64(call->owner->pid), "owner_ticks", BCON_INT64((int64_t)call->owner->start_ticks)),
-                                    error);
+  return result
+             ? result
+             : aon_docket_insert(d, AON_DOCKET_FILES,
+                                 BCON_NEW("_id", BCON_UTF8(call->file), "number", BCON_INT64(number), "bulk", BCON_NULL, "role",
+                                          BCON_INT64(0), "bytes", BCON_INT64(0), "put_ms", BCON_INT64(d->now_ms), "until_ms", BCON_INT64(0),
+                                          "doomed", BCON_BOOL(false), "owner_boot", BCON_UTF8(call->owner->boot_id), "owner_pid",
+                                          BCON_INT64(call->owner->pid), "owner_ticks", BCON_INT64((int64_t)call->owner->start_ticks)),
+                                 error);
 }
 
 static aon_result put_work(aon_docket *d, void *arguments, aon_error *error) {
@@ -53,14 +54,16 @@ static aon_result put_work(aon_docket *d, void *arguments, aon_error *error) {
   if (!result)
     result = chunk_key(&key, call->file, call->chunk, error);
   if (!result)
-    result = aon_docket_update(d, AON_DOCKET_CHUNKS, BCON_NEW("_id", BCON_UTF8(key.data)),
-                               BCON_NEW("$set", "{", "file", BCON_UTF8(call->file), "chunk", BCON_INT64(call->chunk), "bytes",
-                                        BCON_BIN(BSON_SUBTYPE_BINARY, (const uint8_t *)call->sealed->data, (uint32_t)call->sealed->length), "}"),
-                               true, NULL, error);
+    result =
+        aon_docket_update(d, AON_DOCKET_CHUNKS, BCON_NEW("_id", BCON_UTF8(key.data)),
+                          BCON_NEW("$set", "{", "file", BCON_UTF8(call->file), "chunk", BCON_INT64(call->chunk), "bytes",
+                                   BCON_BIN(BSON_SUBTYPE_BINARY, (const uint8_t *)call->sealed->data, (uint32_t)call->sealed->length), "}"),
+                          true, NULL, error);
   return result ? result
-                : aon_docket_update(d, AON_DOCKET_FILES, BCON_NEW("_id", BCON_UTF8(call->file)),
-                                    BCON_NEW("$set", "{", "bytes", BCON_INT64(before + (int64_t)call->length), "put_ms", BCON_INT64(d->now_ms), "}"),
-                                    false, NULL, error);
+                : aon_docket_update(
+                      d, AON_DOCKET_FILES, BCON_NEW("_id", BCON_UTF8(call->file)),
+                      BCON_NEW("$set", "{", "bytes", BCON_INT64(before + (int64_t)call->length), "put_ms", BCON_INT64(d->now_ms), "}"),
+                      false, NULL, error);
 }
 
 aon_result aon_docket_file_put(void *state, const char *file, const aon_process *owner, uint32_t chunk, const void *bytes, size_t length,
@@ -76,8 +79,8 @@ aon_result aon_docket_file_put(void *state, const char *file, const aon_process 
 
 aon_result aon_docket_file_incomplete(int64_t there, uint64_t wanted, aon_error *error) {
   return aon_fail(error, AON_USAGE, "incomplete_file",
-                  "Of the file that was uploaded %lld bytes are in the journal, not %llu. Upload it again; nothing was queued.", (long long)there,
-                  (unsigned long long)wanted);
+                  "Of the file that was uploaded %lld bytes are in the journal, not %llu. Upload it again; nothing was queued.",
+                  (long long)there, (unsigned long long)wanted);
 }
 
 aon_result aon_docket_file_look(aon_docket *d, const char *file, uint64_t bytes, bool *ret_whole, int64_t *ret_there, int64_t *ret_owner,
@@ -209,8 +212,8 @@ static aon_result ended(aon_docket *d, const aon_docket_row *row, int64_t now_ms
   if (*ret_ended || aon_docket_int(row, "role") != AON_FILE_UPLOAD)
     return AON_OK;
   aon_state state;
-  aon_result result = aon_docket_find(d, AON_DOCKET_BULK, BCON_NEW("number", BCON_INT64(aon_docket_int(row, "bulk"))), NULL, &rows, "sweeping files",
-                                      error);
+  aon_result result = aon_docket_find(d, AON_DOCKET_BULK, BCON_NEW("number", BCON_INT64(aon_docket_int(row, "bulk"))), NULL, &rows,
+                                      "sweeping files", error);
   const char *name = !result && rows.count ? aon_docket_text(&rows.rows[0], "state") : NULL;
   *ret_ended = name && aon_state_parse(name, &state) && state > AON_LOGGED;
   return result;
@@ -218,9 +221,9 @@ static aon_result ended(aon_docket *d, const aon_docket_row *row, int64_t now_ms
 
 static aon_result doom_page(aon_docket *d, int64_t now_ms, int64_t *last, bool *ret_more, aon_error *error) {
   AON_DOCKET_ROWS rows = {0};
-  aon_result result = aon_docket_find(d, AON_DOCKET_FILES,
-                                      BCON_NEW("number", "{", "$gt", BCON_INT64(*last), "}", "doomed", BCON_BOOL(false)),
-                                      aon_docket_sorted("number", 1, AON_DOCKET_PAGE), &rows, "sweeping files", error);
+  aon_result result =
+      aon_docket_find(d, AON_DOCKET_FILES, BCON_NEW("number", "{", "$gt", BCON_INT64(*last), "}", "doomed", BCON_BOOL(false)),
+                      aon_docket_sorted("number", 1, AON_DOCKET_PAGE), &rows, "sweeping files", error);
   for (size_t i = 0; !result && i < rows.count; i++) {
     const aon_docket_row *row = &rows.rows[i];
     bool over;
@@ -229,9 +232,10 @@ static aon_result doom_page(aon_docket *d, int64_t now_ms, int64_t *last, bool *
     if (!result && over && aon_docket_there(row, "bulk"))
       result = doom(d, BCON_NEW("_id", BCON_UTF8(aon_docket_text(row, "_id")), "bulk", BCON_INT64(aon_docket_int(row, "bulk"))), error);
     else if (!result && over)
-      result = doom(d, BCON_NEW("_id", BCON_UTF8(aon_docket_text(row, "_id")), "bulk", BCON_NULL, "put_ms",
-                                BCON_INT64(aon_docket_int(row, "put_ms"))),
-                    error);
+      result = doom(
+          d,
+          BCON_NEW("_id", BCON_UTF8(aon_docket_text(row, "_id")), "bulk", BCON_NULL, "put_ms", BCON_INT64(aon_docket_int(row, "put_ms"))),
+          error);
   }
   *ret_more = rows.count == AON_DOCKET_PAGE;
   return result;

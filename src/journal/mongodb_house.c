@@ -43,7 +43,8 @@ static aon_result examine_server(health *look, aon_error *error) {
     result = aon_docket_ask(d, "admin", BCON_NEW("hello", BCON_INT32(1)), "examining it", &hello, error);
   if (!result)
     result = aon_docket_ask(d, NULL, BCON_NEW("connectionStatus", BCON_INT32(1)), "examining it", &who, error);
-  const char *version = text_at(&built, "version"), *set = text_at(&hello, "setName"), *user = text_at(&who, "authInfo.authenticatedUsers.0.user");
+  const char *version = text_at(&built, "version"), *set = text_at(&hello, "setName"),
+             *user = text_at(&who, "authInfo.authenticatedUsers.0.user");
   if (!result)
     result = aon_buffer_format(look->report, error, "MongoDB %s, user %s, database %s, %s%s\n", version ? version : "?",
                                user ? user : "(none: the server asks for no password)", aon_mongodb_database(d->connection),
@@ -99,8 +100,8 @@ static aon_result prove_log(health *look, proof *state, const aon_docket_row *bu
   aon_result result = AON_OK;
   for (bool more = true; !result && more;) {
     AON_DOCKET_ROWS rows = {0};
-    result = aon_docket_find(look->d, AON_DOCKET_LOG, aon_docket_range(log, next, INT64_MAX), aon_docket_sorted("_id", 1, EXAMINE_SEGMENTS), &rows,
-                             "examining it", error);
+    result = aon_docket_find(look->d, AON_DOCKET_LOG, aon_docket_range(log, next, INT64_MAX), aon_docket_sorted("_id", 1, EXAMINE_SEGMENTS),
+                             &rows, "examining it", error);
     for (size_t i = 0; !result && i < rows.count; i++) {
       next = aon_docket_int(&rows.rows[i], "first") + 1;
       result = prove(look, state, &rows.rows[i], id ? id : "", error);
@@ -130,7 +131,8 @@ static aon_result examine_segments(health *look, aon_error *error) {
   if (state.damaged)
     return aon_buffer_format(look->report, error, "%llu of %llu pieces of the log are damaged, the first one of bulk operation %s\n",
                              (unsigned long long)state.damaged, (unsigned long long)state.segments, state.damaged_id);
-  return aon_buffer_format(look->report, error, "all %llu pieces of the log have the right check sum\n", (unsigned long long)state.segments);
+  return aon_buffer_format(look->report, error, "all %llu pieces of the log have the right check sum\n",
+                           (unsigned long long)state.segments);
 }
 
 /* Whether the user may write, by a transaction that writes and is undone. */
@@ -165,8 +167,8 @@ static aon_result examine_keys(health *look, aon_error *error) {
     look->healthy = false;
     return aon_buffer_format(look->report, error, "%s\n", found.sentence);
   }
-  aon_result result = aon_buffer_format(look->report, error, "key file %s: %zu key%s, the newest is %s\n", d->key_file, aon_keys_count(keys),
-                                        aon_keys_count(keys) == 1 ? "" : "s", aon_keys_name(keys, 0));
+  aon_result result = aon_buffer_format(look->report, error, "key file %s: %zu key%s, the newest is %s\n", d->key_file,
+                                        aon_keys_count(keys), aon_keys_count(keys) == 1 ? "" : "s", aon_keys_name(keys, 0));
   if (!result)
     result = aon_docket_find(d, AON_DOCKET_KEYS, bson_new(), aon_docket_sorted("number", -1, 0), &rows, "examining it", error);
   for (size_t i = 0; !result && i < rows.count; i++) {
@@ -186,7 +188,8 @@ aon_result aon_docket_examine(void *state, aon_buffer *report, bool *ret_healthy
   aon_docket *d = state;
   health look = {.d = d, .report = report, .healthy = true};
   if (d->absent) {
-    aon_result absent = aon_buffer_text(report, "there are no collections of a journal yet; the first command that writes makes them\n", error);
+    aon_result absent =
+        aon_buffer_text(report, "there are no collections of a journal yet; the first command that writes makes them\n", error);
     if (!absent)
       *ret_healthy = true;
     return absent;
@@ -227,11 +230,11 @@ static aon_result next_watched(aon_docket *d, int64_t last, int64_t *ret_number,
 
 static aon_result next_with_images(aon_docket *d, int64_t last, int64_t now_ms, int64_t *ret_number, aon_error *error) {
   AON_DOCKET_ROWS rows = {0};
-  aon_result result = aon_docket_find(d, AON_DOCKET_BULK,
-                                      BCON_NEW("number", "{", "$gt", BCON_INT64(last), "}", "images_until_ms", "{", "$gt", BCON_INT64(0), "$lte",
-                                               BCON_INT64(now_ms), "}", "test_mode", BCON_BOOL(false), "finished_ms", "{", "$gt", BCON_INT64(0),
-                                               "}"),
-                                      aon_docket_sorted("number", 1, 1), &rows, "looking for what is left to do", error);
+  aon_result result =
+      aon_docket_find(d, AON_DOCKET_BULK,
+                      BCON_NEW("number", "{", "$gt", BCON_INT64(last), "}", "images_until_ms", "{", "$gt", BCON_INT64(0), "$lte",
+                               BCON_INT64(now_ms), "}", "test_mode", BCON_BOOL(false), "finished_ms", "{", "$gt", BCON_INT64(0), "}"),
+                      aon_docket_sorted("number", 1, 1), &rows, "looking for what is left to do", error);
   *ret_number = !result && rows.count ? aon_docket_int(&rows.rows[0], "number") : INT64_MAX;
   return result;
 }

@@ -1,8 +1,8 @@
 /* Arrows, leases, cancelling and the queue in the docket.
  *
- * Invariants: every write here names the epoch; a claim raises it; an arrow is one transaction, which raises the generations of the stores and
- * frees locks and lease where it must; doing the same arrow again with the same epoch changes nothing and succeeds; of two workers that take
- * the same one from the queue, one gets it. */
+ * Invariants: every write here names the epoch; a claim raises it; an arrow is one transaction, which raises the generations of the stores
+ * and frees locks and lease where it must; doing the same arrow again with the same epoch changes nothing and succeeds; of two workers that
+ * take the same one from the queue, one gets it. */
 #include <jansson.h>
 #include <string.h>
 
@@ -122,8 +122,8 @@ static aon_result go_there(aon_docket *d, const move_call *call, const aon_docke
   if (!result && (end || call->to == AON_EXECUTING))
     result = raise_generations(d, stores, error);
   if (!result && end)
-    result = aon_docket_update(d, AON_DOCKET_WASTE, BCON_NEW("_id", BCON_INT64(head->log)), BCON_NEW("$set", "{", "at_ms", BCON_INT64(d->now_ms), "}"),
-                               true, NULL, error);
+    result = aon_docket_update(d, AON_DOCKET_WASTE, BCON_NEW("_id", BCON_INT64(head->log)),
+                               BCON_NEW("$set", "{", "at_ms", BCON_INT64(d->now_ms), "}"), true, NULL, error);
   return result;
 }
 
@@ -142,8 +142,8 @@ static aon_result move_work(aon_docket *d, void *arguments, aon_error *error) {
   if (head.state == call->from && call->from != call->to)
     return go_there(d, call, &head, error);
   if (head.state != call->to)
-    return aon_fail(error, AON_USAGE, "wrong_state", "Bulk operation %s is %s, not %s; it can't become %s.", call->id, aon_state_name(head.state),
-                    aon_state_name(call->from), aon_state_name(call->to));
+    return aon_fail(error, AON_USAGE, "wrong_state", "Bulk operation %s is %s, not %s; it can't become %s.", call->id,
+                    aon_state_name(head.state), aon_state_name(call->from), aon_state_name(call->to));
   /* Its reply was lost, or it came twice. */
   return aon_state_terminal(call->to) || !head.worked_on
              ? AON_OK
@@ -214,7 +214,8 @@ static aon_result claim_work(aon_docket *d, void *arguments, aon_error *error) {
   return lease_to(d, call, error);
 }
 
-aon_result aon_docket_claim(void *state, const char *id, const aon_process *worker, aon_arena *arena, aon_bulk *ret_bulk, aon_error *error) {
+aon_result aon_docket_claim(void *state, const char *id, const aon_process *worker, aon_arena *arena, aon_bulk *ret_bulk,
+                            aon_error *error) {
   claim_call call = {.id = id, .worker = worker, .arena = arena};
   aon_docket_token(state, call.token);
   aon_result result = aon_docket_write(state, "taking a lease", claim_work, &call, error);
@@ -247,7 +248,8 @@ static aon_result renew_work(aon_docket *d, void *arguments, aon_error *error) {
   return result;
 }
 
-aon_result aon_docket_renew(void *state, const char *id, int64_t epoch, int64_t *ret_lease_until_ms, bool *ret_cancel_asked, aon_error *error) {
+aon_result aon_docket_renew(void *state, const char *id, int64_t epoch, int64_t *ret_lease_until_ms, bool *ret_cancel_asked,
+                            aon_error *error) {
   renew_call call = {.id = id, .epoch = epoch};
   aon_result result = aon_docket_write(state, "renewing a lease", renew_work, &call, error);
   if (!result) {
@@ -278,9 +280,9 @@ typedef struct take_call {
 } take_call;
 
 static bson_t *queued_filter(const take_call *call, int64_t now_ms) {
-  bson_t *filter = BCON_NEW("state", BCON_UTF8(aon_state_name(AON_QUEUED)), "hold_until_ms", "{", "$lte", BCON_INT64(now_ms), "}", "$or", "[", "{",
-                            "age_ms", "{", "$gt", BCON_INT64(call->age_ms), "}", "}", "{", "age_ms", BCON_INT64(call->age_ms), "number", "{", "$gt",
-                            BCON_INT64(call->number), "}", "}", "]");
+  bson_t *filter = BCON_NEW("state", BCON_UTF8(aon_state_name(AON_QUEUED)), "hold_until_ms", "{", "$lte", BCON_INT64(now_ms), "}", "$or",
+                            "[", "{", "age_ms", "{", "$gt", BCON_INT64(call->age_ms), "}", "}", "{", "age_ms", BCON_INT64(call->age_ms),
+                            "number", "{", "$gt", BCON_INT64(call->number), "}", "}", "]");
   if (call->what->organization)
     BSON_APPEND_UTF8(filter, "organization", call->what->organization);
   return filter;
@@ -300,9 +302,10 @@ static aon_result take_page(aon_docket *d, take_call *call, bool *ret_more, aon_
   int64_t now_ms;
   aon_result result = aon_docket_now(d, &now_ms, error);
   if (!result)
-    result = aon_docket_find(d, AON_DOCKET_BULK, queued_filter(call, now_ms),
-                             BCON_NEW("sort", "{", "age_ms", BCON_INT32(1), "number", BCON_INT32(1), "}", "limit", BCON_INT64(AON_DOCKET_PAGE)),
-                             &rows, "looking into the queue", error);
+    result =
+        aon_docket_find(d, AON_DOCKET_BULK, queued_filter(call, now_ms),
+                        BCON_NEW("sort", "{", "age_ms", BCON_INT32(1), "number", BCON_INT32(1), "}", "limit", BCON_INT64(AON_DOCKET_PAGE)),
+                        &rows, "looking into the queue", error);
   if (result)
     return result;
   result = AON_END;
@@ -345,10 +348,9 @@ static aon_result queue_mark(aon_docket *d, int64_t *ret_mark, aon_error *error)
   int64_t now_ms, mark = 0;
   aon_result result = aon_docket_now(d, &now_ms, error);
   if (!result)
-    result = aon_docket_find(d, AON_DOCKET_BULK,
-                             BCON_NEW("state", BCON_UTF8(aon_state_name(AON_QUEUED)), "hold_until_ms", "{", "$lte", BCON_INT64(now_ms), "}"),
-                             BCON_NEW("projection", "{", "number", BCON_INT32(1), "changed_ms", BCON_INT32(1), "}"), &rows, "looking into the queue",
-                             error);
+    result = aon_docket_find(
+        d, AON_DOCKET_BULK, BCON_NEW("state", BCON_UTF8(aon_state_name(AON_QUEUED)), "hold_until_ms", "{", "$lte", BCON_INT64(now_ms), "}"),
+        BCON_NEW("projection", "{", "number", BCON_INT32(1), "changed_ms", BCON_INT32(1), "}"), &rows, "looking into the queue", error);
   for (size_t i = 0; i < rows.count; i++)
     mark = mark * 31 + aon_docket_int(&rows.rows[i], "number") + aon_docket_int(&rows.rows[i], "changed_ms");
   *ret_mark = mark;

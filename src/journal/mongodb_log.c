@@ -1,5 +1,5 @@
-/* The log of one bulk operation in the docket: appending operations with their locks, taking them out again, the last operation on a document,
- * clearing images.
+/* The log of one bulk operation in the docket: appending operations with their locks, taking them out again, the last operation on a
+ * document, clearing images.
  *
  * Invariants: sequences have no gaps; a call is written wholly or not at all; the same call again changes nothing and succeeds; nothing is
  * appended from `logged` on; a lock is written in the transaction that found nobody else holding it, which has the turn. */
@@ -46,8 +46,8 @@ static aon_result make_entries(log_call *call, aon_error *error) {
     return aon_fail_memory(error);
   for (size_t i = 0; i < call->count; i++) {
     const aon_operation *operation = &call->operations[i];
-    entries[i] = (aon_docket_entry){
-        .hash = aon_document_hash(operation->collection->store, operation->collection->name, operation->id), .at = (uint32_t)i};
+    entries[i] = (aon_docket_entry){.hash = aon_document_hash(operation->collection->store, operation->collection->name, operation->id),
+                                    .at = (uint32_t)i};
   }
   for (size_t i = 0; i < call->claim_count; i++)
     entries[call->count + i] = (aon_docket_entry){.hash = call->claims[i].hash, .at = AON_DOCKET_CLAIM, .shared = call->claims[i].shared};
@@ -92,8 +92,8 @@ static size_t some_hashes(const log_call *call, size_t *at, uint64_t hashes[AON_
   return count;
 }
 
-static aon_result held_in_runs(aon_docket *d, log_call *call, const aon_docket_head *head, const aon_docket_rows *holding, const int64_t *logs,
-                               aon_error *error) {
+static aon_result held_in_runs(aon_docket *d, log_call *call, const aon_docket_head *head, const aon_docket_rows *holding,
+                               const int64_t *logs, aon_error *error) {
   uint64_t hashes[AON_DOCKET_HASHES];
   aon_result result = AON_OK;
   for (size_t at = 0; !result && at < call->entry_count;) {
@@ -146,7 +146,8 @@ static aon_result held_in(aon_docket *d, log_call *call, const aon_docket_head *
   AON_DOCKET_ROWS any = {0};
   uint64_t hashes[AON_DOCKET_HASHES];
   bool conflicts = !strcmp(collection, AON_DOCKET_CONFLICTS);
-  aon_result result = aon_docket_find(d, collection, bson_copy(filter), BCON_NEW("limit", BCON_INT64(1)), &any, "looking up who holds documents", error);
+  aon_result result =
+      aon_docket_find(d, collection, bson_copy(filter), BCON_NEW("limit", BCON_INT64(1)), &any, "looking up who holds documents", error);
   for (size_t at = 0; !result && any.count && at < call->entry_count;) {
     AON_DOCKET_ROWS rows = {0};
     size_t from = at, count = some_hashes(call, &at, hashes);
@@ -170,8 +171,8 @@ static aon_result held_in(aon_docket *d, log_call *call, const aon_docket_head *
 
 static aon_result find_holder(aon_docket *d, log_call *call, const aon_docket_head *head, aon_error *error) {
   AON_DOCKET_BSON conflicts = BCON_NEW("watched", BCON_BOOL(false), "bulk", "{", "$ne", BCON_INT64(head->number), "}");
-  AON_DOCKET_BSON named = BCON_NEW("of_document", BCON_BOOL(true), "lease_until_ms", "{", "$gt", BCON_INT64(d->now_ms), "}", "holder", "{", "$ne",
-                                   BCON_UTF8(call->id), "}");
+  AON_DOCKET_BSON named = BCON_NEW("of_document", BCON_BOOL(true), "lease_until_ms", "{", "$gt", BCON_INT64(d->now_ms), "}", "holder", "{",
+                                   "$ne", BCON_UTF8(call->id), "}");
   call->held = false;
   aon_result result = held_by_others(d, call, head, error);
   if (!result)
@@ -180,9 +181,9 @@ static aon_result find_holder(aon_docket *d, log_call *call, const aon_docket_he
 }
 
 static aon_result refuse(const log_call *call, aon_error *error) {
-  aon_result result = aon_fail(
-      error, AON_BUSY, "locked", "%s that bulk operation %s needs is held by %s. Wait until that has ended, or ask its owner.",
-      call->held_at == AON_DOCKET_CLAIM ? "A unique value or a referenced document" : "A document", call->id, call->holder);
+  aon_result result =
+      aon_fail(error, AON_BUSY, "locked", "%s that bulk operation %s needs is held by %s. Wait until that has ended, or ask its owner.",
+               call->held_at == AON_DOCKET_CLAIM ? "A unique value or a referenced document" : "A document", call->id, call->holder);
   if (error) {
     snprintf(error->held_by, sizeof error->held_by, "%s", call->holder);
     snprintf(error->bulk_id, sizeof error->bulk_id, "%s", call->id);
@@ -197,8 +198,8 @@ static aon_result put_name(aon_docket *d, int64_t log, int64_t *number, int64_t 
   char key[AON_DOCKET_KEY];
   aon_docket_key(key, log, ++*number);
   return aon_docket_insert(d, AON_DOCKET_NAMES,
-                           BCON_NEW("_id", BCON_UTF8(key), "log", BCON_INT64(log), "number", BCON_INT64(*number), "kind", BCON_INT64(kind), "name",
-                                    BCON_UTF8(name)),
+                           BCON_NEW("_id", BCON_UTF8(key), "log", BCON_INT64(log), "number", BCON_INT64(*number), "kind", BCON_INT64(kind),
+                                    "name", BCON_UTF8(name)),
                            error);
 }
 
@@ -293,8 +294,8 @@ static aon_result log_prepare(aon_docket *d, log_call *call, aon_error *error) {
   return result ? result : make_entries(call, error);
 }
 
-aon_result aon_docket_log(void *state, const char *id, int64_t epoch, const aon_operation *operations, size_t count, const aon_claimed *claims,
-                          size_t claim_count, bool *ret_holder_older, aon_error *error) {
+aon_result aon_docket_log(void *state, const char *id, int64_t epoch, const aon_operation *operations, size_t count,
+                          const aon_claimed *claims, size_t claim_count, bool *ret_holder_older, aon_error *error) {
   aon_docket *d = state;
   log_call call = {.id = id, .epoch = epoch, .operations = operations, .count = count, .claims = claims, .claim_count = claim_count};
   aon_result result = check_sequences(&call, error);
@@ -329,17 +330,19 @@ static aon_result discard_work(aon_docket *d, void *arguments, aon_error *error)
   if (result)
     return result;
   if (head.state >= AON_LOGGED)
-    return aon_fail(error, AON_USAGE, "wrong_state", "Bulk operation %s is %s; its log can't be taken back.", call->id, aon_state_name(head.state));
+    return aon_fail(error, AON_USAGE, "wrong_state", "Bulk operation %s is %s; its log can't be taken back.", call->id,
+                    aon_state_name(head.state));
   if (!head.holds && !head.logged)
     return AON_OK;
   result = aon_docket_next(d, "logs", &log, error);
   if (!result)
-    result = aon_docket_update(d, AON_DOCKET_WASTE, BCON_NEW("_id", BCON_INT64(head.log)), BCON_NEW("$set", "{", "at_ms", BCON_INT64(d->now_ms), "}"),
-                               true, NULL, error);
+    result = aon_docket_update(d, AON_DOCKET_WASTE, BCON_NEW("_id", BCON_INT64(head.log)),
+                               BCON_NEW("$set", "{", "at_ms", BCON_INT64(d->now_ms), "}"), true, NULL, error);
   return result ? result
-                : aon_docket_touch(d, call->id, call->epoch,
-                                   BCON_NEW("log", BCON_INT64(log), "logged", BCON_INT64(0), "names", BCON_INT64(0), "holds", BCON_BOOL(false)), NULL,
-                                   error);
+                : aon_docket_touch(
+                      d, call->id, call->epoch,
+                      BCON_NEW("log", BCON_INT64(log), "logged", BCON_INT64(0), "names", BCON_INT64(0), "holds", BCON_BOOL(false)), NULL,
+                      error);
 }
 
 aon_result aon_docket_discard(void *state, const char *id, int64_t epoch, aon_error *error) {
@@ -411,8 +414,9 @@ aon_result aon_docket_last_of(void *state, const char *id, aon_last_query *queri
 
 static aon_result clear_some(aon_docket *d, int64_t log, const aon_docket_rows *rows, aon_error *error) {
   int64_t first = aon_docket_int(&rows->rows[0], "first"), last = aon_docket_int(&rows->rows[rows->count - 1], "first");
-  aon_result result = aon_docket_update_all(d, AON_DOCKET_LOG, aon_docket_range(log, first, last),
-                                            BCON_NEW("$unset", "{", "images", BCON_INT32(1), "images_sum", BCON_INT32(1), "}"), NULL, error);
+  aon_result result =
+      aon_docket_update_all(d, AON_DOCKET_LOG, aon_docket_range(log, first, last),
+                            BCON_NEW("$unset", "{", "images", BCON_INT32(1), "images_sum", BCON_INT32(1), "}"), NULL, error);
   return result ? result : aon_docket_delete(d, AON_DOCKET_PARTS, aon_docket_range(log, first, last), NULL, error);
 }
 
@@ -424,7 +428,8 @@ static aon_result clear_work(aon_docket *d, void *arguments, aon_error *error) {
   if (result)
     return result;
   if (!aon_state_terminal(head.state))
-    return aon_fail(error, AON_USAGE, "wrong_state", "Bulk operation %s is %s; its images are still needed.", call->id, aon_state_name(head.state));
+    return aon_fail(error, AON_USAGE, "wrong_state", "Bulk operation %s is %s; its images are still needed.", call->id,
+                    aon_state_name(head.state));
   bson_t *filter = aon_docket_range(head.log, 0, INT64_MAX), *options = aon_docket_sorted("_id", 1, AON_DOCKET_CLEAR_SEGMENTS);
   BCON_APPEND(filter, "images_sum", "{", "$exists", BCON_BOOL(true), "}");
   BCON_APPEND(options, "projection", "{", "first", BCON_INT32(1), "}");

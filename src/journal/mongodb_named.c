@@ -36,9 +36,9 @@ static void blocked(lock_call *call, const char *by, int64_t since_ms) {
 /* Two properties of one document exclude each other only if they are the same one. */
 static aon_result blocked_by_named(aon_docket *d, lock_call *call, aon_error *error) {
   AON_DOCKET_ROWS rows = {0};
-  bson_t *filter = call->about.of_document ? BCON_NEW("$or", "[", "{", "name", BCON_UTF8(call->name), "}", "{", "of_document", BCON_BOOL(true), "hash",
-                                                BCON_INT64(call->about.hash), "}", "]")
-                                     : BCON_NEW("name", BCON_UTF8(call->name));
+  bson_t *filter = call->about.of_document ? BCON_NEW("$or", "[", "{", "name", BCON_UTF8(call->name), "}", "{", "of_document",
+                                                      BCON_BOOL(true), "hash", BCON_INT64(call->about.hash), "}", "]")
+                                           : BCON_NEW("name", BCON_UTF8(call->name));
   bool property = !strcmp(call->about.name.kind, "property");
   aon_result result = aon_docket_find(d, AON_DOCKET_NAMED, filter, NULL, &rows, "taking a lock", error);
   for (size_t i = 0; !result && !call->blocked && i < rows.count; i++) {
@@ -59,8 +59,8 @@ static aon_result blocked_by_waiting(aon_docket *d, lock_call *call, bool has_it
   if (!call->shared || has_it)
     return AON_OK;
   aon_result result = aon_docket_find(d, AON_DOCKET_WAITS,
-                                      BCON_NEW("name", BCON_UTF8(call->name), "holder", "{", "$ne", BCON_UTF8(call->holder), "}", "until_ms", "{",
-                                               "$gt", BCON_INT64(d->now_ms), "}"),
+                                      BCON_NEW("name", BCON_UTF8(call->name), "holder", "{", "$ne", BCON_UTF8(call->holder), "}",
+                                               "until_ms", "{", "$gt", BCON_INT64(d->now_ms), "}"),
                                       BCON_NEW("limit", BCON_INT64(1)), &rows, "taking a lock", error);
   if (!result && rows.count)
     blocked(call, aon_docket_text(&rows.rows[0], "holder"), aon_docket_int(&rows.rows[0], "since_ms"));
@@ -80,7 +80,8 @@ static aon_result blocked_by_bulk(aon_docket *d, lock_call *call, aon_error *err
       result = aon_docket_run_from(&rows.rows[r], &run, error);
       if (result || (run.shared && call->shared))
         continue;
-      for (size_t at = aon_docket_run_seek(&run, (uint64_t)call->about.hash); at < run.count && aon_docket_run_at(&run, at).hash == (uint64_t)call->about.hash; at++)
+      for (size_t at = aon_docket_run_seek(&run, (uint64_t)call->about.hash);
+           at < run.count && aon_docket_run_at(&run, at).hash == (uint64_t)call->about.hash; at++)
         if (run.shared || aon_docket_run_at(&run, at).at != AON_DOCKET_CLAIM)
           blocked(call, aon_docket_text(&holding.rows[i], "_id"), aon_docket_int(&holding.rows[i], "created_ms"));
     }
@@ -90,8 +91,8 @@ static aon_result blocked_by_bulk(aon_docket *d, lock_call *call, aon_error *err
 
 static aon_result blocked_by_conflict(aon_docket *d, lock_call *call, aon_error *error) {
   AON_DOCKET_ROWS conflicts = {0}, rows = {0};
-  aon_result result = aon_docket_find(d, AON_DOCKET_CONFLICTS, BCON_NEW("hash", BCON_INT64(call->about.hash), "watched", BCON_BOOL(false)), NULL,
-                                      &conflicts, "taking a lock", error);
+  aon_result result = aon_docket_find(d, AON_DOCKET_CONFLICTS, BCON_NEW("hash", BCON_INT64(call->about.hash), "watched", BCON_BOOL(false)),
+                                      NULL, &conflicts, "taking a lock", error);
   for (size_t i = 0; !result && !call->blocked && i < conflicts.count; i++) {
     result = aon_docket_find(d, AON_DOCKET_BULK, BCON_NEW("number", BCON_INT64(aon_docket_int(&conflicts.rows[i], "bulk"))), NULL, &rows,
                              "taking a lock", error);
@@ -201,7 +202,8 @@ static aon_result release_all(aon_docket *d, const unlock_call *call, aon_error 
     result = aon_docket_delete(d, AON_DOCKET_WAITS, BCON_NEW("name", BCON_UTF8(call->name)), NULL, error);
   if (result || gone || call->tries > 1) /* a try before may have released it */
     return result;
-  return aon_fail(error, AON_USAGE, "not_found", "There is no lock “%.200s” that could be released. `aon locks` shows those that are.", call->name);
+  return aon_fail(error, AON_USAGE, "not_found", "There is no lock “%.200s” that could be released. `aon locks` shows those that are.",
+                  call->name);
 }
 
 static aon_result unlock_work(aon_docket *d, void *arguments, aon_error *error) {
@@ -217,7 +219,8 @@ static aon_result unlock_work(aon_docket *d, void *arguments, aon_error *error) 
   if (!result)
     result = aon_docket_find(d, AON_DOCKET_NAMED, BCON_NEW("_id", BCON_UTF8(key.data)), NULL, &left, "giving a lock back", error);
   if (!result && left.count)
-    return aon_fail(error, AON_FENCED, "lock_lost", "The lock “%.200s” had expired and was taken anew since; it is not given back.", call->name);
+    return aon_fail(error, AON_FENCED, "lock_lost", "The lock “%.200s” had expired and was taken anew since; it is not given back.",
+                    call->name);
   return result ? result : aon_docket_delete(d, AON_DOCKET_WAITS, BCON_NEW("_id", BCON_UTF8(key.data)), NULL, error);
 }
 
@@ -263,7 +266,8 @@ static aon_result tell_bulk(const listing *list, const aon_docket_row *row, aon_
 static aon_result tell_conflict(const listing *list, const aon_docket_row *row, aon_error *error) {
   AON_DOCKET_ROWS bulk = {0};
   AON_BUFFER_CLEANUP aon_buffer name = {0};
-  const char *store = aon_docket_text(row, "store"), *collection = aon_docket_text(row, "collection"), *id = aon_docket_text(row, "document_id");
+  const char *store = aon_docket_text(row, "store"), *collection = aon_docket_text(row, "collection"),
+             *id = aon_docket_text(row, "document_id");
   aon_result result = aon_docket_find(list->d, AON_DOCKET_BULK, BCON_NEW("number", BCON_INT64(aon_docket_int(row, "bulk"))), NULL, &bulk,
                                       "listing locks", error);
   if (!result)
@@ -315,7 +319,8 @@ aon_result aon_docket_locks(void *state, aon_lock_each each, void *context, aon_
 
 static aon_result expired_work(aon_docket *d, void *arguments, aon_error *error) {
   int64_t *freed = arguments;
-  aon_result result = aon_docket_delete(d, AON_DOCKET_NAMED, BCON_NEW("lease_until_ms", "{", "$lte", BCON_INT64(d->now_ms), "}"), freed, error);
+  aon_result result =
+      aon_docket_delete(d, AON_DOCKET_NAMED, BCON_NEW("lease_until_ms", "{", "$lte", BCON_INT64(d->now_ms), "}"), freed, error);
   return result ? result
                 : aon_docket_delete(d, AON_DOCKET_WAITS, BCON_NEW("until_ms", "{", "$lte", BCON_INT64(d->now_ms), "}"), NULL, error);
 }
@@ -367,7 +372,8 @@ static aon_result still_needed(aon_docket *d, const aon_docket_rows *bulk, bool 
 /* What has ended, or was given up, binds nobody any more: it only takes room. */
 static aon_result sweep_waste(aon_docket *d, aon_error *error) {
   AON_DOCKET_ROWS waste = {0};
-  aon_result result = aon_docket_find(d, AON_DOCKET_WASTE, bson_new(), aon_docket_sorted("_id", 1, AON_DOCKET_PAGE), &waste, "sweeping locks", error);
+  aon_result result =
+      aon_docket_find(d, AON_DOCKET_WASTE, bson_new(), aon_docket_sorted("_id", 1, AON_DOCKET_PAGE), &waste, "sweeping locks", error);
   for (size_t i = 0; !result && i < waste.count; i++) {
     AON_DOCKET_ROWS bulk = {0};
     bool needed = false;

@@ -23,13 +23,15 @@ static aon_result batch_work(aon_docket *d, void *arguments, aon_error *error) {
   if (!result)
     result = aon_docket_touch(d, call->id, call->epoch, NULL, &writes, error);
   if (!result)
-    result = aon_buffer_format(&key, error, "%016llx:%s:%u:%u", (unsigned long long)head.number, batch->store, batch->attempt, batch->batch);
+    result =
+        aon_buffer_format(&key, error, "%016llx:%s:%u:%u", (unsigned long long)head.number, batch->store, batch->attempt, batch->batch);
   return result ? result
                 : aon_docket_update(d, AON_DOCKET_BATCHES, BCON_NEW("_id", BCON_UTF8(key.data)),
                                     BCON_NEW("$set", "{", "bulk", BCON_INT64(head.number), "store", BCON_UTF8(batch->store), "attempt",
-                                             BCON_INT64(batch->attempt), "batch", BCON_INT64(batch->batch), "first", BCON_INT64(batch->first), "last",
-                                             BCON_INT64(batch->last), "status", BCON_INT64(batch->status), "at_ms", BCON_INT64(d->now_ms),
-                                             "unanswered", BCON_BOOL(batch->unanswered), "}", "$setOnInsert", "{", "number", BCON_INT64(writes), "}"),
+                                             BCON_INT64(batch->attempt), "batch", BCON_INT64(batch->batch), "first",
+                                             BCON_INT64(batch->first), "last", BCON_INT64(batch->last), "status", BCON_INT64(batch->status),
+                                             "at_ms", BCON_INT64(d->now_ms), "unanswered", BCON_BOOL(batch->unanswered), "}",
+                                             "$setOnInsert", "{", "number", BCON_INT64(writes), "}"),
                                     true, NULL, error);
 }
 
@@ -83,9 +85,9 @@ static bson_t *conflict_set(const aon_docket *d, const conflict_call *call, int6
   aon_text document = {c->document_id, strlen(c->document_id)};
   return BCON_NEW("$set", "{", "bulk", BCON_INT64(bulk), "sequence", BCON_INT64(c->sequence), "hash",
                   BCON_INT64((int64_t)aon_document_hash(c->store, c->collection, document)), "store", BCON_UTF8(c->store), "collection",
-                  BCON_UTF8(c->collection), "document_id", BCON_UTF8(c->document_id), "code", BCON_UTF8(c->code), "sentence", BCON_UTF8(c->sentence),
-                  "paths", BCON_UTF8(c->paths), "choice", BCON_UTF8(c->choice), "watched", BCON_BOOL(c->watched), "watch_until_ms",
-                  BCON_INT64(c->watch_until_ms), "}", "$setOnInsert", "{", "since_ms", BCON_INT64(d->now_ms), "}");
+                  BCON_UTF8(c->collection), "document_id", BCON_UTF8(c->document_id), "code", BCON_UTF8(c->code), "sentence",
+                  BCON_UTF8(c->sentence), "paths", BCON_UTF8(c->paths), "choice", BCON_UTF8(c->choice), "watched", BCON_BOOL(c->watched),
+                  "watch_until_ms", BCON_INT64(c->watch_until_ms), "}", "$setOnInsert", "{", "since_ms", BCON_INT64(d->now_ms), "}");
 }
 
 static aon_result conflict_work(aon_docket *d, void *arguments, aon_error *error) {
@@ -98,8 +100,8 @@ static aon_result conflict_work(aon_docket *d, void *arguments, aon_error *error
   if (result)
     return result;
   aon_docket_key(key, head.number, call->sequence);
-  return call->conflict ? aon_docket_update(d, AON_DOCKET_CONFLICTS, BCON_NEW("_id", BCON_UTF8(key)), conflict_set(d, call, head.number), true, NULL,
-                                            error)
+  return call->conflict ? aon_docket_update(d, AON_DOCKET_CONFLICTS, BCON_NEW("_id", BCON_UTF8(key)), conflict_set(d, call, head.number),
+                                            true, NULL, error)
                         : aon_docket_delete(d, AON_DOCKET_CONFLICTS, BCON_NEW("_id", BCON_UTF8(key)), NULL, error);
 }
 
@@ -153,16 +155,15 @@ static aon_result event_work(aon_docket *d, void *arguments, aon_error *error) {
   const aon_event *event = call->event;
   AON_DOCKET_ROWS rows = {0};
   int64_t number = 0;
-  aon_result result =
-      aon_docket_find(d, AON_DOCKET_EVENTS, BCON_NEW("_id", BCON_UTF8(call->token)), NULL, &rows, "noting an event", error);
+  aon_result result = aon_docket_find(d, AON_DOCKET_EVENTS, BCON_NEW("_id", BCON_UTF8(call->token)), NULL, &rows, "noting an event", error);
   if (result || rows.count) /* by a try whose reply was lost */
     return result;
   result = aon_docket_next(d, "events", &number, error);
   return result ? result
                 : aon_docket_insert(d, AON_DOCKET_EVENTS,
-                                    BCON_NEW("_id", BCON_UTF8(call->token), "number", BCON_INT64(number), "bulk_id", BCON_UTF8(event->bulk_id),
-                                             "at_ms", BCON_INT64(d->now_ms), "who", BCON_UTF8(event->who), "what", BCON_UTF8(event->what), "detail",
-                                             BCON_UTF8(event->detail)),
+                                    BCON_NEW("_id", BCON_UTF8(call->token), "number", BCON_INT64(number), "bulk_id",
+                                             BCON_UTF8(event->bulk_id), "at_ms", BCON_INT64(d->now_ms), "who", BCON_UTF8(event->who),
+                                             "what", BCON_UTF8(event->what), "detail", BCON_UTF8(event->detail)),
                                     error);
 }
 
@@ -179,7 +180,8 @@ aon_result aon_docket_events(void *state, const char *bulk_id, int64_t after_num
     bson_t *filter = BCON_NEW("number", "{", "$gt", BCON_INT64(after_number), "}");
     if (bulk_id)
       BSON_APPEND_UTF8(filter, "bulk_id", bulk_id);
-    result = aon_docket_find(state, AON_DOCKET_EVENTS, filter, aon_docket_sorted("number", 1, AON_DOCKET_PAGE), &rows, "reading events", error);
+    result =
+        aon_docket_find(state, AON_DOCKET_EVENTS, filter, aon_docket_sorted("number", 1, AON_DOCKET_PAGE), &rows, "reading events", error);
     for (size_t i = 0; !result && i < rows.count; i++) {
       const aon_docket_row *row = &rows.rows[i];
       after_number = aon_docket_int(row, "number");

@@ -26,14 +26,14 @@ aon_result aon_docket_names_load(aon_docket *d, int64_t log, aon_error *error) {
       return aon_fail_memory(error);
     d->names.log = log;
   }
-  aon_result result = aon_docket_find(d, AON_DOCKET_NAMES, aon_docket_range(log, d->names.last + 1, INT64_MAX), aon_docket_sorted("_id", 1, 0),
-                                      &rows, "reading names of the log", error);
+  aon_result result = aon_docket_find(d, AON_DOCKET_NAMES, aon_docket_range(log, d->names.last + 1, INT64_MAX),
+                                      aon_docket_sorted("_id", 1, 0), &rows, "reading names of the log", error);
   for (size_t i = 0; !result && i < rows.count; i++) {
     const aon_docket_row *row = &rows.rows[i];
     const char *name = aon_docket_text(row, "name");
     d->names.last = aon_docket_int(row, "number");
     result = aon_docket_int(row, "kind") == 0 ? aon_dictionary_restore_collection(d->names.dictionary, name ? name : "", error)
-                                               : aon_dictionary_restore_text(d->names.dictionary, name ? name : "", error);
+                                              : aon_dictionary_restore_text(d->names.dictionary, name ? name : "", error);
   }
   if (result)
     aon_docket_names_drop(&d->names);
@@ -67,16 +67,18 @@ aon_result aon_docket_store(aon_docket *d, int64_t log, const aon_stored *stored
   for (size_t at = first; !result && at < stored->images_length; at += AON_DOCKET_PART) {
     size_t length = stored->images_length - at < AON_DOCKET_PART ? stored->images_length - at : AON_DOCKET_PART;
     part_key(key, log, stored->first, ++parts);
-    result = aon_docket_insert(d, AON_DOCKET_PARTS,
-                               BCON_NEW("_id", BCON_UTF8(key), "images", BCON_BIN(BSON_SUBTYPE_BINARY, images + at, (uint32_t)length)), error);
+    result =
+        aon_docket_insert(d, AON_DOCKET_PARTS,
+                          BCON_NEW("_id", BCON_UTF8(key), "images", BCON_BIN(BSON_SUBTYPE_BINARY, images + at, (uint32_t)length)), error);
   }
   if (result)
     return result;
   aon_docket_key(key, log, stored->first);
-  bson_t *document = BCON_NEW("_id", BCON_UTF8(key), "log", BCON_INT64(log), "first", BCON_INT64(stored->first), "count", BCON_INT64(stored->count),
-                              "sealed", BCON_BOOL(stored->sealed), "parts", BCON_INT64((int64_t)parts), "operations_sum",
-                              BCON_BIN(BSON_SUBTYPE_BINARY, stored->operations_sum, (uint32_t)stored->operations_sum_length), "operations",
-                              BCON_BIN(BSON_SUBTYPE_BINARY, stored->operations, (uint32_t)stored->operations_length));
+  bson_t *document =
+      BCON_NEW("_id", BCON_UTF8(key), "log", BCON_INT64(log), "first", BCON_INT64(stored->first), "count", BCON_INT64(stored->count),
+               "sealed", BCON_BOOL(stored->sealed), "parts", BCON_INT64((int64_t)parts), "operations_sum",
+               BCON_BIN(BSON_SUBTYPE_BINARY, stored->operations_sum, (uint32_t)stored->operations_sum_length), "operations",
+               BCON_BIN(BSON_SUBTYPE_BINARY, stored->operations, (uint32_t)stored->operations_length));
   if (stored->images)
     BCON_APPEND(document, "images_sum", BCON_BIN(BSON_SUBTYPE_BINARY, stored->images_sum, (uint32_t)stored->images_sum_length), "images",
                 BCON_BIN(BSON_SUBTYPE_BINARY, images, (uint32_t)first));
@@ -86,8 +88,8 @@ aon_result aon_docket_store(aon_docket *d, int64_t log, const aon_stored *stored
 static aon_result join_parts(aon_docket *d, const aon_docket_row *row, aon_arena *arena, aon_stored *stored, aon_error *error) {
   AON_DOCKET_ROWS rows = {0};
   int64_t log = aon_docket_int(row, "log");
-  aon_result result = aon_docket_find(d, AON_DOCKET_PARTS, aon_docket_range(log, stored->first, stored->first), aon_docket_sorted("_id", 1, 0), &rows,
-                                      "reading the log", error);
+  aon_result result = aon_docket_find(d, AON_DOCKET_PARTS, aon_docket_range(log, stored->first, stored->first),
+                                      aon_docket_sorted("_id", 1, 0), &rows, "reading the log", error);
   size_t all = stored->images_length, length, at = stored->images_length;
   for (size_t i = 0; i < rows.count; i++) {
     (void)aon_docket_bytes(&rows.rows[i], "images", &length);
@@ -109,9 +111,8 @@ static aon_result join_parts(aon_docket *d, const aon_docket_row *row, aon_arena
 }
 
 aon_result aon_docket_stored(aon_docket *d, const aon_docket_row *row, aon_arena *arena, aon_stored *ret_stored, aon_error *error) {
-  aon_stored stored = {.first = aon_docket_int(row, "first"),
-                       .count = (uint32_t)aon_docket_int(row, "count"),
-                       .sealed = aon_docket_int(row, "sealed") != 0};
+  aon_stored stored = {
+      .first = aon_docket_int(row, "first"), .count = (uint32_t)aon_docket_int(row, "count"), .sealed = aon_docket_int(row, "sealed") != 0};
   stored.operations = aon_docket_bytes(row, "operations", &stored.operations_length);
   stored.operations_sum = aon_docket_bytes(row, "operations_sum", &stored.operations_sum_length);
   stored.images = aon_docket_bytes(row, "images", &stored.images_length);
@@ -165,8 +166,8 @@ aon_result aon_docket_entries_open(void *state, const char *id, int64_t first, i
   aon_docket_head head;
   aon_result result = aon_docket_head_of(state, id, &head, error);
   return result ? result
-                : aon_piece_cursor_open(aon_docket_segment, state, id, head.log, aon_piece_window_of(first, last, backward, head.logged), ret_cursor,
-                                        error);
+                : aon_piece_cursor_open(aon_docket_segment, state, id, head.log, aon_piece_window_of(first, last, backward, head.logged),
+                                        ret_cursor, error);
 }
 
 /* ---- locks of documents ---- */
@@ -181,7 +182,8 @@ aon_result aon_docket_run_put(aon_docket *d, int64_t log, int64_t first, const a
   aon_docket_key(key, log, first);
   strcat(key, ":");
   strcat(key, token);
-  bson_t *document = BCON_NEW("_id", BCON_UTF8(key), "log", BCON_INT64(log), "first", BCON_INT64(first), "shared", BCON_BOOL(entries[0].shared));
+  bson_t *document =
+      BCON_NEW("_id", BCON_UTF8(key), "log", BCON_INT64(log), "first", BCON_INT64(first), "shared", BCON_BOOL(entries[0].shared));
   BSON_APPEND_ARRAY_BEGIN(document, "hashes", &hashes);
   for (size_t i = 0; i < count; i++) {
     char index[16];
@@ -201,7 +203,8 @@ aon_result aon_docket_run_put(aon_docket *d, int64_t log, int64_t first, const a
 
 aon_result aon_docket_run_from(const aon_docket_row *row, aon_docket_run *ret_run, aon_error *error) {
   size_t length;
-  aon_docket_run run = {.log = aon_docket_int(row, "log"), .first = aon_docket_int(row, "first"), .shared = aon_docket_int(row, "shared") != 0};
+  aon_docket_run run = {
+      .log = aon_docket_int(row, "log"), .first = aon_docket_int(row, "first"), .shared = aon_docket_int(row, "shared") != 0};
   run.bytes = aon_docket_bytes(row, "entries", &length);
   if (!run.bytes || length % ENTRY_BYTES)
     return aon_fail(error, AON_CORRUPT, "corrupt", "Locks of documents are damaged in the journal. Restore the journal from a backup.");
@@ -272,7 +275,8 @@ typedef struct holder_call {
   aon_operation operation;
 } holder_call;
 
-static aon_result operation_at(aon_docket *d, holder_call *call, int64_t log, int64_t sequence, aon_operation *ret_operation, aon_error *error) {
+static aon_result operation_at(aon_docket *d, holder_call *call, int64_t log, int64_t sequence, aon_operation *ret_operation,
+                               aon_error *error) {
   aon_piece_loaded piece = {0};
   aon_result result = aon_docket_segment(d, call->bulk.id, log, sequence, true, &piece, error);
   if (result == AON_END)
@@ -327,8 +331,9 @@ static aon_result fold(aon_docket *d, holder_call *call, const aon_docket_row *r
 
 static aon_result held_by_conflict(aon_docket *d, holder_call *call, aon_error *error) {
   AON_DOCKET_ROWS conflicts = {0}, rows = {0};
-  aon_result result = aon_docket_find(d, AON_DOCKET_CONFLICTS, BCON_NEW("hash", BCON_INT64((int64_t)call->hash), "watched", BCON_BOOL(false)),
-                                      aon_docket_sorted("bulk", 1, 1), &conflicts, "looking up who holds a document", error);
+  aon_result result =
+      aon_docket_find(d, AON_DOCKET_CONFLICTS, BCON_NEW("hash", BCON_INT64((int64_t)call->hash), "watched", BCON_BOOL(false)),
+                      aon_docket_sorted("bulk", 1, 1), &conflicts, "looking up who holds a document", error);
   if (result || !conflicts.count)
     return result;
   result = aon_docket_find(d, AON_DOCKET_BULK, BCON_NEW("number", BCON_INT64(aon_docket_int(&conflicts.rows[0], "bulk"))), NULL, &rows,

@@ -1,8 +1,8 @@
 /* The docket's collections and indexes, how a docket is opened, and its keys.
  *
- * Invariants: version and first key come in one transaction, which has the turn of the keys, so programs that open a new journal at once agree
- * on one key; a newer version than the program's is refused by its number; without the key that is in use here no journal opens for writing; one
- * into which another was not copied to its end is never taken for a journal. */
+ * Invariants: version and first key come in one transaction, which has the turn of the keys, so programs that open a new journal at once
+ * agree on one key; a newer version than the program's is refused by its number; without the key that is in use here no journal opens for
+ * writing; one into which another was not copied to its end is never taken for a journal. */
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,9 +21,9 @@ typedef struct index_form {
 } index_form;
 
 static const char *const collections[] = {
-    AON_DOCKET_BULK,        AON_DOCKET_LOG,   AON_DOCKET_PARTS, AON_DOCKET_NAMES,  AON_DOCKET_LOCKS, AON_DOCKET_BATCHES, AON_DOCKET_CONFLICTS,
-    AON_DOCKET_GENERATIONS, AON_DOCKET_NAMED, AON_DOCKET_WAITS, AON_DOCKET_EVENTS, AON_DOCKET_FILES, AON_DOCKET_CHUNKS,  AON_DOCKET_WASTE,
-    AON_DOCKET_KEYS,        AON_DOCKET_META,  AON_DOCKET_SESSIONS};
+    AON_DOCKET_BULK,      AON_DOCKET_LOG,         AON_DOCKET_PARTS, AON_DOCKET_NAMES, AON_DOCKET_LOCKS,   AON_DOCKET_BATCHES,
+    AON_DOCKET_CONFLICTS, AON_DOCKET_GENERATIONS, AON_DOCKET_NAMED, AON_DOCKET_WAITS, AON_DOCKET_EVENTS,  AON_DOCKET_FILES,
+    AON_DOCKET_CHUNKS,    AON_DOCKET_WASTE,       AON_DOCKET_KEYS,  AON_DOCKET_META,  AON_DOCKET_SESSIONS};
 #define OF_ITS_OWN 14 /* those before the keys: empty in an empty journal */
 
 static const index_form indexes[] = {
@@ -110,8 +110,8 @@ static aon_result status_of(aon_docket *d, status *ret_status, aon_error *error)
 }
 
 aon_result aon_docket_loading(aon_docket *d, int64_t until_ms, aon_error *error) {
-  return aon_docket_update(d, AON_DOCKET_META, BCON_NEW("_id", "version"), BCON_NEW("$set", "{", "loading_until_ms", BCON_INT64(until_ms), "}"),
-                           false, NULL, error);
+  return aon_docket_update(d, AON_DOCKET_META, BCON_NEW("_id", "version"),
+                           BCON_NEW("$set", "{", "loading_until_ms", BCON_INT64(until_ms), "}"), false, NULL, error);
 }
 
 static aon_result whole_work(aon_docket *d, void *arguments, aon_error *error) {
@@ -142,17 +142,19 @@ static aon_result keys_load(aon_docket *d, bool fresh, aon_error *error) {
   if (!info.exists && fresh)
     return aon_keys_add(d->env, d->key_file, NULL, &d->keys, error);
   if (!info.exists)
-    return aon_fail(error, AON_ENVIRONMENT, "missing_key",
-                    "The journal's key file “%s” is missing. Every machine that works with this journal needs the same one: copy it from one "
-                    "that has it, with mode 0600, or from a backup.",
-                    d->key_file);
+    return aon_fail(
+        error, AON_ENVIRONMENT, "missing_key",
+        "The journal's key file “%s” is missing. Every machine that works with this journal needs the same one: copy it from one "
+        "that has it, with mode 0600, or from a backup.",
+        d->key_file);
   return aon_keys_read(d->env, d->key_file, &d->keys, error);
 }
 
 /* The file must have the key that was last in use here: another journal's would be noticed only when images can't be read any more. */
 static aon_result keys_check(aon_docket *d, bool *ret_known, int64_t *ret_last, aon_error *error) {
   AON_DOCKET_ROWS rows = {0};
-  aon_result result = aon_docket_find(d, AON_DOCKET_KEYS, bson_new(), aon_docket_sorted("number", -1, 0), &rows, "looking for its keys", error);
+  aon_result result =
+      aon_docket_find(d, AON_DOCKET_KEYS, bson_new(), aon_docket_sorted("number", -1, 0), &rows, "looking for its keys", error);
   *ret_known = false;
   *ret_last = !result && rows.count ? aon_docket_int(&rows.rows[0], "number") : 0;
   for (size_t i = 0; !result && i < rows.count; i++) {
@@ -163,16 +165,17 @@ static aon_result keys_check(aon_docket *d, bool *ret_known, int64_t *ret_last, 
   const char *last = !result && rows.count ? aon_docket_text(&rows.rows[0], "_id") : NULL;
   if (!last || aon_keys_has(d->keys, last))
     return result;
-  return aon_fail(error, AON_ENVIRONMENT, "missing_key",
-                  "The key file “%s” lacks the key %s, which the journal uses: it is an older one, or another journal's. Every machine that "
-                  "works with this journal needs the same file: copy it from one that has it, or from a backup.",
-                  d->key_file, last);
+  return aon_fail(
+      error, AON_ENVIRONMENT, "missing_key",
+      "The key file “%s” lacks the key %s, which the journal uses: it is an older one, or another journal's. Every machine that "
+      "works with this journal needs the same file: copy it from one that has it, or from a backup.",
+      d->key_file, last);
 }
 
 static aon_result note_key(aon_docket *d, int64_t number, aon_error *error) {
-  return aon_docket_insert(d, AON_DOCKET_KEYS,
-                           BCON_NEW("_id", BCON_UTF8(aon_keys_name(d->keys, 0)), "number", BCON_INT64(number), "since_ms", BCON_INT64(d->now_ms)),
-                           error);
+  return aon_docket_insert(
+      d, AON_DOCKET_KEYS,
+      BCON_NEW("_id", BCON_UTF8(aon_keys_name(d->keys, 0)), "number", BCON_INT64(number), "since_ms", BCON_INT64(d->now_ms)), error);
 }
 
 /* Nobody else makes or adds a key until this transaction ends. */
@@ -194,8 +197,8 @@ static aon_result prepare_work(aon_docket *d, void *arguments, aon_error *error)
   if (!result)
     result = keys_check(d, &known, &last, error);
   if (!result && is.version == 0)
-    result = aon_docket_insert(d, AON_DOCKET_META, BCON_NEW("_id", "version", "version", BCON_INT64(VERSION), "loading_until_ms", BCON_INT64(0)),
-                               error);
+    result = aon_docket_insert(d, AON_DOCKET_META,
+                               BCON_NEW("_id", "version", "version", BCON_INT64(VERSION), "loading_until_ms", BCON_INT64(0)), error);
   return result || known ? result : note_key(d, last + 1, error);
 }
 
@@ -221,7 +224,9 @@ static aon_result rotate_work(aon_docket *d, void *arguments, aon_error *error) 
   return result ? result : note_key(d, last + 1, error);
 }
 
-aon_result aon_docket_rotate_key(void *state, aon_error *error) { return aon_docket_write(state, "noting a new key", rotate_work, NULL, error); }
+aon_result aon_docket_rotate_key(void *state, aon_error *error) {
+  return aon_docket_write(state, "noting a new key", rotate_work, NULL, error);
+}
 
 /* ---- opening ---- */
 
@@ -234,15 +239,17 @@ static aon_result has_transactions(aon_docket *d, aon_error *error) {
   bson_destroy(&reply);
   if (result || able)
     return result;
-  return aon_fail(error, AON_ENVIRONMENT, "no_transactions",
-                  "The journal can't be kept in this MongoDB: a server alone has no transactions, without which a plan and its locks can't be "
-                  "recorded wholly or not at all. Make it a replica set (of one member, if need be), or keep the journal in PostgreSQL or SQLite.");
+  return aon_fail(
+      error, AON_ENVIRONMENT, "no_transactions",
+      "The journal can't be kept in this MongoDB: a server alone has no transactions, without which a plan and its locks can't be "
+      "recorded wholly or not at all. Make it a replica set (of one member, if need be), or keep the journal in PostgreSQL or SQLite.");
 }
 
 static aon_result refuse_loading(aon_error *error) {
-  return aon_fail(error, AON_BUSY, "journal_loading",
-                  "Another journal is being copied into this one, or was not copied to its end. Wait for aon journal migrate, or run it again in "
-                  "two minutes: it begins anew.");
+  return aon_fail(
+      error, AON_BUSY, "journal_loading",
+      "Another journal is being copied into this one, or was not copied to its end. Wait for aon journal migrate, or run it again in "
+      "two minutes: it begins anew.");
 }
 
 /* Mostly there is nothing to prepare, and no need to wait for anybody. */

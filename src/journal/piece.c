@@ -69,8 +69,8 @@ aon_result aon_piece_decode(const aon_piece_keyring *ring, const char *bulk_id, 
   else if (!result && stored->images && !(images = aon_arena_copy(arena, stored->images, images_length)))
     result = aon_fail_memory(error);
   return result ? result
-                : aon_segment_decode(dictionary, stored->first, stored->count, heads, stored->operations_length, images, images_length, arena,
-                                     ret_operations, error);
+                : aon_segment_decode(dictionary, stored->first, stored->count, heads, stored->operations_length, images, images_length,
+                                     arena, ret_operations, error);
 }
 
 static aon_result keep(aon_env *env, const aon_keys *keys, const aon_segment_writer *writer, const char *bulk_id, aon_arena *arena,
@@ -158,14 +158,15 @@ void aon_piece_empty(aon_piece_loaded *piece) {
   *piece = (aon_piece_loaded){.arena = piece->arena};
 }
 
-aon_result aon_piece_logged(aon_piece_load load, void *state, const char *bulk_id, int64_t log, int64_t logged, const aon_operation *operations,
-                            size_t count, aon_error *error) {
+aon_result aon_piece_logged(aon_piece_load load, void *state, const char *bulk_id, int64_t log, int64_t logged,
+                            const aon_operation *operations, size_t count, aon_error *error) {
   aon_piece_loaded piece = {0};
   aon_result result = AON_OK;
   bool same = !count || operations[0].sequence + (int64_t)count <= logged;
   for (size_t at = 0; !result && same && at < count;) {
     result = load(state, bulk_id, log, operations[at].sequence, true, &piece, error);
-    for (size_t in = result ? piece.count : (size_t)(operations[at].sequence - piece.first); same && in < piece.count && at < count; in++, at++)
+    for (size_t in = result ? piece.count : (size_t)(operations[at].sequence - piece.first); same && in < piece.count && at < count;
+         in++, at++)
       same = aon_piece_same(&piece.operations[in], &operations[at]);
   }
   aon_piece_drop(&piece);
@@ -187,8 +188,8 @@ typedef struct cursor {
   size_t turn;                /* index of the last one */
 } cursor;
 
-aon_result aon_piece_cursor_open(aon_piece_load load, void *state, const char *bulk_id, int64_t log, aon_piece_window window, void **ret_cursor,
-                                 aon_error *error) {
+aon_result aon_piece_cursor_open(aon_piece_load load, void *state, const char *bulk_id, int64_t log, aon_piece_window window,
+                                 void **ret_cursor, aon_error *error) {
   cursor *made = calloc(1, sizeof *made);
   if (!made)
     return aon_fail_memory(error);
@@ -198,7 +199,8 @@ aon_result aon_piece_cursor_open(aon_piece_load load, void *state, const char *b
   return AON_OK;
 }
 
-aon_result aon_piece_cursor_next(void *state, const aon_operation **ret_operations, size_t *ret_count, bool *ret_cleared, aon_error *error) {
+aon_result aon_piece_cursor_next(void *state, const aon_operation **ret_operations, size_t *ret_count, bool *ret_cleared,
+                                 aon_error *error) {
   cursor *from = state;
   int64_t low;
   if (aon_piece_window_done(&from->window))
@@ -320,8 +322,10 @@ aon_result aon_piece_chunk(const aon_piece_keyring *ring, const char *file, uint
     return AON_OK;
   }
   if (result == AON_CORRUPT)
-    return aon_fail(error, AON_CORRUPT, "corrupt", "Chunk %u of the uploaded file %s is damaged in the journal. Upload the file again.", chunk, file);
-  return aon_fail(error, AON_ENVIRONMENT, "missing_key",
-                  "The uploaded file %s is encrypted with a key that the journal's key file lacks. Put its line back from a backup of the key file.",
-                  file);
+    return aon_fail(error, AON_CORRUPT, "corrupt", "Chunk %u of the uploaded file %s is damaged in the journal. Upload the file again.",
+                    chunk, file);
+  return aon_fail(
+      error, AON_ENVIRONMENT, "missing_key",
+      "The uploaded file %s is encrypted with a key that the journal's key file lacks. Put its line back from a backup of the key file.",
+      file);
 }

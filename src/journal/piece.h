@@ -45,13 +45,14 @@ aon_result aon_piece_encode(aon_env *env, const aon_keys *keys, aon_segment_writ
                             const aon_operation *operations, size_t count, size_t limit, aon_arena *arena, aon_stored **ret_stored,
                             size_t *ret_count, aon_error *error) AON_MUST_USE;
 
-/* What of a piece (first, count) a cursor from first to last gives out, which stands at the next sequence, or backward at the last one still to
- * come; moves it on. */
+/* What of a piece (first, count) a cursor from first to last gives out, which stands at the next sequence, or backward at the last one
+ * still to come; moves it on. */
 typedef struct aon_piece_window {
   int64_t first, last, at;
   bool backward;
 } aon_piece_window;
-aon_piece_window aon_piece_window_of(int64_t first, int64_t last, bool backward, int64_t logged); /* first, last: as aon_entries_open has them */
+aon_piece_window aon_piece_window_of(int64_t first, int64_t last, bool backward,
+                                     int64_t logged); /* first, last: as aon_entries_open has them */
 bool aon_piece_window_done(const aon_piece_window *window);
 void aon_piece_take(aon_piece_window *window, int64_t first, uint32_t count, int64_t *ret_low, size_t *ret_count);
 
@@ -73,11 +74,11 @@ void aon_piece_drop(aon_piece_loaded *piece);
 typedef aon_result (*aon_piece_load)(void *state, const char *bulk_id, int64_t log, int64_t sequence, bool images, aon_piece_loaded *piece,
                                      aon_error *error);
 /* Whether the log has these operations already, with this content: then the reply of their call was lost. Else AON_USAGE bad_sequence. */
-aon_result aon_piece_logged(aon_piece_load load, void *state, const char *bulk_id, int64_t log, int64_t logged, const aon_operation *operations,
-                            size_t count, aon_error *error) AON_MUST_USE;
+aon_result aon_piece_logged(aon_piece_load load, void *state, const char *bulk_id, int64_t log, int64_t logged,
+                            const aon_operation *operations, size_t count, aon_error *error) AON_MUST_USE;
 /* What aon_journal_backend asks of its cursors, for who can load a segment. */
-aon_result aon_piece_cursor_open(aon_piece_load load, void *state, const char *bulk_id, int64_t log, aon_piece_window window, void **ret_cursor,
-                                 aon_error *error) AON_MUST_USE;
+aon_result aon_piece_cursor_open(aon_piece_load load, void *state, const char *bulk_id, int64_t log, aon_piece_window window,
+                                 void **ret_cursor, aon_error *error) AON_MUST_USE;
 aon_result aon_piece_cursor_next(void *cursor, const aon_operation **ret_operations, size_t *ret_count, bool *ret_cleared,
                                  aon_error *error) AON_MUST_USE;
 void aon_piece_cursor_close(void *cursor);
@@ -91,7 +92,8 @@ aon_operation aon_piece_fold(const aon_operation *first, const aon_operation *la
 /* The collections of a dictionary, copied. */
 aon_result aon_piece_collections(const aon_dictionary *dictionary, aon_arena *arena, const aon_collection **ret_collections,
                                  size_t *ret_count, aon_error *error) AON_MUST_USE;
-/* Copies the collection and the texts that a dictionary holds; bytes: also id, path and images, which point into an arena that goes away. */
+/* Copies the collection and the texts that a dictionary holds; bytes: also id, path and images, which point into an arena that goes away.
+ * */
 aon_result aon_piece_own(aon_operation *operation, aon_arena *arena, bool bytes, aon_error *error) AON_MUST_USE;
 
 /* ---- files ---- */

@@ -92,8 +92,7 @@ static void add(aon_register_call *call, const char *sql, const char *types, va_
   bool whole = values != NULL;
   for (size_t i = 0; whole && i < count; i++)
     whole = value_from(call, types[i], arguments, &values[i]);
-  call->statements[call->count++] =
-      (aon_postgresql_statement){.sql = whole ? sql : NULL, .values = values, .count = count, .binary = true};
+  call->statements[call->count++] = (aon_postgresql_statement){.sql = whole ? sql : NULL, .values = values, .count = count, .binary = true};
 }
 
 void aon_register_add(aon_register_call *call, const char *sql, const char *types, ...) {

@@ -11,16 +11,16 @@
 static aon_result state_of(const char *id, const char *text, aon_state *ret_state, aon_error *error) {
   if (text && aon_state_parse(text, ret_state))
     return AON_OK;
-  return aon_fail(error, AON_CORRUPT, "corrupt", "Bulk operation %s has a state in the journal that there isn't. Restore the journal from a backup.",
-                  id);
+  return aon_fail(error, AON_CORRUPT, "corrupt",
+                  "Bulk operation %s has a state in the journal that there isn't. Restore the journal from a backup.", id);
 }
 
 aon_result aon_register_bulk_from(const aon_register_call *call, size_t statement, int row, aon_arena *arena, aon_bulk *ret_bulk,
                                   aon_error *error) {
   aon_bulk bulk = {0};
-  const char **const texts[TEXTS] = {&bulk.id,   &bulk.idempotency_key, &bulk.digest, &bulk.organization, &bulk.user,    &bulk.kind,
-                                     &bulk.source, &bulk.pack,          &bulk.undoes, &bulk.stores,       &bulk.summary, &bulk.failure,
-                                     &bulk.options};
+  const char **const texts[TEXTS] = {&bulk.id,      &bulk.idempotency_key, &bulk.digest, &bulk.organization, &bulk.user,
+                                     &bulk.kind,    &bulk.source,          &bulk.pack,   &bulk.undoes,       &bulk.stores,
+                                     &bulk.summary, &bulk.failure,         &bulk.options};
   aon_result result = AON_OK;
   int column = 0;
   for (; !result && column < TEXTS; column++)
@@ -28,7 +28,8 @@ aon_result aon_register_bulk_from(const aon_register_call *call, size_t statemen
   if (result)
     return result;
   if (!aon_uuid_valid(bulk.id) || (bulk.undoes && !aon_uuid_valid(bulk.undoes)))
-    return aon_fail(error, AON_CORRUPT, "corrupt", "A bulk operation has an id in the journal that is none. Restore the journal from a backup.");
+    return aon_fail(error, AON_CORRUPT, "corrupt",
+                    "A bulk operation has an id in the journal that is none. Restore the journal from a backup.");
   snprintf(bulk.worker.boot_id, sizeof bulk.worker.boot_id, "%s", aon_register_text(call, statement, row, column++));
   result = state_of(bulk.id, aon_register_text(call, statement, row, column++), &bulk.state, error);
   bulk.epoch = aon_register_int(call, statement, row, column++);
@@ -105,14 +106,15 @@ aon_result aon_register_fence(aon_register *r, const aon_register_call *call, si
   if (result)
     return result;
   if (head.epoch != epoch)
-    return of_bulk(aon_fail(error, AON_FENCED, "taken_over", "Another worker has taken over bulk operation %s; this one must stop.", id), id,
-                   error);
-  if (!strcmp(r->logged_id, id) && head.logged < r->logged)
-    return of_bulk(aon_fail(error, AON_ENVIRONMENT, "journal_set_back",
-                            "The journal's server went down and lost the end of the plan of bulk operation %s, or was set back to a backup. "
-                            "What rests on the plan was not begun; run aon recover, then try again.",
-                            id),
+    return of_bulk(aon_fail(error, AON_FENCED, "taken_over", "Another worker has taken over bulk operation %s; this one must stop.", id),
                    id, error);
+  if (!strcmp(r->logged_id, id) && head.logged < r->logged)
+    return of_bulk(
+        aon_fail(error, AON_ENVIRONMENT, "journal_set_back",
+                 "The journal's server went down and lost the end of the plan of bulk operation %s, or was set back to a backup. "
+                 "What rests on the plan was not begun; run aon recover, then try again.",
+                 id),
+        id, error);
   *ret_head = head;
   return AON_OK;
 }
@@ -142,8 +144,8 @@ static void add_insert(aon_register *r, aon_register_call *call, const aon_submi
       submission->id, submission->idempotency_key, submission->digest, submission->organization ? submission->organization : "",
       submission->user, submission->kind, submission->source, submission->pack, submission->undoes, aon_state_name(submission->state),
       (int64_t)(submission->worker ? 1 : 0), (int)submission->dry_run, (int)submission->hold_on_failure, (int)submission->test_mode,
-      submission->age_ms, r->lease_ms, worker->boot_id, worker->pid, (int64_t)worker->start_ticks, token,
-      submission->options, submission->file ? submission->file : "");
+      submission->age_ms, r->lease_ms, worker->boot_id, worker->pid, (int64_t)worker->start_ticks, token, submission->options,
+      submission->file ? submission->file : "");
 }
 
 aon_result aon_register_submit(void *state, const aon_submission *submission, aon_arena *arena, aon_bulk *ret_bulk, bool *ret_existed,
@@ -165,7 +167,8 @@ aon_result aon_register_submit(void *state, const aon_submission *submission, ao
                      "ttt", submission->file, submission->id, token);
   size_t at = call.count;
   aon_register_add(&call,
-                   "select " AON_REGISTER_COLUMNS " from aon_journal_bulk b where b.id = $1 or (b.organization = $2 and b.idempotency_key = $3)"
+                   "select " AON_REGISTER_COLUMNS
+                   " from aon_journal_bulk b where b.id = $1 or (b.organization = $2 and b.idempotency_key = $3)"
                    " order by b.id = $1 desc limit 1",
                    "ttt", submission->id, submission->organization ? submission->organization : "", submission->idempotency_key);
   aon_result result = aon_register_run(r, &call, "submitting a bulk operation", error);
@@ -207,8 +210,8 @@ aon_result aon_register_find(void *state, const char *prefix, char ret_id[37], a
   AON_REGISTER_CALL call = {0};
   aon_result result = aon_register_ask(
       state, &call, "looking up a bulk operation",
-      "select id from aon_journal_bulk where id collate \"C\" >= $1 and id collate \"C\" < $2 order by id collate \"C\" limit 2", error, "tt",
-      low, high);
+      "select id from aon_journal_bulk where id collate \"C\" >= $1 and id collate \"C\" < $2 order by id collate \"C\" limit 2", error,
+      "tt", low, high);
   if (result)
     return result;
   int rows = aon_register_rows(&call, 0);
@@ -256,7 +259,8 @@ static void add_listing(aon_register_call *call, const char *sql, const aon_bulk
   if (filter->query)
     more[count++] = filter->query;
   static const char *const types[] = {"ii", "iit", "iitt", "iittt"};
-  aon_register_add(call, sql, types[count], before, limit, count > 0 ? more[0] : NULL, count > 1 ? more[1] : NULL, count > 2 ? more[2] : NULL);
+  aon_register_add(call, sql, types[count], before, limit, count > 0 ? more[0] : NULL, count > 1 ? more[1] : NULL,
+                   count > 2 ? more[2] : NULL);
 }
 
 static aon_result list_page(aon_register *r, const char *sql, const aon_bulk_filter *filter, int64_t *before, uint32_t want,

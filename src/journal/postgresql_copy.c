@@ -10,20 +10,23 @@
 
 /* ---- out ---- */
 
-/* In the order of aon_copy_forms; $1: rows to leave out at the beginning, $2: how many to read. The numbers of bulk operations name their logs
- * in the other journal. */
+/* In the order of aon_copy_forms; $1: rows to leave out at the beginning, $2: how many to read. The numbers of bulk operations name their
+ * logs in the other journal. */
 static const char *const selections[AON_COPY_TABLES] = {
     [AON_COPY_KEYS] = "select number, name, since_ms from aon_journal_keys where number > $1 order by number limit $2",
     [AON_COPY_NAMES] = "select n.number, b.number, n.kind, n.name from aon_journal_names n join aon_journal_bulk b on b.log = n.log"
                        " where n.number > $1 order by n.number limit $2",
     [AON_COPY_BATCHES] = "select number, bulk, store, attempt, batch, first, last, status, at_ms, unanswered from aon_journal_batches"
                          " order by number offset $1 limit $2",
-    [AON_COPY_CONFLICTS] = "select bulk, sequence, hash, store, collection, document_id, code, sentence, paths, choice, watch_until_ms, since_ms,"
-                           " watched from aon_journal_conflicts order by bulk, sequence offset $1 limit $2",
+    [AON_COPY_CONFLICTS] =
+        "select bulk, sequence, hash, store, collection, document_id, code, sentence, paths, choice, watch_until_ms, since_ms,"
+        " watched from aon_journal_conflicts order by bulk, sequence offset $1 limit $2",
     [AON_COPY_GENERATIONS] = "select store, generation from aon_journal_generations order by store offset $1 limit $2",
-    [AON_COPY_EVENTS] = "select number, bulk_id, at_ms, who, what, detail from aon_journal_events where number > $1 order by number limit $2",
-    [AON_COPY_FILES] = "select number, id, bulk, role, bytes, put_ms, until_ms, owner_boot, owner_pid, owner_ticks, doomed from aon_journal_files"
-                       " where number > $1 order by number limit $2",
+    [AON_COPY_EVENTS] =
+        "select number, bulk_id, at_ms, who, what, detail from aon_journal_events where number > $1 order by number limit $2",
+    [AON_COPY_FILES] =
+        "select number, id, bulk, role, bytes, put_ms, until_ms, owner_boot, owner_pid, owner_ticks, doomed from aon_journal_files"
+        " where number > $1 order by number limit $2",
     [AON_COPY_CHUNKS] = "select file, chunk, bytes from aon_journal_file_chunks order by file, chunk offset $1 limit $2",
     [AON_COPY_EPOCH] = "select last_value from aon_journal_epochs offset $1 limit $2",
 };
@@ -46,7 +49,8 @@ static void cell_from(const aon_register_call *call, int row, int column, char t
 }
 
 /* Hands the rows of a result over; *ret_rows: how many. */
-static aon_result give(const aon_register_call *call, aon_copy_table table, aon_copy_put put, void *context, int *ret_rows, aon_error *error) {
+static aon_result give(const aon_register_call *call, aon_copy_table table, aon_copy_put put, void *context, int *ret_rows,
+                       aon_error *error) {
   const char *types = aon_copy_forms[table].types;
   aon_result result = AON_OK;
   *ret_rows = aon_register_rows(call, 0);
@@ -108,10 +112,11 @@ static aon_result dump_locks_of(aon_register *r, int64_t bulk, bool shared, aon_
   int64_t sequence = INT64_MIN, hash = INT64_MIN;
   for (int rows = LOCK_ROWS; !result && rows == LOCK_ROWS;) {
     AON_REGISTER_CALL call = {0};
-    result = aon_register_ask(r, &call, "copying",
-                              "select b.number, l.sequence, l.hash, l.shared from aon_journal_bulk b join aon_journal_locks l on l.log = b.log"
-                              " where b.number = $1 and l.shared = $2 and (l.sequence, l.hash) > ($3, $4) order by l.sequence, l.hash limit $5",
-                              error, "ioiii", bulk, (int)shared, sequence, hash, (int64_t)LOCK_ROWS);
+    result =
+        aon_register_ask(r, &call, "copying",
+                         "select b.number, l.sequence, l.hash, l.shared from aon_journal_bulk b join aon_journal_locks l on l.log = b.log"
+                         " where b.number = $1 and l.shared = $2 and (l.sequence, l.hash) > ($3, $4) order by l.sequence, l.hash limit $5",
+                         error, "ioiii", bulk, (int)shared, sequence, hash, (int64_t)LOCK_ROWS);
     if (!result)
       result = give(&call, AON_COPY_LOCKS, put, context, &rows, error);
     if (!result && rows) {
@@ -174,8 +179,9 @@ static const char *const insertions[AON_COPY_TABLES] = {
                        " $3::bigint, $4)",
     [AON_COPY_SEGMENTS] = "insert into aon_journal_segments (log, first, count, sealed, operations_sum, images_sum, operations, images)"
                           " values ($1::bigint, $2::bigint, $3::bigint, $4::boolean, $5::bytea, $6::bytea, $7::bytea, $8::bytea)",
-    [AON_COPY_LOCKS] = "insert into aon_journal_locks (log, sequence, hash, shared) values ($1::bigint, $2::bigint, $3::bigint, $4::boolean)"
-                       " on conflict do nothing",
+    [AON_COPY_LOCKS] =
+        "insert into aon_journal_locks (log, sequence, hash, shared) values ($1::bigint, $2::bigint, $3::bigint, $4::boolean)"
+        " on conflict do nothing",
     [AON_COPY_BATCHES] = "insert into aon_journal_batches (number, bulk, store, attempt, batch, first, last, status, at_ms, unanswered)"
                          " overriding system value values ($1::bigint, $2::bigint, $3, $4::bigint, $5::bigint, $6::bigint, $7::bigint,"
                          " $8::bigint, $9::bigint, $10::boolean)",
@@ -185,9 +191,10 @@ static const char *const insertions[AON_COPY_TABLES] = {
     [AON_COPY_GENERATIONS] = "insert into aon_journal_generations (store, generation) values ($1, $2::bigint)",
     [AON_COPY_EVENTS] = "insert into aon_journal_events (number, bulk_id, at_ms, who, what, detail, token) overriding system value"
                         " values ($1::bigint, $2, $3::bigint, $4, $5, $6, 'moved ' || $1)",
-    [AON_COPY_FILES] = "insert into aon_journal_files (number, id, bulk, role, bytes, put_ms, until_ms, owner_boot, owner_pid, owner_ticks, doomed)"
-                       " overriding system value values ($1::bigint, $2, $3::bigint, $4::bigint, $5::bigint, $6::bigint, $7::bigint, $8,"
-                       " $9::bigint, $10::bigint, $11::boolean)",
+    [AON_COPY_FILES] =
+        "insert into aon_journal_files (number, id, bulk, role, bytes, put_ms, until_ms, owner_boot, owner_pid, owner_ticks, doomed)"
+        " overriding system value values ($1::bigint, $2, $3::bigint, $4::bigint, $5::bigint, $6::bigint, $7::bigint, $8,"
+        " $9::bigint, $10::bigint, $11::boolean)",
     [AON_COPY_CHUNKS] = "insert into aon_journal_file_chunks (file, chunk, bytes) values ($1::bigint, $2::bigint, $3::bytea)",
     [AON_COPY_EPOCH] = "select setval('aon_journal_epochs', greatest($1::bigint, 1))",
 };
@@ -255,10 +262,11 @@ static const char *const afterwards[] = {
 static aon_result load_work(aon_register *r, void *arguments, aon_error *error) {
   load_call *call = arguments;
   AON_REGISTER_CALL look = {0}, end = {0};
-  aon_result result = aon_register_ask(r, &look, "copying", "select exists (select from aon_journal_bulk) or exists (select from aon_journal_events)",
-                                       error, "");
+  aon_result result = aon_register_ask(
+      r, &look, "copying", "select exists (select from aon_journal_bulk) or exists (select from aon_journal_events)", error, "");
   if (!result && aon_register_int(&look, 0, 0, 0))
-    return aon_fail(error, AON_USAGE, "journal_not_empty", "The journal that is to take it all has bulk operations already. Name one that is new.");
+    return aon_fail(error, AON_USAGE, "journal_not_empty",
+                    "The journal that is to take it all has bulk operations already. Name one that is new.");
   aon_register_call *rows = calloc(1, sizeof *rows);
   if (!rows)
     return aon_fail_memory(error);

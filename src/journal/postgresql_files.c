@@ -37,13 +37,13 @@ aon_result aon_register_file_put(void *state, const char *file, const aon_proces
                    "ttii", file, owner->boot_id, owner->pid, (int64_t)owner->start_ticks);
   size_t at = call.count;
   aon_register_add(&call, "select bytes, bulk is not null, doomed from aon_journal_files where id = $1 for update", "t", file);
-  aon_register_add(&call,
-                   "insert into aon_journal_file_chunks (file, chunk, bytes) select f.number, $3::bigint, $4::bytea from aon_journal_files f where"
-                   TAKES_IT " on conflict (file, chunk) do update set bytes = excluded.bytes",
-                   "tiib", file, before, (int64_t)chunk, sealed.data, sealed.length);
-  aon_register_add(&call,
-                   "update aon_journal_files f set bytes = $2::bigint + $3::bigint, put_ms = aon_journal_now() where" TAKES_IT, "tii", file,
-                   before, (int64_t)length);
+  aon_register_add(
+      &call,
+      "insert into aon_journal_file_chunks (file, chunk, bytes) select f.number, $3::bigint, $4::bytea from aon_journal_files f where" TAKES_IT
+      " on conflict (file, chunk) do update set bytes = excluded.bytes",
+      "tiib", file, before, (int64_t)chunk, sealed.data, sealed.length);
+  aon_register_add(&call, "update aon_journal_files f set bytes = $2::bigint + $3::bigint, put_ms = aon_journal_now() where" TAKES_IT,
+                   "tii", file, before, (int64_t)length);
   result = aon_register_run(r, &call, "keeping a file", error);
   if (result || takes(&call, at, before))
     return result;
@@ -54,8 +54,8 @@ aon_result aon_register_file_put(void *state, const char *file, const aon_proces
 
 aon_result aon_register_file_incomplete(int64_t there, uint64_t wanted, aon_error *error) {
   return aon_fail(error, AON_USAGE, "incomplete_file",
-                  "Of the file that was uploaded %lld bytes are in the journal, not %llu. Upload it again; nothing was queued.", (long long)there,
-                  (unsigned long long)wanted);
+                  "Of the file that was uploaded %lld bytes are in the journal, not %llu. Upload it again; nothing was queued.",
+                  (long long)there, (unsigned long long)wanted);
 }
 
 void aon_register_file_look(aon_register_call *call, const char *file, uint64_t bytes) {
@@ -73,10 +73,11 @@ aon_result aon_register_file_attach(void *state, const char *id, int64_t epoch, 
   aon_register_begin(&call, true);
   aon_register_head_add(&call, id, true);
   aon_register_file_look(&call, file->id, file->bytes);
-  aon_register_add(&call,
-                   "update aon_journal_files set bulk = null, doomed = true where role = $3::bigint and current_setting('aon.file') = 'whole'"
-                   " and bulk = (select number from aon_journal_bulk where id = $1 and epoch = $2::bigint)",
-                   "tii", id, epoch, (int64_t)file->role);
+  aon_register_add(
+      &call,
+      "update aon_journal_files set bulk = null, doomed = true where role = $3::bigint and current_setting('aon.file') = 'whole'"
+      " and bulk = (select number from aon_journal_bulk where id = $1 and epoch = $2::bigint)",
+      "tii", id, epoch, (int64_t)file->role);
   aon_register_add(&call,
                    "update aon_journal_files f set bulk = b.number, role = $3::bigint, until_ms = $4::bigint from aon_journal_bulk b"
                    " where b.id = $1 and b.epoch = $2::bigint and f.id = $5 and current_setting('aon.file') = 'whole'",
@@ -123,10 +124,11 @@ aon_result aon_register_file_find(void *state, const char *id, aon_file_role rol
 
 aon_result aon_register_file_get(void *state, const char *file, uint32_t chunk, aon_buffer *out, aon_error *error) {
   AON_REGISTER_CALL call = {0};
-  aon_result result = aon_register_ask(state, &call, "reading a file",
-                                       "select c.bytes from aon_journal_file_chunks c join aon_journal_files f on f.number = c.file where f.id = $1"
-                                       " and not f.doomed and c.chunk = $2",
-                                       error, "ti", file, (int64_t)chunk);
+  aon_result result =
+      aon_register_ask(state, &call, "reading a file",
+                       "select c.bytes from aon_journal_file_chunks c join aon_journal_files f on f.number = c.file where f.id = $1"
+                       " and not f.doomed and c.chunk = $2",
+                       error, "ti", file, (int64_t)chunk);
   if (result || !aon_register_rows(&call, 0))
     return result ? result : AON_END;
   aon_piece_keyring ring = aon_register_ring(state);
@@ -150,18 +152,19 @@ static aon_result doom_ended(aon_register *r, aon_error *error) {
                    " aon_journal_now()) or (role = 0 and (select state from aon_journal_bulk b where b.number = f.bulk) not in"
                    " ('scheduled', 'queued', 'parsing', 'validating', 'planning', 'logged')))",
                    "");
-  aon_register_add(&call,
-                   "update aon_journal_files set doomed = true where bulk is null and not doomed and put_ms <= aon_journal_now() - $1::bigint", "i",
-                   (int64_t)AON_FILE_ORPHAN_MS);
+  aon_register_add(
+      &call, "update aon_journal_files set doomed = true where bulk is null and not doomed and put_ms <= aon_journal_now() - $1::bigint",
+      "i", (int64_t)AON_FILE_ORPHAN_MS);
   return aon_register_run(r, &call, "sweeping files", error);
 }
 
 static aon_result doom_page(aon_register *r, int64_t *last, bool *ret_more, aon_error *error) {
   AON_REGISTER_CALL ask = {0};
-  aon_result result = aon_register_ask(r, &ask, "sweeping files",
-                                       "select number, owner_boot, owner_pid, owner_ticks from aon_journal_files where bulk is null and not doomed"
-                                       " and number > $1 order by number limit $2",
-                                       error, "ii", *last, (int64_t)AON_REGISTER_PAGE);
+  aon_result result =
+      aon_register_ask(r, &ask, "sweeping files",
+                       "select number, owner_boot, owner_pid, owner_ticks from aon_journal_files where bulk is null and not doomed"
+                       " and number > $1 order by number limit $2",
+                       error, "ii", *last, (int64_t)AON_REGISTER_PAGE);
   int rows = result ? 0 : aon_register_rows(&ask, 0);
   for (int row = 0; !result && row < rows; row++) {
     aon_process owner = {.pid = aon_register_int(&ask, 0, row, 2), .start_ticks = (uint64_t)aon_register_int(&ask, 0, row, 3)};
@@ -182,10 +185,11 @@ static aon_result doom_page(aon_register *r, int64_t *last, bool *ret_more, aon_
 static aon_result clear_piece(aon_register *r, uint64_t *freed, bool *ret_more, aon_error *error) {
   AON_REGISTER_CALL call = {0};
   aon_register_begin(&call, false);
-  aon_register_add(&call,
-                   "with gone as (delete from aon_journal_file_chunks where (file, chunk) in (select c.file, c.chunk from aon_journal_files f"
-                   " join aon_journal_file_chunks c on c.file = f.number where f.doomed limit $1) returning 1) select count(*) from gone",
-                   "i", (int64_t)SWEEP_CHUNKS);
+  aon_register_add(
+      &call,
+      "with gone as (delete from aon_journal_file_chunks where (file, chunk) in (select c.file, c.chunk from aon_journal_files f"
+      " join aon_journal_file_chunks c on c.file = f.number where f.doomed limit $1) returning 1) select count(*) from gone",
+      "i", (int64_t)SWEEP_CHUNKS);
   aon_register_add(&call,
                    "with gone as (delete from aon_journal_files f where f.doomed and not exists (select from aon_journal_file_chunks c"
                    " where c.file = f.number) returning 1) select count(*) from gone",
@@ -215,10 +219,11 @@ aon_result aon_register_sweep_files(void *state, uint64_t *ret_freed, aon_error 
 
 aon_result aon_register_files_examine(aon_register *r, aon_buffer *report, aon_error *error) {
   AON_REGISTER_CALL call = {0};
-  aon_result result = aon_register_ask(r, &call, "examining it",
-                                       "select count(*) filter (where bulk is not null and role = 0), count(*) filter (where bulk is not null"
-                                       " and role = 1), coalesce(sum(bytes), 0)::bigint from aon_journal_files",
-                                       error, "");
+  aon_result result =
+      aon_register_ask(r, &call, "examining it",
+                       "select count(*) filter (where bulk is not null and role = 0), count(*) filter (where bulk is not null"
+                       " and role = 1), coalesce(sum(bytes), 0)::bigint from aon_journal_files",
+                       error, "");
   return result ? result
                 : aon_buffer_format(report, error, "files: %lld uploads that wait, %lld reports, %lld bytes\n",
                                     (long long)aon_register_int(&call, 0, 0, 0), (long long)aon_register_int(&call, 0, 0, 1),

@@ -110,16 +110,16 @@ static bool proved(const aon_register_call *call, int row, int column, aon_segme
   if (!bytes)
     return !sum;
   return aon_piece_sum_right(aon_register_text(call, 0, row, 2), aon_register_int(call, 0, row, 1), role, bytes,
-                                aon_register_length(call, 0, row, column), sum, aon_register_length(call, 0, row, column + 1));
+                             aon_register_length(call, 0, row, column), sum, aon_register_length(call, 0, row, column + 1));
 }
 
 static aon_result prove_page(health *look, proof *state, aon_error *error) {
   AON_REGISTER_CALL call = {0};
-  aon_result result = aon_register_ask(
-      look->r, &call, "examining it",
-      "select s.log, s.first, b.id, s.operations, s.operations_sum, s.images, s.images_sum from aon_journal_segments s"
-      " join aon_journal_bulk b on b.log = s.log where (s.log, s.first) > ($1, $2) order by s.log, s.first limit $3",
-      error, "iii", state->log, state->first, (int64_t)EXAMINE_SEGMENTS);
+  aon_result result =
+      aon_register_ask(look->r, &call, "examining it",
+                       "select s.log, s.first, b.id, s.operations, s.operations_sum, s.images, s.images_sum from aon_journal_segments s"
+                       " join aon_journal_bulk b on b.log = s.log where (s.log, s.first) > ($1, $2) order by s.log, s.first limit $3",
+                       error, "iii", state->log, state->first, (int64_t)EXAMINE_SEGMENTS);
   int rows = result ? 0 : aon_register_rows(&call, 0);
   for (int row = 0; row < rows; row++) {
     state->log = aon_register_int(&call, 0, row, 0);
@@ -145,7 +145,8 @@ static aon_result examine_segments(health *look, aon_error *error) {
   if (state.damaged)
     return aon_buffer_format(look->report, error, "%llu of %llu pieces of the log are damaged, the first one of bulk operation %s\n",
                              (unsigned long long)state.damaged, (unsigned long long)state.segments, state.damaged_id);
-  return aon_buffer_format(look->report, error, "all %llu pieces of the log have the right check sum\n", (unsigned long long)state.segments);
+  return aon_buffer_format(look->report, error, "all %llu pieces of the log have the right check sum\n",
+                           (unsigned long long)state.segments);
 }
 
 static aon_result examine_keys(health *look, aon_error *error) {
@@ -158,8 +159,8 @@ static aon_result examine_keys(health *look, aon_error *error) {
     look->healthy = false;
     return aon_buffer_format(look->report, error, "%s\n", found.sentence);
   }
-  aon_result result = aon_buffer_format(look->report, error, "key file %s: %zu key%s, the newest is %s\n", r->key_file, aon_keys_count(keys),
-                                        aon_keys_count(keys) == 1 ? "" : "s", aon_keys_name(keys, 0));
+  aon_result result = aon_buffer_format(look->report, error, "key file %s: %zu key%s, the newest is %s\n", r->key_file,
+                                        aon_keys_count(keys), aon_keys_count(keys) == 1 ? "" : "s", aon_keys_name(keys, 0));
   AON_REGISTER_CALL call = {0};
   if (!result)
     result = aon_register_ask(r, &call, "examining it", "select name from aon_journal_keys order by number desc", error, "");
@@ -186,9 +187,8 @@ aon_result aon_register_examine(void *state, aon_buffer *report, bool *ret_healt
       *ret_healthy = true;
     return absent;
   }
-  aon_result (*const looks[])(health *, aon_error *) = {examine_server, examine_permissions, examine_size,
-                                                        examine_states, examine_segments,    examine_files,
-                                                        examine_keys};
+  aon_result (*const looks[])(health *, aon_error *) = {examine_server,   examine_permissions, examine_size, examine_states,
+                                                        examine_segments, examine_files,       examine_keys};
   aon_result result = AON_OK;
   for (size_t i = 0; !result && i < sizeof looks / sizeof *looks; i++)
     result = looks[i](&look, error);
@@ -243,8 +243,8 @@ static aon_result rotate_work(aon_register *r, void *arguments, aon_error *error
     return result;
   aon_keys_close(r->keys); /* the new one stands in the file, also where the journal could not note it */
   r->keys = keys;
-  return aon_register_ask(r, &call, "noting a new key", "insert into aon_journal_keys (name, since_ms) values ($1, aon_journal_now())", error,
-                          "t", aon_keys_name(keys, 0));
+  return aon_register_ask(r, &call, "noting a new key", "insert into aon_journal_keys (name, since_ms) values ($1, aon_journal_now())",
+                          error, "t", aon_keys_name(keys, 0));
 }
 
 aon_result aon_register_rotate_key(void *state, aon_error *error) { return aon_register_locked(state, true, rotate_work, NULL, error); }

@@ -22,8 +22,8 @@ static aon_result check_stores(const char *stores, aon_error *error) {
 
 aon_result aon_register_generation(void *state, const char *store, int64_t *ret_generation, aon_error *error) {
   AON_REGISTER_CALL call = {0};
-  aon_result result = aon_register_ask(state, &call, "reading a generation", "select generation from aon_journal_generations where store = $1",
-                                       error, "t", store);
+  aon_result result = aon_register_ask(state, &call, "reading a generation",
+                                       "select generation from aon_journal_generations where store = $1", error, "t", store);
   if (!result)
     *ret_generation = aon_register_rows(&call, 0) ? aon_register_int(&call, 0, 0, 0) : 0;
   return result;
@@ -31,10 +31,10 @@ aon_result aon_register_generation(void *state, const char *store, int64_t *ret_
 
 /* ---- arrows ---- */
 
-#define CHANGES                                                                                                                            \
-  "changed_ms = aon_journal_now(), stores = coalesce($3, stores), summary = coalesce($4, summary), failure = nullif(coalesce($5, failure), ''),"       \
-  " operations = coalesce($6::bigint, operations), progress = coalesce($7::bigint, progress),"                                             \
-  " hold_until_ms = coalesce($8::bigint, hold_until_ms), images_until_ms = coalesce($9::bigint, images_until_ms),"                         \
+#define CHANGES                                                                                                                                  \
+  "changed_ms = aon_journal_now(), stores = coalesce($3, stores), summary = coalesce($4, summary), failure = nullif(coalesce($5, failure), '')," \
+  " operations = coalesce($6::bigint, operations), progress = coalesce($7::bigint, progress),"                                                   \
+  " hold_until_ms = coalesce($8::bigint, hold_until_ms), images_until_ms = coalesce($9::bigint, images_until_ms),"                               \
   " attempt = coalesce($10::bigint, attempt)"
 #define NO_WORKER "lease_until_ms = 0, worker_boot = '', worker_pid = 0, worker_ticks = 0"
 
@@ -50,8 +50,7 @@ static const char update_free_sql[] = "update aon_journal_bulk set " CHANGES ", 
 static const char arrow_sql[] =
     "update aon_journal_bulk set " CHANGES ", state = $12, finished_ms = 0,"
     " lease_until_ms = case when worker_boot <> '' then aon_journal_now() + $14::bigint else lease_until_ms end" ARROW;
-static const char arrow_free_sql[] =
-    "update aon_journal_bulk set " CHANGES ", state = $12, finished_ms = 0, " NO_WORKER ARROW;
+static const char arrow_free_sql[] = "update aon_journal_bulk set " CHANGES ", state = $12, finished_ms = 0, " NO_WORKER ARROW;
 static const char arrow_executing_sql[] =
     "with moved as (update aon_journal_bulk set " CHANGES ", state = $12, finished_ms = 0,"
     " lease_until_ms = case when worker_boot <> '' then aon_journal_now() + $14::bigint else lease_until_ms end" ARROW
@@ -81,10 +80,9 @@ static const aon_bulk_change *or_nothing(const aon_bulk_change *change) {
   return change ? change : &nothing;
 }
 
-/* Phases that leave nothing outside the journal: a server that falls would only set the bulk operation back. `executing` is durable here: the server can fall without the worker, whose transactions go on. */
-static bool arrow_durable(aon_state to) {
-  return to != AON_PARSING && to != AON_VALIDATING && to != AON_PLANNING;
-}
+/* Phases that leave nothing outside the journal: a server that falls would only set the bulk operation back. `executing` is durable here:
+ * the server can fall without the worker, whose transactions go on. */
+static bool arrow_durable(aon_state to) { return to != AON_PARSING && to != AON_VALIDATING && to != AON_PLANNING; }
 
 aon_result aon_register_move(void *state, const char *id, int64_t epoch, aon_state from, aon_state to, const aon_bulk_change *given,
                              aon_error *error) {
@@ -101,10 +99,10 @@ aon_result aon_register_move(void *state, const char *id, int64_t epoch, aon_sta
   if (!aon_state_terminal(to)) /* its reply was lost, or it came twice */
     aon_register_add(&call, renew_sql, "tiit", id, epoch, r->lease_ms, aon_state_name(to));
   arrow_form arrow = arrow_for(to, change);
-  aon_register_add(&call, arrow.sql, arrow.types, id, epoch, change->stores, change->summary, change->failure,
-                   change->operations, change->progress, change->hold_until_ms, change->images_until_ms,
-                   change->attempt ? &attempt : NULL, aon_state_name(from), aon_state_name(to),
-                   r->logged_id[0] && !strcmp(r->logged_id, id) ? r->logged : (int64_t)0, r->lease_ms);
+  aon_register_add(&call, arrow.sql, arrow.types, id, epoch, change->stores, change->summary, change->failure, change->operations,
+                   change->progress, change->hold_until_ms, change->images_until_ms, change->attempt ? &attempt : NULL,
+                   aon_state_name(from), aon_state_name(to), r->logged_id[0] && !strcmp(r->logged_id, id) ? r->logged : (int64_t)0,
+                   r->lease_ms);
   result = aon_register_run(r, &call, "recording a state", error);
   aon_register_head head;
   if (!result)
@@ -164,7 +162,8 @@ static aon_result claim_once(aon_register *r, const char *id, const aon_process 
                    " where id = $1 and epoch = $2::bigint and (worker_boot = '' or lease_until_ms <= aon_journal_now() or $8::boolean)",
                    "tiitiito", id, bulk.epoch, r->lease_ms, worker->boot_id, worker->pid, (int64_t)worker->start_ticks, token, (int)dead);
   size_t at = call.count;
-  aon_register_add(&call, "select " AON_REGISTER_COLUMNS " from aon_journal_bulk b where b.id = $1 and b.claim_token = $2", "tt", id, token);
+  aon_register_add(&call, "select " AON_REGISTER_COLUMNS " from aon_journal_bulk b where b.id = $1 and b.claim_token = $2", "tt", id,
+                   token);
   result = aon_register_run(r, &call, "taking a lease", error);
   if (result)
     return result;

@@ -26,7 +26,7 @@ typedef struct log_call {
   size_t claim_count;
   aon_arena arena;
   aon_stored *segments;
-  size_t segment_count, collections, texts; /* of the dictionary before */
+  size_t segment_count, collections, texts;                    /* of the dictionary before */
   aon_buffer hashes, shareds, places, sequences, kinds, names; /* arrays for the server */
   bool older;
 } log_call;
@@ -65,7 +65,11 @@ static aon_result send_entries(log_call *call, aon_error *error) {
       continue;
     result = add_number(&call->hashes, (int64_t)entries[i].hash, error);
     if (!result)
-      result = aon_buffer_text(&call->shareds, call->shareds.length ? entries[i].shared ? ",t" : ",f" : entries[i].shared ? "{t" : "{f", error);
+      result = aon_buffer_text(&call->shareds,
+                               call->shareds.length ? entries[i].shared ? ",t" : ",f"
+                               : entries[i].shared  ? "{t"
+                                                    : "{f",
+                               error);
     if (!result)
       result = add_number(&call->places, entries[i].at, error);
     if (!result)
@@ -130,12 +134,13 @@ static size_t add_statements(aon_register_call *out, const log_call *call) {
   /* Before the turn is taken: what is large must not be waited for by others. */
   for (size_t i = 0; i < call->segment_count; i++) {
     const aon_stored *segment = &call->segments[i];
-    aon_register_add(out,
-                     "insert into aon_journal_segments (log, first, count, sealed, operations_sum, images_sum, operations, images) select " LOG
-                     ", $1::bigint, $2::bigint, $3::boolean, $4::bytea, $5::bytea, $6::bytea, $7::bytea where current_setting('aon.log') <> ''",
-                     "iiobbbb", segment->first, (int64_t)segment->count, (int)segment->sealed, segment->operations_sum,
-                     segment->operations_sum_length, segment->images_sum, segment->images_sum_length, segment->operations,
-                     segment->operations_length, segment->images, segment->images_length);
+    aon_register_add(
+        out,
+        "insert into aon_journal_segments (log, first, count, sealed, operations_sum, images_sum, operations, images) select " LOG
+        ", $1::bigint, $2::bigint, $3::boolean, $4::bytea, $5::bytea, $6::bytea, $7::bytea where current_setting('aon.log') <> ''",
+        "iiobbbb", segment->first, (int64_t)segment->count, (int)segment->sealed, segment->operations_sum, segment->operations_sum_length,
+        segment->images_sum, segment->images_sum_length, segment->operations, segment->operations_length, segment->images,
+        segment->images_length);
   }
   aon_register_add(out, "lock table aon_journal_turn in exclusive mode", "");
   size_t at_held = out->count;
@@ -144,7 +149,8 @@ static size_t add_statements(aon_register_call *out, const log_call *call) {
                    "insert into aon_journal_locks (hash, log, sequence, shared) select e.hash, " LOG ", e.sequence, e.shared"
                    " from unnest($1::bigint[], $2::boolean[], $3::bigint[]) as e (hash, shared, sequence)" FREE " on conflict do nothing",
                    "ttt", call->hashes.data, call->shareds.data, call->sequences.data);
-  aon_register_add(out, "delete from aon_journal_segments where log = " LOG " and first >= $1::bigint and current_setting('aon.held') <> ''",
+  aon_register_add(out,
+                   "delete from aon_journal_segments where log = " LOG " and first >= $1::bigint and current_setting('aon.held') <> ''",
                    "i", call->first);
   aon_register_add(out,
                    "insert into aon_journal_names (log, kind, name) select " LOG ", e.kind, e.name from unnest($1::bigint[], $2::text[])"
@@ -169,9 +175,9 @@ static aon_result refuse(log_call *call, const aon_register_call *done, size_t h
   const char *id = aon_register_text(done, held, 0, 3), *holder = id ? id : aon_register_text(done, held, 0, 2);
   int64_t age_ms = aon_register_int(done, held, 0, 4);
   call->older = id && (age_ms < head->age_ms || (age_ms == head->age_ms && strcmp(id, call->id) < 0));
-  aon_result result = aon_fail(
-      error, AON_BUSY, "locked", "%s that bulk operation %s needs is held by %s. Wait until that has ended, or ask its owner.",
-      at == CLAIM_AT ? "A unique value or a referenced document" : "A document", call->id, holder ? holder : "somebody");
+  aon_result result =
+      aon_fail(error, AON_BUSY, "locked", "%s that bulk operation %s needs is held by %s. Wait until that has ended, or ask its owner.",
+               at == CLAIM_AT ? "A unique value or a referenced document" : "A document", call->id, holder ? holder : "somebody");
   if (error) {
     snprintf(error->held_by, sizeof error->held_by, "%s", holder ? holder : "");
     snprintf(error->bulk_id, sizeof error->bulk_id, "%s", call->id);
@@ -235,8 +241,8 @@ static aon_result log_call_run(aon_register *r, log_call *call, aon_error *error
     return result;
   call->collections = aon_dictionary_collections(r->names.dictionary);
   call->texts = aon_dictionary_texts(r->names.dictionary);
-  result = aon_piece_encode(r->env, r->keys, &r->writer, r->names.dictionary, call->id, call->operations, call->count, AON_REGISTER_STATEMENTS,
-                            &call->arena, &call->segments, &call->segment_count, error);
+  result = aon_piece_encode(r->env, r->keys, &r->writer, r->names.dictionary, call->id, call->operations, call->count,
+                            AON_REGISTER_STATEMENTS, &call->arena, &call->segments, &call->segment_count, error);
   if (!result)
     result = send_entries(call, error);
   if (!result)
@@ -343,11 +349,12 @@ aon_result aon_register_last_of(void *state, const char *id, aon_last_query *que
   if (result)
     return result;
   aon_register_head_add(&ask, id, false);
-  aon_register_add(&ask,
-                   "select e.at - 1, l.sequence from unnest($2::bigint[]) with ordinality as e (hash, at), aon_journal_locks l"
-                   " where l.hash = e.hash and l.log = (select log from aon_journal_bulk where id = $1) and l.sequence >= 0 and not l.shared"
-                   " order by e.at, l.sequence desc",
-                   "tt", id, hashes.data);
+  aon_register_add(
+      &ask,
+      "select e.at - 1, l.sequence from unnest($2::bigint[]) with ordinality as e (hash, at), aon_journal_locks l"
+      " where l.hash = e.hash and l.log = (select log from aon_journal_bulk where id = $1) and l.sequence >= 0 and not l.shared"
+      " order by e.at, l.sequence desc",
+      "tt", id, hashes.data);
   result = aon_register_run(state, &ask, "looking for chains", error);
   if (!result)
     result = aon_register_head_read(&ask, 0, id, &head, error);
@@ -369,10 +376,11 @@ aon_result aon_register_clear_images(void *state, const char *id, aon_error *err
                    " select count(*) from cleared",
                    "ti", id, (int64_t)AON_REGISTER_CLEAR_SEGMENTS);
   /* None is left, so housekeeping need not come back. */
-  aon_register_add(&call,
-                   "update aon_journal_bulk b set images_until_ms = 0 where id = $1 and finished_ms > 0 and images_until_ms <> 0 and not exists"
-                   " (select from aon_journal_segments s where s.log = b.log and s.images_sum is not null)",
-                   "t", id);
+  aon_register_add(
+      &call,
+      "update aon_journal_bulk b set images_until_ms = 0 where id = $1 and finished_ms > 0 and images_until_ms <> 0 and not exists"
+      " (select from aon_journal_segments s where s.log = b.log and s.images_sum is not null)",
+      "t", id);
   aon_register_head head;
   aon_result result = aon_register_run(r, &call, "clearing images", error);
   aon_piece_drop(&r->piece);
@@ -381,6 +389,7 @@ aon_result aon_register_clear_images(void *state, const char *id, aon_error *err
   if (result)
     return result;
   if (!aon_state_terminal(head.state))
-    return aon_fail(error, AON_USAGE, "wrong_state", "Bulk operation %s is %s; its images are still needed.", id, aon_state_name(head.state));
+    return aon_fail(error, AON_USAGE, "wrong_state", "Bulk operation %s is %s; its images are still needed.", id,
+                    aon_state_name(head.state));
   return aon_register_int(&call, 3, 0, 0) ? AON_OK : AON_END;
 }

@@ -1,8 +1,8 @@
 /* Named locks in the register: leases with a fencing epoch, shared or exclusive, for names, documents and properties.
  *
  * Invariants: an epoch is never given twice in one journal; an expired lease binds nobody; a writer that was refused goes before later
- * readers for AON_REGISTER_WAIT_MS after it last asked; a document that a bulk operation holds can't be locked, and one that is locked can't
- * be logged by a bulk operation (postgresql_log.c): both ask and take while they have the turn. */
+ * readers for AON_REGISTER_WAIT_MS after it last asked; a document that a bulk operation holds can't be locked, and one that is locked
+ * can't be logged by a bulk operation (postgresql_log.c): both ask and take while they have the turn. */
 #include <string.h>
 
 #include "journal/lock_name.h"
@@ -22,10 +22,10 @@ typedef struct lock_call {
  * $1 name, $2 holder, $3 shared, $4 hash (null: only a name), $5 kind. Two properties of one document exclude each other only if they are
  * the same one. Of bulk operations, each document that they change excludes any lock, one that they only refer to excludes a writer's. */
 #define LOOK                                                                                                                               \
-  "select w.holder, w.since_ms, set_config('aon.lock', case when w.holder is null then 'take' when $3::boolean then 'no' else 'wait' end,"  \
+  "select w.holder, w.since_ms, set_config('aon.lock', case when w.holder is null then 'take' when $3::boolean then 'no' else 'wait' end," \
   " true) from (values (1)) one left join (select holder, since_ms from ("                                                                 \
-  " select 1 as rank, n.holder, n.since_ms from aon_journal_named n where n.holder <> $2 and n.lease_until_ms > aon_journal_now()"          \
-  " and not (n.shared and $3::boolean) and (n.name = $1 or (n.hash = $4::bigint and (n.kind <> 'property' or $5 <> 'property')))"           \
+  " select 1 as rank, n.holder, n.since_ms from aon_journal_named n where n.holder <> $2 and n.lease_until_ms > aon_journal_now()"         \
+  " and not (n.shared and $3::boolean) and (n.name = $1 or (n.hash = $4::bigint and (n.kind <> 'property' or $5 <> 'property')))"          \
   " union all select 2, q.holder, q.since_ms from aon_journal_waits q where $3::boolean and q.name = $1 and q.holder <> $2"                \
   " and q.until_ms > aon_journal_now() and not exists (select from aon_journal_named m where m.name = $1 and m.holder = $2"                \
   " and m.lease_until_ms > aon_journal_now())"                                                                                             \
@@ -68,13 +68,14 @@ aon_result aon_register_lock(void *state, const char *name, const char *holder, 
   aon_register_add(&call, "lock table aon_journal_turn in exclusive mode", "");
   aon_register_add(&call, LOOK, "ttopt", name, holder, (int)shared, hash, lock.about.name.kind);
   aon_register_add(&call, TAKE, "ttopti", name, holder, (int)shared, hash, lock.about.name.kind, lock.lease_ms);
-  aon_register_add(&call,
-                   "insert into aon_journal_waits as q (name, holder, since_ms, until_ms) select $1, $2, now, now + $3::bigint"
-                   " from aon_journal_now() as now where current_setting('aon.lock') = 'wait' on conflict (name, holder) do update set since_ms ="
-                   " case when q.until_ms > excluded.since_ms then q.since_ms else excluded.since_ms end, until_ms = excluded.until_ms",
-                   "tti", name, holder, (int64_t)AON_REGISTER_WAIT_MS);
-  aon_register_add(&call, "delete from aon_journal_waits where name = $1 and holder = $2 and current_setting('aon.lock') = 'take'", "tt", name,
-                   holder);
+  aon_register_add(
+      &call,
+      "insert into aon_journal_waits as q (name, holder, since_ms, until_ms) select $1, $2, now, now + $3::bigint"
+      " from aon_journal_now() as now where current_setting('aon.lock') = 'wait' on conflict (name, holder) do update set since_ms ="
+      " case when q.until_ms > excluded.since_ms then q.since_ms else excluded.since_ms end, until_ms = excluded.until_ms",
+      "tti", name, holder, (int64_t)AON_REGISTER_WAIT_MS);
+  aon_register_add(&call, "delete from aon_journal_waits where name = $1 and holder = $2 and current_setting('aon.lock') = 'take'", "tt",
+                   name, holder);
   result = aon_register_run(state, &call, "taking a lock", error);
   if (result)
     return result;
@@ -94,7 +95,8 @@ static aon_result release_all(aon_register *r, const char *name, aon_error *erro
   aon_result result = aon_register_run(r, &call, "releasing a lock", error);
   if (result || aon_register_rows(&call, 2) || call.tries > 1) /* a try before may have released it */
     return result;
-  return aon_fail(error, AON_USAGE, "not_found", "There is no lock “%.200s” that could be released. `aon locks` shows those that are.", name);
+  return aon_fail(error, AON_USAGE, "not_found", "There is no lock “%.200s” that could be released. `aon locks` shows those that are.",
+                  name);
 }
 
 aon_result aon_register_unlock(void *state, const char *name, const char *holder, int64_t epoch, aon_error *error) {
@@ -103,7 +105,8 @@ aon_result aon_register_unlock(void *state, const char *name, const char *holder
     return release_all(r, name, error);
   AON_REGISTER_CALL call = {0};
   aon_register_begin(&call, false);
-  aon_register_add(&call, "delete from aon_journal_named where name = $1 and holder = $2 and epoch = $3::bigint", "tti", name, holder, epoch);
+  aon_register_add(&call, "delete from aon_journal_named where name = $1 and holder = $2 and epoch = $3::bigint", "tti", name, holder,
+                   epoch);
   aon_register_add(&call, "select epoch from aon_journal_named where name = $1 and holder = $2", "tt", name, holder);
   aon_register_add(&call,
                    "delete from aon_journal_waits where name = $1 and holder = $2 and not exists"
@@ -163,29 +166,29 @@ aon_result aon_register_locks(void *state, aon_lock_each each, void *context, ao
 
 /* Rows of what has ended, or of a plan that was given up, free nobody any more: they only take room. Those by which the chain of a document
  * in conflict is found stay. */
-#define WASTED                                                                                                                             \
+#define WASTED                                                                                                                                \
   "(select w.log from aon_journal_waste w where not exists (select from aon_journal_bulk b join aon_journal_conflicts c on c.bulk = b.number" \
   " where b.log = w.log and not c.watched) order by w.log limit 1)"
 
 aon_result aon_register_sweep_locks(void *state, uint64_t *ret_freed, aon_error *error) {
   AON_REGISTER_CALL call = {0};
   aon_register_begin(&call, false);
-  aon_register_add(&call, "with freed as (delete from aon_journal_named where lease_until_ms <= aon_journal_now() returning 1)"
-                          " select count(*) from freed", "");
-  aon_register_add(&call, "delete from aon_journal_waits where until_ms <= aon_journal_now()", "");
   aon_register_add(&call,
-                   "delete from aon_journal_locks where ctid = any (array(select ctid from aon_journal_locks where log = " WASTED
-                   " limit $1))",
-                   "i", (int64_t)AON_REGISTER_SWEEP_ROWS);
+                   "with freed as (delete from aon_journal_named where lease_until_ms <= aon_journal_now() returning 1)"
+                   " select count(*) from freed",
+                   "");
+  aon_register_add(&call, "delete from aon_journal_waits where until_ms <= aon_journal_now()", "");
+  aon_register_add(
+      &call, "delete from aon_journal_locks where ctid = any (array(select ctid from aon_journal_locks where log = " WASTED " limit $1))",
+      "i", (int64_t)AON_REGISTER_SWEEP_ROWS);
   /* Segments and names go only with a plan that was given up: those of what has ended are its history. */
   aon_register_add(&call,
                    "delete from aon_journal_segments s where s.log = " WASTED
                    " and not exists (select from aon_journal_bulk b where b.log = s.log)",
                    "");
-  aon_register_add(&call,
-                   "delete from aon_journal_names n where n.log = " WASTED
-                   " and not exists (select from aon_journal_bulk b where b.log = n.log)",
-                   "");
+  aon_register_add(
+      &call, "delete from aon_journal_names n where n.log = " WASTED " and not exists (select from aon_journal_bulk b where b.log = n.log)",
+      "");
   aon_register_add(&call,
                    "delete from aon_journal_waste where log = " WASTED
                    " and not exists (select from aon_journal_locks l where l.log = aon_journal_waste.log)",

@@ -32,10 +32,11 @@ aon_result aon_register_batch(void *state, const char *id, int64_t epoch, const 
 static aon_result batches_page(aon_register *r, int64_t bulk, int64_t *last, aon_batch_each each, void *context, bool *ret_more,
                                aon_error *error) {
   AON_REGISTER_CALL call = {0};
-  aon_result result = aon_register_ask(r, &call, "reading batches",
-                                       "select number, store, attempt, batch, first, last, status, at_ms, unanswered from aon_journal_batches"
-                                       " where bulk = $1 and number > $2 order by number limit $3",
-                                       error, "iii", bulk, *last, (int64_t)AON_REGISTER_PAGE);
+  aon_result result =
+      aon_register_ask(r, &call, "reading batches",
+                       "select number, store, attempt, batch, first, last, status, at_ms, unanswered from aon_journal_batches"
+                       " where bulk = $1 and number > $2 order by number limit $3",
+                       error, "iii", bulk, *last, (int64_t)AON_REGISTER_PAGE);
   int rows = result ? 0 : aon_register_rows(&call, 0);
   for (int row = 0; !result && row < rows; row++) {
     *last = aon_register_int(&call, 0, row, 0);
@@ -71,17 +72,18 @@ aon_result aon_register_conflict_put(void *state, const char *id, int64_t epoch,
   AON_REGISTER_CALL call = {0};
   aon_register_begin(&call, true); /* on the disk before it returns: a store that leaves the document out commits next */
   aon_register_head_add(&call, id, true);
-  aon_register_add(&call,
-                   "insert into aon_journal_conflicts (bulk, sequence, hash, store, collection, document_id, code, sentence, paths, choice,"
-                   " watched, watch_until_ms, since_ms) select number, $3::bigint, $4::bigint, $5, $6, $7, $8, $9, $10, $11, $12::boolean,"
-                   " $13::bigint, aon_journal_now() from aon_journal_bulk where id = $1 and epoch = $2::bigint"
-                   " on conflict (bulk, sequence) do update set hash = excluded.hash, store = excluded.store, collection = excluded.collection,"
-                   " document_id = excluded.document_id, code = excluded.code, sentence = excluded.sentence, paths = excluded.paths,"
-                   " choice = excluded.choice, watched = excluded.watched, watch_until_ms = excluded.watch_until_ms",
-                   "tiiittttttt"
-                   "oi",
-                   id, epoch, conflict->sequence, (int64_t)hash, conflict->store, conflict->collection, conflict->document_id, conflict->code,
-                   conflict->sentence, conflict->paths, conflict->choice, (int)conflict->watched, conflict->watch_until_ms);
+  aon_register_add(
+      &call,
+      "insert into aon_journal_conflicts (bulk, sequence, hash, store, collection, document_id, code, sentence, paths, choice,"
+      " watched, watch_until_ms, since_ms) select number, $3::bigint, $4::bigint, $5, $6, $7, $8, $9, $10, $11, $12::boolean,"
+      " $13::bigint, aon_journal_now() from aon_journal_bulk where id = $1 and epoch = $2::bigint"
+      " on conflict (bulk, sequence) do update set hash = excluded.hash, store = excluded.store, collection = excluded.collection,"
+      " document_id = excluded.document_id, code = excluded.code, sentence = excluded.sentence, paths = excluded.paths,"
+      " choice = excluded.choice, watched = excluded.watched, watch_until_ms = excluded.watch_until_ms",
+      "tiiittttttt"
+      "oi",
+      id, epoch, conflict->sequence, (int64_t)hash, conflict->store, conflict->collection, conflict->document_id, conflict->code,
+      conflict->sentence, conflict->paths, conflict->choice, (int)conflict->watched, conflict->watch_until_ms);
   aon_register_head head;
   aon_result result = aon_register_run(r, &call, "naming a document in conflict", error);
   return result ? result : aon_register_fence(r, &call, 1, id, epoch, &head, error);
@@ -112,9 +114,8 @@ static aon_result conflicts_page(aon_register *r, int64_t bulk, int64_t *last, a
   int rows = result ? 0 : aon_register_rows(&call, 0);
   for (int row = 0; !result && row < rows; row++) {
     *last = aon_register_int(&call, 0, row, 0);
-    aon_conflict conflict = {.sequence = *last,
-                             .watched = aon_register_int(&call, 0, row, 1) != 0,
-                             .watch_until_ms = aon_register_int(&call, 0, row, 2)};
+    aon_conflict conflict = {
+        .sequence = *last, .watched = aon_register_int(&call, 0, row, 1) != 0, .watch_until_ms = aon_register_int(&call, 0, row, 2)};
     const char **const texts[] = {&conflict.store,    &conflict.collection, &conflict.document_id, &conflict.code,
                                   &conflict.sentence, &conflict.paths,      &conflict.choice};
     for (int i = 0; i < (int)(sizeof texts / sizeof *texts); i++)
@@ -144,10 +145,11 @@ aon_result aon_register_event(void *state, const aon_event *event, aon_error *er
   aon_register_token(r, token);
   aon_register_begin(&call, false);
   aon_register_add(&call, "lock table aon_journal_tail in exclusive mode", "");
-  aon_register_add(&call,
-                   "insert into aon_journal_events (bulk_id, at_ms, who, what, detail, token) values ($1, aon_journal_now(), $2, $3, $4, $5)"
-                   " on conflict (token) do nothing",
-                   "ttttt", event->bulk_id, event->who, event->what, event->detail, token);
+  aon_register_add(
+      &call,
+      "insert into aon_journal_events (bulk_id, at_ms, who, what, detail, token) values ($1, aon_journal_now(), $2, $3, $4, $5)"
+      " on conflict (token) do nothing",
+      "ttttt", event->bulk_id, event->who, event->what, event->detail, token);
   return aon_register_run(r, &call, "noting an event", error);
 }
 
@@ -160,7 +162,8 @@ static aon_result events_page(aon_register *r, const char *bulk_id, int64_t *las
                      " order by number limit $2",
                      "iit", *last, (int64_t)AON_REGISTER_PAGE, bulk_id);
   else
-    aon_register_add(&call, "select number, at_ms, bulk_id, who, what, detail from aon_journal_events where number > $1 order by number limit $2",
+    aon_register_add(&call,
+                     "select number, at_ms, bulk_id, who, what, detail from aon_journal_events where number > $1 order by number limit $2",
                      "ii", *last, (int64_t)AON_REGISTER_PAGE);
   aon_result result = aon_register_run(r, &call, "reading events", error);
   int rows = result ? 0 : aon_register_rows(&call, 0);
@@ -178,7 +181,8 @@ static aon_result events_page(aon_register *r, const char *bulk_id, int64_t *las
   return result;
 }
 
-aon_result aon_register_events(void *state, const char *bulk_id, int64_t after_number, aon_event_each each, void *context, aon_error *error) {
+aon_result aon_register_events(void *state, const char *bulk_id, int64_t after_number, aon_event_each each, void *context,
+                               aon_error *error) {
   aon_result result = AON_OK;
   for (bool more = true; !result && more;)
     result = events_page(state, bulk_id, &after_number, each, context, &more, error);

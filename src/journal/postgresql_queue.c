@@ -4,7 +4,7 @@
 
 #include "journal/postgresql_register.h"
 
-#define NAP_MS 250  /* between two looks at the queue */
+#define NAP_MS 250   /* between two looks at the queue */
 #define TAKE_TRIES 5 /* against others who take what was seen */
 
 typedef struct take_call {
@@ -69,18 +69,19 @@ static aon_result take_once(take_call *call, aon_arena *arena, aon_bulk *ret_bul
   char token[AON_REGISTER_TOKEN + 1];
   aon_register_token(call->r, token);
   aon_register_begin(&out, true);
-  aon_register_add(&out,
-                   "update aon_journal_bulk set epoch = epoch + 1, lease_until_ms = aon_journal_now() + $1::bigint, changed_ms = aon_journal_now(),"
-                   " worker_boot = $2, worker_pid = $3::bigint, worker_ticks = $4::bigint, claim_token = $5 where number = (select number"
-                   " from aon_journal_bulk where state = 'queued' and (age_ms, number) > ($6::bigint, $7::bigint)"
-                   " and hold_until_ms <= aon_journal_now() and ($8::text is null or organization = $8)"
-                   " and (worker_boot = '' or lease_until_ms <= aon_journal_now() or number || ':' || epoch = any ($9::text[]))"
-                   " and not exists (select from aon_journal_bulk t where t.state = 'queued' and t.claim_token = $5)"
-                   " order by age_ms, number limit 1 for update skip locked)",
-                   "itiitiitb", call->r->lease_ms, worker->boot_id, worker->pid, (int64_t)worker->start_ticks, token, call->after_age,
-                   call->after_number, call->what->organization, call->dead.data, call->dead.length);
-  aon_register_add(&out,
-                   "select " AON_REGISTER_COLUMNS " from aon_journal_bulk b where b.state = 'queued' and b.claim_token = $1", "t", token);
+  aon_register_add(
+      &out,
+      "update aon_journal_bulk set epoch = epoch + 1, lease_until_ms = aon_journal_now() + $1::bigint, changed_ms = aon_journal_now(),"
+      " worker_boot = $2, worker_pid = $3::bigint, worker_ticks = $4::bigint, claim_token = $5 where number = (select number"
+      " from aon_journal_bulk where state = 'queued' and (age_ms, number) > ($6::bigint, $7::bigint)"
+      " and hold_until_ms <= aon_journal_now() and ($8::text is null or organization = $8)"
+      " and (worker_boot = '' or lease_until_ms <= aon_journal_now() or number || ':' || epoch = any ($9::text[]))"
+      " and not exists (select from aon_journal_bulk t where t.state = 'queued' and t.claim_token = $5)"
+      " order by age_ms, number limit 1 for update skip locked)",
+      "itiitiitb", call->r->lease_ms, worker->boot_id, worker->pid, (int64_t)worker->start_ticks, token, call->after_age,
+      call->after_number, call->what->organization, call->dead.data, call->dead.length);
+  aon_register_add(&out, "select " AON_REGISTER_COLUMNS " from aon_journal_bulk b where b.state = 'queued' and b.claim_token = $1", "t",
+                   token);
   aon_result result = aon_register_run(call->r, &out, "taking one from the queue", error);
   if (result)
     return result;

@@ -37,8 +37,9 @@ static aon_result names_take(aon_register *r, const aon_register_call *call, siz
   int rows = aon_register_rows(call, statement);
   for (int row = 0; !result && row < rows; row++) {
     const char *name = aon_register_text(call, statement, row, 2);
-    result = aon_register_int(call, statement, row, 1) == KIND_COLLECTION ? aon_dictionary_restore_collection(r->names.dictionary, name, error)
-                                                                           : aon_dictionary_restore_text(r->names.dictionary, name, error);
+    result = aon_register_int(call, statement, row, 1) == KIND_COLLECTION
+                 ? aon_dictionary_restore_collection(r->names.dictionary, name, error)
+                 : aon_dictionary_restore_text(r->names.dictionary, name, error);
     r->names.last = aon_register_int(call, statement, row, 0);
   }
   if (result)
@@ -134,8 +135,8 @@ aon_result aon_register_entries_open(void *state, const char *id, int64_t first,
   aon_register_head head;
   aon_result result = aon_register_head_of(state, id, &head, error);
   return result ? result
-                : aon_piece_cursor_open(aon_register_segment_read, state, id, head.log, aon_piece_window_of(first, last, backward, head.logged),
-                                        ret_cursor, error);
+                : aon_piece_cursor_open(aon_register_segment_read, state, id, head.log,
+                                        aon_piece_window_of(first, last, backward, head.logged), ret_cursor, error);
 }
 
 /* ---- who holds a document ---- */

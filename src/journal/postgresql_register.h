@@ -10,8 +10,8 @@
  *    document) has locked aon_journal_turn first, always before any other lock but that row;
  *  - a call whose reply was lost is sent again on another connection: every call is made so that doing it twice is doing it once, by its
  *    conditions or by a random token that is kept with the row;
- *  - what is not durable (synchronous_commit off) is lost only where the server falls, and with it this handle's connection: then the log is
- *    shorter than this handle knows, which is refused (`journal_set_back`) before anything rests on it;
+ *  - what is not durable (synchronous_commit off) is lost only where the server falls, and with it this handle's connection: then the log
+ *    is shorter than this handle knows, which is refused (`journal_set_back`) before anything rests on it;
  *  - times are the server's clock (aon_journal_now), never this host's;
  *  - no statement stays open while a callback runs, so a callback may call the journal. */
 #ifndef AON_JOURNAL_POSTGRESQL_REGISTER_H
@@ -30,7 +30,7 @@
 #define AON_REGISTER_CALL_MS 10000        /* time limit of one try of a call; the server's own limits are shorter */
 #define AON_REGISTER_PATIENCE_MS 12000    /* no try begins later: with the last one, less than a lease */
 #define AON_REGISTER_CONNECT_MS 3000
-#define AON_REGISTER_TOKEN 16             /* characters of the token that tells a call of ours from others */
+#define AON_REGISTER_TOKEN 16 /* characters of the token that tells a call of ours from others */
 
 typedef struct aon_register_names { /* the dictionary of one log, as far as it was read or written */
   int64_t log;                      /* 0: none */
@@ -48,9 +48,9 @@ typedef struct aon_register {
   bool read_only, absent, inside; /* inside: of aon_register_read, so nothing is sent twice */
   aon_register_names names;
   aon_segment_writer writer;
-  aon_piece_loaded piece;      /* the last one that a single operation was looked for in */
-  char logged_id[40];            /* the bulk operation that this handle logged for last, … */
-  int64_t logged_log, logged;    /* … its log, and how far */
+  aon_piece_loaded piece;     /* the last one that a single operation was looked for in */
+  char logged_id[40];         /* the bulk operation that this handle logged for last, … */
+  int64_t logged_log, logged; /* … its log, and how far */
 } aon_register;
 
 /* ---- statements ---- */
@@ -109,7 +109,7 @@ int aon_register_version(void);
 
 /* In the order that aon_register_bulk_from reads; b: the alias of the table. */
 #define AON_REGISTER_COLUMNS                                                                                                               \
-  "b.id, b.idempotency_key, b.digest, b.organization, b.\"user\", b.kind, b.source, b.pack, b.undoes, b.stores, b.summary, b.failure,"      \
+  "b.id, b.idempotency_key, b.digest, b.organization, b.\"user\", b.kind, b.source, b.pack, b.undoes, b.stores, b.summary, b.failure,"     \
   " b.options,"                                                                                                                            \
   " b.worker_boot, b.state, b.epoch, b.attempt, b.dry_run, b.hold_on_failure, b.test_mode, b.cancel_asked, b.created_ms, b.changed_ms,"    \
   " b.finished_ms, b.age_ms, b.lease_until_ms, b.hold_until_ms, b.images_until_ms, b.worker_pid, b.worker_ticks, b.operations,"            \
@@ -142,13 +142,14 @@ void aon_register_names_drop(aon_register_names *names);
 aon_result aon_register_names_load(aon_register *r, int64_t log, aon_error *error) AON_MUST_USE;
 /* Reads and decodes the last segment that begins at or before a sequence, whole, into a piece that is empty or was used before; AON_END: it
  * doesn't hold the sequence, or there is none. */
-aon_result aon_register_segment_read(void *state, const char *bulk_id, int64_t log, int64_t sequence, bool images,
-                                     aon_piece_loaded *piece, aon_error *error) AON_MUST_USE;
+aon_result aon_register_segment_read(void *state, const char *bulk_id, int64_t log, int64_t sequence, bool images, aon_piece_loaded *piece,
+                                     aon_error *error) AON_MUST_USE;
 aon_piece_keyring aon_register_ring(aon_register *r);
 
 /* ---- files ---- */
 
-/* Adds two statements: the file's row is locked; then its bytes, its bulk, and aon.file, 'whole' if it is there with so many bytes and nobody's. */
+/* Adds two statements: the file's row is locked; then its bytes, its bulk, and aon.file, 'whole' if it is there with so many bytes and
+ * nobody's. */
 void aon_register_file_look(aon_register_call *call, const char *file, uint64_t bytes);
 aon_result aon_register_file_incomplete(int64_t there, uint64_t wanted, aon_error *error) AON_MUST_USE;
 aon_result aon_register_files_examine(aon_register *r, aon_buffer *report, aon_error *error) AON_MUST_USE;

@@ -103,7 +103,8 @@ static aon_result version_of(aon_register *r, int64_t *ret_version, aon_error *e
   /* Asked of the catalogue's table: a look-up by name could be answered from what this connection knew before another made them. */
   aon_result result = aon_register_ask(
       r, &there, "looking for its tables",
-      "select exists (select from pg_class where relname = 'aon_journal_version' and relkind = 'r' and pg_table_is_visible(oid))", error, "");
+      "select exists (select from pg_class where relname = 'aon_journal_version' and relkind = 'r' and pg_table_is_visible(oid))", error,
+      "");
   if (result || !aon_register_int(&there, 0, 0, 0))
     return result;
   result = aon_register_ask(r, &call, "looking for its version", "select max(version) from aon_journal_version", error, "");
@@ -146,10 +147,11 @@ static aon_result keys_load(aon_register *r, bool fresh, aon_error *error) {
   if (!info.exists && fresh)
     return aon_keys_add(r->env, r->key_file, NULL, &r->keys, error);
   if (!info.exists)
-    return aon_fail(error, AON_ENVIRONMENT, "missing_key",
-                    "The journal's key file “%s” is missing. Every machine that works with this journal needs the same one: copy it from one "
-                    "that has it, with mode 0600, or from a backup.",
-                    r->key_file);
+    return aon_fail(
+        error, AON_ENVIRONMENT, "missing_key",
+        "The journal's key file “%s” is missing. Every machine that works with this journal needs the same one: copy it from one "
+        "that has it, with mode 0600, or from a backup.",
+        r->key_file);
   return aon_keys_read(r->env, r->key_file, &r->keys, error);
 }
 
@@ -167,10 +169,11 @@ static aon_result keys_check(aon_register *r, bool *ret_known, aon_error *error)
   const char *last = aon_register_text(&call, 0, 0, 0);
   if (aon_keys_has(r->keys, last))
     return AON_OK;
-  return aon_fail(error, AON_ENVIRONMENT, "missing_key",
-                  "The key file “%s” lacks the key %s, which the journal uses: it is an older one, or another journal's. Every machine that "
-                  "works with this journal needs the same file: copy it from one that has it, or from a backup.",
-                  r->key_file, last);
+  return aon_fail(
+      error, AON_ENVIRONMENT, "missing_key",
+      "The key file “%s” lacks the key %s, which the journal uses: it is an older one, or another journal's. Every machine that "
+      "works with this journal needs the same file: copy it from one that has it, or from a backup.",
+      r->key_file, last);
 }
 
 /* ---- opening ---- */

@@ -132,7 +132,7 @@ typedef struct submit_call {
   const aon_submission *submission;
   aon_arena *arena;
   bool existed;
-  char id[64]; /* of the one that there is now */
+  char id[64];   /* of the one that there is now */
   aon_bulk bulk; /* read in the same transaction, or it could show the epoch of who claims it next */
 } submit_call;
 
@@ -174,7 +174,9 @@ static aon_result insert(aon_ledger *ledger, const aon_submission *submission, a
 static aon_result insert_with_file(aon_ledger *ledger, const aon_submission *submission, aon_error *error) {
   aon_journal_file file = {.id = submission->file, .role = AON_FILE_UPLOAD, .bytes = submission->file_bytes};
   aon_result result = insert(ledger, submission, error);
-  return result || !submission->file ? result : aon_ledger_file_name(ledger, sqlite3_last_insert_rowid(aon_sqlite_handle(ledger->database)), &file, error);
+  return result || !submission->file
+             ? result
+             : aon_ledger_file_name(ledger, sqlite3_last_insert_rowid(aon_sqlite_handle(ledger->database)), &file, error);
 }
 
 static aon_result submit_work(aon_ledger *ledger, void *arguments, aon_error *error) {

@@ -49,7 +49,8 @@ static int by_place(const void *a, const void *b) {
   return left->at < right->at ? -1 : left->at > right->at;
 }
 
-static aon_result dump_run(const dump_call *call, int64_t bulk, int64_t first, bool shared, const aon_ledger_locks_run *run, aon_error *error) {
+static aon_result dump_run(const dump_call *call, int64_t bulk, int64_t first, bool shared, const aon_ledger_locks_run *run,
+                           aon_error *error) {
   AON_BUFFER_CLEANUP aon_buffer list = {0};
   aon_result result = AON_OK;
   for (size_t i = 0; !result && i < run->count; i++) {
@@ -71,17 +72,17 @@ static aon_result dump_run(const dump_call *call, int64_t bulk, int64_t first, b
 /* Only of those that hold documents still: the others' only take room. */
 static aon_result dump_locks(aon_ledger *ledger, const dump_call *call, aon_error *error) {
   AON_SQLITE_DONE sqlite3_stmt *statement = NULL;
-  aon_result result =
-      aon_ledger_query(ledger,
-                       "select r.bulk, r.first, r.shared, r.hashes from lock_runs r join bulk b on b.number = r.bulk where b.holds = 1 or exists"
-                       " (select 1 from conflicts c where c.bulk = b.number and c.watched = 0) order by r.bulk, r.shared, r.first, r.number",
-                       &statement, error, "");
+  aon_result result = aon_ledger_query(
+      ledger,
+      "select r.bulk, r.first, r.shared, r.hashes from lock_runs r join bulk b on b.number = r.bulk where b.holds = 1 or exists"
+      " (select 1 from conflicts c where c.bulk = b.number and c.watched = 0) order by r.bulk, r.shared, r.first, r.number",
+      &statement, error, "");
   while (!result && !(result = aon_sqlite_step(ledger->database, statement, error))) {
     aon_ledger_locks_run run;
     result = aon_ledger_run_of(statement, 3, &run, error);
     if (!result)
-      result = dump_run(call, sqlite3_column_int64(statement, 0), sqlite3_column_int64(statement, 1), sqlite3_column_int64(statement, 2) != 0,
-                        &run, error);
+      result = dump_run(call, sqlite3_column_int64(statement, 0), sqlite3_column_int64(statement, 1),
+                        sqlite3_column_int64(statement, 2) != 0, &run, error);
   }
   return result == AON_END ? AON_OK : result;
 }
@@ -171,7 +172,8 @@ static aon_result end_run(load_call *call, aon_error *error) {
   if (!count)
     return AON_OK;
   qsort(entries, count, sizeof *entries, by_hash);
-  aon_result result = aon_ledger_run_keep(call->ledger, call->bulk, call->first, entries, count, 0, call->count, call->count == 0, call->shared, error);
+  aon_result result =
+      aon_ledger_run_keep(call->ledger, call->bulk, call->first, entries, count, 0, call->count, call->count == 0, call->shared, error);
   aon_buffer_clear(&call->entries);
   return result;
 }
@@ -182,7 +184,8 @@ static aon_result begin_run(load_call *call, int64_t bulk, int64_t sequence, boo
   if (!result && sequence >= 0)
     result = aon_ledger_segment_find(call->ledger, bulk, sequence, &segment, error);
   if (result == AON_END)
-    return aon_fail(error, AON_CORRUPT, "corrupt", "The journal has a lock of an operation that it doesn't have. Restore it from a backup.");
+    return aon_fail(error, AON_CORRUPT, "corrupt",
+                    "The journal has a lock of an operation that it doesn't have. Restore it from a backup.");
   call->bulk = bulk;
   call->first = segment.first;
   call->count = segment.count;
@@ -212,9 +215,11 @@ static aon_result load_put(void *context, aon_copy_table table, const aon_copy_c
 static aon_result load_work(aon_ledger *ledger, void *arguments, aon_error *error) {
   load_call *call = arguments;
   int64_t any = 0;
-  aon_result result = aon_ledger_number(ledger, "select 1 where exists (select 1 from bulk) or exists (select 1 from events)", &any, error, "");
+  aon_result result =
+      aon_ledger_number(ledger, "select 1 where exists (select 1 from bulk) or exists (select 1 from events)", &any, error, "");
   if (!result && any)
-    return aon_fail(error, AON_USAGE, "journal_not_empty", "The journal “%s” has bulk operations already. Name one that is new.", ledger->location);
+    return aon_fail(error, AON_USAGE, "journal_not_empty", "The journal “%s” has bulk operations already. Name one that is new.",
+                    ledger->location);
   if (!result)
     result = aon_ledger_run(ledger, "delete from keys", error, "");
   aon_buffer_clear(&call->entries);

@@ -16,7 +16,8 @@ typedef struct file_row {
 static aon_result row_of(aon_ledger *ledger, const char *file, file_row *ret_row, aon_error *error) {
   AON_SQLITE_DONE sqlite3_stmt *statement = NULL;
   *ret_row = (file_row){0};
-  aon_result result = aon_ledger_query(ledger, "select number, bytes, bulk is not null, doomed from files where id = ?", &statement, error, "t", file);
+  aon_result result =
+      aon_ledger_query(ledger, "select number, bytes, bulk is not null, doomed from files where id = ?", &statement, error, "t", file);
   if (!result)
     result = aon_sqlite_step(ledger->database, statement, error);
   if (result)
@@ -43,11 +44,11 @@ static aon_result put_work(aon_ledger *ledger, void *arguments, aon_error *error
   const put_call *call = arguments;
   file_row row;
   int64_t before = (int64_t)call->chunk * (int64_t)AON_FILE_CHUNK_BYTES, now = aon_now_ms(ledger->env);
-  aon_result result = aon_ledger_run(ledger,
-                                     "insert into files (id, put_ms, owner_boot, owner_pid, owner_ticks) values (?, ?, ?, ?, ?)"
-                                     " on conflict do nothing",
-                                     error, "titii", call->file, now, call->owner->boot_id, call->owner->pid,
-                                     (int64_t)call->owner->start_ticks);
+  aon_result result =
+      aon_ledger_run(ledger,
+                     "insert into files (id, put_ms, owner_boot, owner_pid, owner_ticks) values (?, ?, ?, ?, ?)"
+                     " on conflict do nothing",
+                     error, "titii", call->file, now, call->owner->boot_id, call->owner->pid, (int64_t)call->owner->start_ticks);
   if (!result)
     result = row_of(ledger, call->file, &row, error);
   if (result)
@@ -84,7 +85,8 @@ aon_result aon_ledger_file_name(aon_ledger *ledger, int64_t bulk, const aon_jour
     return aon_fail(error, AON_USAGE, "incomplete_file",
                     "Of the file that was uploaded %lld bytes are in the journal, not %llu. Upload it again; nothing was queued.",
                     row.there && !row.doomed ? (long long)row.bytes : 0LL, (unsigned long long)file->bytes);
-  result = aon_ledger_run(ledger, "update files set bulk = null, doomed = 1 where bulk = ? and role = ?", error, "ii", bulk, (int64_t)file->role);
+  result = aon_ledger_run(ledger, "update files set bulk = null, doomed = 1 where bulk = ? and role = ?", error, "ii", bulk,
+                          (int64_t)file->role);
   return result ? result
                 : aon_ledger_run(ledger, "update files set bulk = ?, role = ?, until_ms = ? where number = ?", error, "iiii", bulk,
                                  (int64_t)file->role, file->until_ms, row.number);
@@ -118,8 +120,8 @@ aon_result aon_ledger_file_find(void *state, const char *id, aon_file_role role,
   aon_ledger_head head;
   aon_result result = aon_ledger_head_of(ledger, id, &head, error);
   if (!result)
-    result = aon_ledger_query(ledger, "select id, bytes, until_ms from files where bulk = ? and role = ?", &statement, error, "ii", head.number,
-                              (int64_t)role);
+    result = aon_ledger_query(ledger, "select id, bytes, until_ms from files where bulk = ? and role = ?", &statement, error, "ii",
+                              head.number, (int64_t)role);
   if (!result)
     result = aon_sqlite_step(ledger->database, statement, error);
   if (!result)
@@ -143,7 +145,8 @@ aon_result aon_ledger_file_get(void *state, const char *file, uint32_t chunk, ao
     result = aon_sqlite_step(ledger->database, statement, error);
   aon_piece_keyring ring = aon_ledger_ring(ledger);
   return result ? result
-                : aon_piece_chunk(&ring, file, chunk, sqlite3_column_blob(statement, 0), (size_t)sqlite3_column_bytes(statement, 0), out, error);
+                : aon_piece_chunk(&ring, file, chunk, sqlite3_column_blob(statement, 0), (size_t)sqlite3_column_bytes(statement, 0), out,
+                                  error);
 }
 
 /* ---- taking away ---- */

@@ -30,8 +30,7 @@ static aon_result excludes(aon_ledger *ledger, const wanted *want, sqlite3_stmt 
       result = aon_ledger_peek(ledger, bulk, first, offset, &operation, error);
     if (result)
       return result;
-    if (offset == AON_LEDGER_CLAIM ? shared
-                                   : operation && aon_piece_is_about(operation, want->store, want->collection, want->document))
+    if (offset == AON_LEDGER_CLAIM ? shared : operation && aon_piece_is_about(operation, want->store, want->collection, want->document))
       *ret_excludes = true;
   }
   return AON_OK;
@@ -45,10 +44,11 @@ static aon_result holder_by_log(aon_ledger *ledger, const wanted *want, int64_t 
   if (result || !any || !aon_filter_maybe(&ledger->filter, want->hash))
     return result;
   AON_SQLITE_DONE sqlite3_stmt *statement = NULL;
-  result = aon_ledger_query(ledger,
-                            "select r.bulk, r.first, r.shared, r.hashes from bulk b cross join lock_runs r on r.bulk = b.number where b.holds = 1"
-                            " order by b.number, r.first",
-                            &statement, error, "");
+  result = aon_ledger_query(
+      ledger,
+      "select r.bulk, r.first, r.shared, r.hashes from bulk b cross join lock_runs r on r.bulk = b.number where b.holds = 1"
+      " order by b.number, r.first",
+      &statement, error, "");
   bool found = false;
   while (!result && !found && !(result = aon_sqlite_step(ledger->database, statement, error)))
     result = excludes(ledger, want, statement, &found, error);

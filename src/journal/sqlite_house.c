@@ -162,8 +162,8 @@ aon_result aon_ledger_examine(void *state, aon_buffer *report, bool *ret_healthy
       *ret_healthy = true;
     return absent;
   }
-  aon_result (*const looks[])(health *, aon_error *) = {examine_size,     examine_pages, examine_states,
-                                                        examine_segments, examine_files, examine_keys,  examine_reserve};
+  aon_result (*const looks[])(health *, aon_error *) = {examine_size,  examine_pages, examine_states, examine_segments,
+                                                        examine_files, examine_keys,  examine_reserve};
   aon_result result = AON_OK;
   for (size_t i = 0; !result && i < sizeof looks / sizeof *looks; i++)
     result = looks[i](&look, error);

@@ -106,12 +106,10 @@ static aon_result move_work(aon_ledger *ledger, void *arguments, aon_error *erro
   return change_row(ledger, head.number, call, error);
 }
 
-/* Arrows that a loss of power may take back. It ends every worker of this journal too, which is on the machine that lost it, and what is sent
- * after such an arrow lasts only by a later write of the journal that is durable, and this one with it: phases leave nothing outside the journal;
- * `executing` opens transactions, which are gone with their connections, and announces whatever else is sent. */
-static bool arrow_durable(aon_state to) {
-  return to != AON_PARSING && to != AON_VALIDATING && to != AON_PLANNING && to != AON_EXECUTING;
-}
+/* Arrows that a loss of power may take back. It ends every worker of this journal too, which is on the machine that lost it, and what is
+ * sent after such an arrow lasts only by a later write of the journal that is durable, and this one with it: phases leave nothing outside
+ * the journal; `executing` opens transactions, which are gone with their connections, and announces whatever else is sent. */
+static bool arrow_durable(aon_state to) { return to != AON_PARSING && to != AON_VALIDATING && to != AON_PLANNING && to != AON_EXECUTING; }
 
 aon_result aon_ledger_move(void *state, const char *id, int64_t epoch, aon_state from, aon_state to, const aon_bulk_change *change,
                            aon_error *error) {

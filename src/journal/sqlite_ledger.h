@@ -60,14 +60,14 @@ typedef struct aon_ledger {
   aon_names written, read;
   aon_segment_writer writer;
   aon_buffer sealed, run;
-  aon_piece *heads, *whole; /* the last ones looked into: without and with images; NULL: none */
-  aon_filter filter;        /* hashes of all exclusive and shared locks up to … */
-  int64_t filter_last;      /* … this row of lock_runs, always a committed one */
-  aon_chain chain;          /* documents of the bulk operation whose chains were last asked for … */
-  int64_t chain_bulk;       /* … number of its row, 0: none … */
-  char chain_id[40];        /* … its id … */
-  int64_t chain_end;        /* … up to this sequence, where the table was full; INT64_MAX: all of them */
-  bool chain_noted;         /* by the transaction that is open */
+  aon_piece *heads, *whole;            /* the last ones looked into: without and with images; NULL: none */
+  aon_filter filter;                   /* hashes of all exclusive and shared locks up to … */
+  int64_t filter_last;                 /* … this row of lock_runs, always a committed one */
+  aon_chain chain;                     /* documents of the bulk operation whose chains were last asked for … */
+  int64_t chain_bulk;                  /* … number of its row, 0: none … */
+  char chain_id[40];                   /* … its id … */
+  int64_t chain_end;                   /* … up to this sequence, where the table was full; INT64_MAX: all of them */
+  bool chain_noted;                    /* by the transaction that is open */
   char *listings[AON_LEDGER_LISTINGS]; /* texts of listings met so far, which are the keys of their statements; NULL: none yet */
 } aon_ledger;
 

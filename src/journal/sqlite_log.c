@@ -252,8 +252,8 @@ typedef struct cursor {
   struct {
     aon_dictionary *dictionary;
     aon_arena arena;
-  } pieces[2]; /* the one last given out, and the one before it, which its reader may still be at */
-  size_t turn; /* index of the last one */
+  } pieces[2];      /* the one last given out, and the one before it, which its reader may still be at */
+  size_t turn;      /* index of the last one */
   aon_piece *piece; /* of a single operation: the ledger's, which the next one asked for is often in too */
 } cursor;
 
@@ -308,7 +308,8 @@ static aon_result next_segment(cursor *from, aon_ledger_segment *ret_segment, ao
     return result;
   if (from->window.at >= logged)
     from->window.at = logged - 1;
-  return from->window.at < from->window.first ? AON_END : aon_ledger_segment_find(from->ledger, from->bulk, from->window.at, ret_segment, error);
+  return from->window.at < from->window.first ? AON_END
+                                              : aon_ledger_segment_find(from->ledger, from->bulk, from->window.at, ret_segment, error);
 }
 
 static aon_result next_single(cursor *from, const aon_operation **ret_operations, size_t *ret_count, bool *ret_cleared, aon_error *error) {

@@ -70,7 +70,8 @@ static aon_result waiting_writer(aon_ledger *ledger, lock_call *call, aon_error 
 static aon_result bulk_holder(aon_ledger *ledger, lock_call *call, aon_error *error) {
   int64_t bulk = 0;
   char id[37];
-  aon_result result = aon_ledger_holder_of(ledger, call->about.store, call->about.collection, call->about.name.document, call->shared, &bulk, error);
+  aon_result result =
+      aon_ledger_holder_of(ledger, call->about.store, call->about.collection, call->about.name.document, call->shared, &bulk, error);
   if (result || !bulk)
     return result;
   result = aon_ledger_id_of(ledger, bulk, id, error);
@@ -97,8 +98,8 @@ static aon_result take(aon_ledger *ledger, lock_call *call, bool renewal, int64_
   aon_result result = aon_ledger_number(ledger, "update lock_epoch set epoch = epoch + 1 returning epoch", &call->epoch, error, "");
   if (!result)
     result = aon_ledger_run(ledger, "insert or replace into named_locks values (?, ?, ?, ?, ?, ?, ?, ?, ?)", error, "tttpiiiii", call->name,
-                            call->holder, call->about.name.kind, call->about.of_document ? &call->about.hash : NULL, (int64_t)call->shared, call->epoch,
-                            call->now, call->now + call->lease_ms, call->now);
+                            call->holder, call->about.name.kind, call->about.of_document ? &call->about.hash : NULL, (int64_t)call->shared,
+                            call->epoch, call->now, call->now + call->lease_ms, call->now);
   return result ? result
                 : aon_ledger_run(ledger, "delete from lock_waits where name = ? and holder = ?", error, "tt", call->name, call->holder);
 }

@@ -17,11 +17,11 @@ typedef struct take_call {
 
 static aon_result next_queued(aon_ledger *ledger, take_call *call, aon_error *error) {
   AON_SQLITE_DONE sqlite3_stmt *statement = NULL;
-  aon_result result = aon_ledger_query(ledger,
-                                       "select id, age_ms, number from bulk where state = 'queued' and (age_ms, number) > (?1, ?2)"
-                                       " and hold_until_ms <= ?3 and (?4 is null or organization = ?4) order by age_ms, number limit 1",
-                                       &statement, error, "iiit", call->after_age, call->after_number, aon_now_ms(ledger->env),
-                                       call->what->organization);
+  aon_result result =
+      aon_ledger_query(ledger,
+                       "select id, age_ms, number from bulk where state = 'queued' and (age_ms, number) > (?1, ?2)"
+                       " and hold_until_ms <= ?3 and (?4 is null or organization = ?4) order by age_ms, number limit 1",
+                       &statement, error, "iiit", call->after_age, call->after_number, aon_now_ms(ledger->env), call->what->organization);
   if (!result)
     result = aon_sqlite_step(ledger->database, statement, error);
   if (result)

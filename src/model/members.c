@@ -45,7 +45,8 @@ aon_result aon_iter_append(bson_t *out, const char *key, int length, const bson_
   aon_iter_bytes(value, &bytes, &value_length);
   if (out->len - before == 1 + key_length + 1 + value_length)
     return AON_OK;
-  return aon_fail(error, AON_REJECTED, "bad_type", "The property “%s” holds code with the character NUL in it, which can't be copied whole.", key);
+  return aon_fail(error, AON_REJECTED, "bad_type",
+                  "The property “%s” holds code with the character NUL in it, which can't be copied whole.", key);
 }
 
 static void members_of(aon_members *members, const uint8_t *data, uint32_t length) {

@@ -12,8 +12,8 @@ typedef struct aon_document_source {
   /* As aon_store_read: images[i] for ids[i]; the collection's store is found by its name. */
   aon_result (*read)(void *context, const aon_collection *collection, const aon_text *ids, size_t count, aon_arena *arena,
                      aon_image *images, aon_error *error);
-  aon_result (*scan)(void *context, const aon_collection *collection, const aon_match *matches, size_t count,
-                     const char *const *properties, aon_scan_each each, void *each_context, aon_error *error);
+  aon_result (*scan)(void *context, const aon_collection *collection, const aon_match *matches, size_t count, const char *const *properties,
+                     aon_scan_each each, void *each_context, aon_error *error);
   /* Whether the collection's store takes this property and never tells it again (write_only of its shape). NULL: none does. */
   aon_result (*hides)(void *context, const aon_collection *collection, const char *property, bool *ret_hidden, aon_error *error);
 } aon_document_source;
@@ -41,7 +41,7 @@ typedef struct aon_counts {
   struct aon_count {
     char entity[64];
     uint64_t created, edited, deleted, unchanged;
-  } *entries;
+  } * entries;
   size_t count, capacity;
 } aon_counts;
 aon_result aon_counts_entity(aon_counts *counts, const char *entity, struct aon_count **ret_count, aon_error *error) AON_MUST_USE;

@@ -35,8 +35,7 @@ static bool keep_problem(aon_problems *problems, const aon_problem *problem, con
          keep_text(problems, problem->store, last->store, &ret_kept->store) &&
          keep_text(problems, problem->collection, last->collection, &ret_kept->collection) &&
          keep_text(problems, problem->document_id, last->document_id, &ret_kept->document_id) &&
-         keep_text(problems, problem->code, last->code, &ret_kept->code) &&
-         keep_sentence(problems, problem->sentence, &ret_kept->sentence);
+         keep_text(problems, problem->code, last->code, &ret_kept->code) && keep_sentence(problems, problem->sentence, &ret_kept->sentence);
 }
 
 static bool grow(aon_problem **list, size_t *capacity, size_t kept) {
@@ -149,7 +148,8 @@ static aon_result write_of_cell(const aon_problem *problem, aon_buffer *out, aon
     return result;
   if ((result = write_member("value", problem->value, out, error)) || !problem->document_id)
     return result;
-  if ((result = write_member("store", problem->store, out, error)) || (result = write_member("collection", problem->collection, out, error)))
+  if ((result = write_member("store", problem->store, out, error)) ||
+      (result = write_member("collection", problem->collection, out, error)))
     return result;
   return write_member("documentId", problem->document_id, out, error);
 }

@@ -53,15 +53,15 @@ struct aon_pack_job {
   const aon_pack_input *input;
   aon_sqlite *stage;
   aon_recall_slot *recall; /* AON_RECALL_SLOTS of them; malloc */
-  aon_arena arena;       /* of the job: names, headings */
-  aon_arena row_arena;   /* of one row */
-  aon_job_sheet *sheets; /* by index of the schema's sheet */
+  aon_arena arena;         /* of the job: names, headings */
+  aon_arena row_arena;     /* of one row */
+  aon_job_sheet *sheets;   /* by index of the schema's sheet */
   aon_text organization;
   char instant[AON_INSTANT_LENGTH + 1]; /* the instant of the bulk operation as text */
-  uint64_t *named;       /* of each sheet: columns whose values are kept in name: unique ones and those that are referred to */
-  int64_t touched;       /* counts what shared documents gather, so that it keeps its order */
-  uint64_t rows_done;    /* for tick */
-  bool has_secrets;      /* there is a key: */
+  uint64_t *named;              /* of each sheet: columns whose values are kept in name: unique ones and those that are referred to */
+  int64_t touched;              /* counts what shared documents gather, so that it keeps its order */
+  uint64_t rows_done;           /* for tick */
+  bool has_secrets;             /* there is a key: */
   unsigned char secret_key[32]; /* of what stands sealed in the stage; in memory only */
   const aon_schema_collection *hides_collection; /* of the last answer: NULL, none yet */
   char hides_property[64];
@@ -196,8 +196,8 @@ aon_result aon_bridge_collect(aon_pack_job *job, int function, aon_collector *co
 aon_result aon_secret_seal(aon_pack_job *job, aon_text value, const char *property, bson_t *data, aon_error *error) AON_MUST_USE;
 /* Stands in a document for the value of the row's column. */
 void aon_secret_mark(bson_t *document, const char *name, size_t column);
-/* The document with values in place of marks, where the collection's store never tells them again; without them where it does. ret_document is
- * initialised on success. */
+/* The document with values in place of marks, where the collection's store never tells them again; without them where it does. ret_document
+ * is initialised on success. */
 aon_result aon_secret_open(aon_pack_job *job, const aon_job_row *row, const aon_schema_collection *collection, const bson_t *document,
                            bson_t *ret_document, aon_error *error) AON_MUST_USE;
 void aon_secret_forget(aon_pack_job *job);

@@ -16,10 +16,10 @@ typedef struct aon_pack aon_pack;
 typedef struct aon_pack_job aon_pack_job;
 
 typedef struct aon_pack_limits { /* 0: the default */
-  uint64_t memory_bytes;       /* of the Lua state: 64 MiB */
-  uint64_t instructions;       /* of one call into the pack: 10,000,000 */
-  int64_t call_ms;             /* time of one call into the pack: 2 s */
-  uint64_t stage_memory_bytes; /* of the temporary database before it goes to a file: 16 MiB */
+  uint64_t memory_bytes;         /* of the Lua state: 64 MiB */
+  uint64_t instructions;         /* of one call into the pack: 10,000,000 */
+  int64_t call_ms;               /* time of one call into the pack: 2 s */
+  uint64_t stage_memory_bytes;   /* of the temporary database before it goes to a file: 16 MiB */
 } aon_pack_limits;
 
 /* name: a path if it has a '/' or ends in .lua, else NAME.lua looked up in folders (NULL-terminated, in order). */
@@ -39,15 +39,16 @@ aon_result aon_pack_locate(const aon_pack *pack, const char *collection, const c
 /* What `aon pack show P` prints: stores, collections, sheets, columns with their rules; as JSON or for people. */
 aon_result aon_pack_describe(const aon_pack *pack, bool json, aon_buffer *out, aon_error *error) AON_MUST_USE;
 /* The sheets of its template; all memory in the arena. */
-aon_result aon_pack_template(const aon_pack *pack, aon_arena *arena, const aon_template_sheet **ret_sheets, size_t *ret_count, aon_error *error) AON_MUST_USE;
+aon_result aon_pack_template(const aon_pack *pack, aon_arena *arena, const aon_template_sheet **ret_sheets, size_t *ret_count,
+                             aon_error *error) AON_MUST_USE;
 
 typedef struct aon_pack_input {
   aon_workbook *workbook;
-  const char *file_name;    /* for sentences */
+  const char *file_name; /* for sentences */
   const char *organization, *user, *bulk_id;
-  int64_t instant_ms;       /* one for the whole bulk operation */
+  int64_t instant_ms; /* one for the whole bulk operation */
   const aon_document_source *source;
-  aon_problems *problems;   /* errors and warnings are added here, in a steady order */
+  aon_problems *problems;                                                  /* errors and warnings are added here, in a steady order */
   aon_result (*tick)(void *context, uint64_t rows_done, aon_error *error); /* now and then; a failure stops the job; may be NULL */
   void *tick_context;
 } aon_pack_input;

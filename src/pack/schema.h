@@ -157,8 +157,8 @@ struct aon_pack { /* made by aon_pack_load; the calls of a job run in its host *
 
 /* Reads the table on top of the host's stack (and pops it). */
 aon_result aon_schema_read(aon_host *host, aon_arena *arena, const char *file, aon_schema *ret_schema, aon_error *error) AON_MUST_USE;
-const aon_schema_collection *aon_schema_collection_find(const aon_schema *schema, const char *name); /* NULL: none */
-const aon_schema_column *aon_schema_column_find(const aon_schema_sheet *sheet, const char *property);  /* NULL: none */
+const aon_schema_collection *aon_schema_collection_find(const aon_schema *schema, const char *name);  /* NULL: none */
+const aon_schema_column *aon_schema_column_find(const aon_schema_sheet *sheet, const char *property); /* NULL: none */
 /* As headings and names of sheets are compared: folded, without spaces, _ - and a trailing *. */
 aon_result aon_schema_name(aon_text name, aon_buffer *out, aon_error *error) AON_MUST_USE;
 /* The id of a document: own is the free part (empty where there is none). */

@@ -2,8 +2,8 @@
  *
  *     cell -> sealed in the stage -> a token in Lua -> a mark in the defaults of a new document -> opened for its operation
  *
- * Invariants: the stage never has such a value in clear; its key lies in the job, in memory, and is made by the first one; a value is opened only
- * for a store that never tells it again (write_only of its shape), else it is left out. */
+ * Invariants: the stage never has such a value in clear; its key lies in the job, in memory, and is made by the first one; a value is
+ * opened only for a store that never tells it again (write_only of its shape), else it is left out. */
 #include "pack/job.h"
 
 #include <sodium.h>
@@ -20,7 +20,8 @@ aon_result aon_secret_seal(aon_pack_job *job, aon_text value, const char *proper
   if (!sealed)
     return aon_fail_memory(error);
   aon_random(job->pack->env, sealed, crypto_secretbox_NONCEBYTES);
-  bool fine = !crypto_secretbox_easy(sealed + crypto_secretbox_NONCEBYTES, (const unsigned char *)value.data, value.length, sealed, job->secret_key) &&
+  bool fine = !crypto_secretbox_easy(sealed + crypto_secretbox_NONCEBYTES, (const unsigned char *)value.data, value.length, sealed,
+                                     job->secret_key) &&
               bson_append_binary(data, property, -1, BSON_SUBTYPE_USER, sealed, (uint32_t)length);
   return fine ? AON_OK : aon_fail_memory(error);
 }
@@ -51,17 +52,19 @@ static aon_result open_one(const aon_pack_job *job, const aon_job_row *row, cons
   unsigned char *plain = malloc(plain_length + 1);
   if (!plain)
     return aon_fail_memory(error);
-  bool fine = !crypto_secretbox_open_easy(plain, sealed + crypto_secretbox_NONCEBYTES, sealed_length - crypto_secretbox_NONCEBYTES, sealed, job->secret_key);
+  bool fine = !crypto_secretbox_open_easy(plain, sealed + crypto_secretbox_NONCEBYTES, sealed_length - crypto_secretbox_NONCEBYTES, sealed,
+                                          job->secret_key);
   aon_result result = !fine ? aon_fail(error, AON_CORRUPT, "corrupt", "The temporary database of the upload is damaged. Upload it again.")
                       : bson_append_utf8(out, bson_iter_key(at), -1, (const char *)plain, (int)plain_length) ? AON_OK
-                                                                                                           : aon_fail_memory(error);
+                                                                                                             : aon_fail_memory(error);
   sodium_memzero(plain, plain_length);
   free(plain);
   return result;
 }
 
 /* Rows ask the same of the same store: the last answer is kept. */
-static aon_result is_hidden(aon_pack_job *job, const aon_schema_collection *collection, const char *property, bool *ret_hidden, aon_error *error) {
+static aon_result is_hidden(aon_pack_job *job, const aon_schema_collection *collection, const char *property, bool *ret_hidden,
+                            aon_error *error) {
   const aon_document_source *source = job->input->source;
   aon_result result = AON_OK;
   *ret_hidden = false;

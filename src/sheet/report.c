@@ -1,8 +1,8 @@
 /* Writing a report: beside the output first, then renamed, so that a reader never sees half of one.
  *
  * An upload that can't be read has no cells to mark: its report is the sheet of errors alone. So is that of one whose content types are
- * damaged, since no program would open it. Damage to a sheet's relationships, comments or drawing costs these and no marks. The input is never the output, under
- * whatever name. */
+ * damaged, since no program would open it. Damage to a sheet's relationships, comments or drawing costs these and no marks. The input is
+ * never the output, under whatever name. */
 #include "sheet/report.h"
 
 #include <string.h>

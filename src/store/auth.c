@@ -45,9 +45,11 @@ static void word_of(const char *message, char word[48]) {
   snprintf(word, 48, "%.*s", (int)(length < 47 ? length : 47), message ? message : "");
 }
 
-static aon_result say(const auth_store *store, const aon_write *write, aon_result kind, const char *code, const char *what, aon_error *error) {
+static aon_result say(const auth_store *store, const aon_write *write, aon_result kind, const char *code, const char *what,
+                      aon_error *error) {
   size_t shown = write->id.length > FB_ID_SHOWN ? FB_ID_SHOWN : write->id.length;
-  return aon_fail(error, kind, code, "%s/%s/%.*s %s. Nothing was written.", store->fb.name, write->collection->name, (int)shown, write->id.data, what);
+  return aon_fail(error, kind, code, "%s/%s/%.*s %s. Nothing was written.", store->fb.name, write->collection->name, (int)shown,
+                  write->id.data, what);
 }
 
 static aon_result not_as_expected(const auth_store *store, const aon_write *write, aon_error *error) {
@@ -59,8 +61,8 @@ static aon_result not_as_expected(const auth_store *store, const aon_write *writ
 static aon_result refused_for(const auth_store *store, const aon_write *write, const char *message, aon_error *error) {
   char word[48], what[120];
   word_of(message, word);
-  bool taken = message && (!strncmp(message, "EMAIL_EXISTS", 12) || !strncmp(message, "PHONE_NUMBER_EXISTS", 19) || strstr(message, "email exists") ||
-                           strstr(message, "phone number exists"));
+  bool taken = message && (!strncmp(message, "EMAIL_EXISTS", 12) || !strncmp(message, "PHONE_NUMBER_EXISTS", 19) ||
+                           strstr(message, "email exists") || strstr(message, "phone number exists"));
   bool there = message && (!strncmp(message, "DUPLICATE_LOCAL_ID", 18) || strstr(message, "existing account"));
   if (there)
     return not_as_expected(store, write, error);
@@ -93,7 +95,8 @@ static aon_result place(void *state, const aon_store_config *config, aon_store_c
     store->base = NULL;
     return aon_fail_memory(error);
   }
-  snprintf(caps->database, sizeof caps->database, "firebase-auth:%.100s/%.*s", emulator ? emulator : "", (int)(length > 100 ? 100 : length), project);
+  snprintf(caps->database, sizeof caps->database, "firebase-auth:%.100s/%.*s", emulator ? emulator : "", (int)(length > 100 ? 100 : length),
+           project);
   return AON_OK;
 }
 
@@ -115,7 +118,8 @@ static aon_result ask_lookup(const auth_store *store, const aon_text *ids, size_
   return *ret_body ? AON_OK : aon_fail_memory(error);
 }
 
-static aon_result look_up_some(auth_store *store, const aon_text *ids, size_t count, aon_arena *arena, account *accounts, aon_error *error) {
+static aon_result look_up_some(auth_store *store, const aon_text *ids, size_t count, aon_arena *arena, account *accounts,
+                               aon_error *error) {
   char *body = NULL;
   json_t *root = NULL, *user;
   size_t index;
@@ -168,7 +172,8 @@ static aon_result probe(void *state, aon_error *error) {
 }
 
 static aon_result open_store(aon_env *env, const aon_store_config *config, void **ret_state, aon_store_caps *ret_caps, aon_error *error) {
-  static const fb_kind kind = {.google = &google_settings, .size = sizeof(auth_store), .place = place, .probe = probe, .close = close_store};
+  static const fb_kind kind = {
+      .google = &google_settings, .size = sizeof(auth_store), .place = place, .probe = probe, .close = close_store};
   aon_store_caps caps = {.store_class = AON_CLASS_PLAIN,
                          .batch_operations = AUTH_BATCH_OPERATIONS,
                          .batch_bytes = AUTH_BATCH_BYTES,
@@ -183,12 +188,11 @@ static aon_result open_store(aon_env *env, const aon_store_config *config, void 
 }
 
 static aon_result describe(void *state, const aon_collection *collection, const aon_shape **ret_shape, aon_error *error) {
-  static const aon_shape shape = {
-      .exists = true,
-      .document_table = true,
-      .volatiles = volatiles,
-      .write_effect = "a password that is set replaces one that Firebase Auth never tells",
-      .write_only = "password"};
+  static const aon_shape shape = {.exists = true,
+                                  .document_table = true,
+                                  .volatiles = volatiles,
+                                  .write_effect = "a password that is set replaces one that Firebase Auth never tells",
+                                  .write_only = "password"};
   (void)state;
   (void)collection;
   (void)error;
@@ -323,12 +327,23 @@ static aon_result choose(round_state *r, size_t at, aon_error *error) {
   if (write->wanted.bson)
     o->step = write->expected.bson || now->aside ? STEP_UPDATE : wanted.password ? STEP_CREATE : STEP_IMPORT;
   switch (o->step) {
-  case STEP_NOTHING: return AON_OK;
-  case STEP_IMPORT: body = auth_to_import(o->uid, &wanted); break;
-  case STEP_CREATE: body = auth_to_create(o->uid, &wanted); break;
-  case STEP_UPDATE: body = auth_to_update(o->uid, &wanted); break;
-  case STEP_SET_ASIDE: body = auth_to_set_aside(o->uid, &wanted); break;
-  case STEP_DELETE: body = json_pack("{s:s}", "localId", o->uid); break;
+  case STEP_NOTHING:
+    return AON_OK;
+  case STEP_IMPORT:
+    body = auth_to_import(o->uid, &wanted);
+    break;
+  case STEP_CREATE:
+    body = auth_to_create(o->uid, &wanted);
+    break;
+  case STEP_UPDATE:
+    body = auth_to_update(o->uid, &wanted);
+    break;
+  case STEP_SET_ASIDE:
+    body = auth_to_set_aside(o->uid, &wanted);
+    break;
+  case STEP_DELETE:
+    body = json_pack("{s:s}", "localId", o->uid);
+    break;
   }
   o->body = body ? json_dumps(body, JSON_COMPACT) : NULL;
   json_decref(body);
@@ -344,7 +359,8 @@ static aon_result refusal(round_state *r, size_t at, const aon_http_request *req
   json_t *root = NULL;
   if (request->result || request->status != 400 || parse(r->store, request, &root, NULL))
     return fb_refused(&r->store->fb, request, "writing", error);
-  aon_result result = refused_for(r->store, r->ones[at].write, json_string_value(json_object_get(json_object_get(root, "error"), "message")), error);
+  aon_result result =
+      refused_for(r->store, r->ones[at].write, json_string_value(json_object_get(json_object_get(root, "error"), "message")), error);
   json_decref(root);
   return result;
 }
@@ -378,11 +394,8 @@ static aon_result import_all(round_state *r, aon_error *error) {
     result = aon_buffer_text(&body, "]}", error);
   if (result || !count)
     return result;
-  aon_http_request request = {.method = "POST",
-                              .url = url.data,
-                              .headers = {"Content-Type: application/json"},
-                              .body = {body.data, body.length},
-                              .changes = true};
+  aon_http_request request = {
+      .method = "POST", .url = url.data, .headers = {"Content-Type: application/json"}, .body = {body.data, body.length}, .changes = true};
   result = fb_run(&r->store->fb, &request, 1, NULL, NULL, error);
   for (size_t i = 0; !result && i < count; i++)
     judge(r, of[i], &request);
@@ -403,7 +416,8 @@ static aon_result import_all(round_state *r, aon_error *error) {
 }
 
 static aon_result send_singly(round_state *r, aon_error *error) {
-  static const char *const methods[] = {[STEP_CREATE] = "", [STEP_UPDATE] = ":update", [STEP_SET_ASIDE] = ":update", [STEP_DELETE] = ":delete"};
+  static const char *const methods[] = {
+      [STEP_CREATE] = "", [STEP_UPDATE] = ":update", [STEP_SET_ASIDE] = ":update", [STEP_DELETE] = ":delete"};
   size_t of[AUTH_BATCH_OPERATIONS], count = 0;
   aon_result result = AON_OK;
   for (size_t i = 0; !result && i < r->count; i++) {
@@ -519,7 +533,8 @@ static aon_result tell_page(const auth_store *store, const json_t *users, aside 
     all->looked_at++;
     if (set_aside && all->found++ < AUTH_ASIDE_SHOWN)
       result = aon_buffer_format(report, error,
-                                 "account %.128s is set aside (disabled, with " AUTH_MARK "): it waits for its bulk operation to be finished or taken "
+                                 "account %.128s is set aside (disabled, with " AUTH_MARK
+                                 "): it waits for its bulk operation to be finished or taken "
                                  "back; aon recover does it if the journal knows it\n",
                                  uid ? uid : "");
   }
@@ -557,10 +572,11 @@ static aon_result examine(void *state, struct aon_buffer *report, bool *ret_heal
     result = emulator ? aon_buffer_format(report, error, "Firebase Auth, emulator at %s\n", emulator)
                       : aon_buffer_format(report, error, "Firebase Auth, as %s\n", aon_google_account(store->fb.google));
   if (!result)
-    result = aon_buffer_text(report,
-                             "class 5: accounts are read, compared, then written, for the service takes no conditions; deleted ones are set aside until "
-                             "the decision; passwords can't be given back\n",
-                             error);
+    result = aon_buffer_text(
+        report,
+        "class 5: accounts are read, compared, then written, for the service takes no conditions; deleted ones are set aside until "
+        "the decision; passwords can't be given back\n",
+        error);
   if (!result)
     result = fb_tell_clock(&store->fb, report, ret_healthy, error);
   return result ? result : tell_aside(store, report, ret_healthy, error);

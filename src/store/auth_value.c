@@ -1,5 +1,5 @@
-/* Accounts of Firebase Auth as documents: uid, email, displayName, phoneNumber, photoURL, emailVerified, disabled, customClaims, and a password
- * that is written only. Properties at their default are left out, but `disabled`, which always stands there.
+/* Accounts of Firebase Auth as documents: uid, email, displayName, phoneNumber, photoURL, emailVerified, disabled, customClaims, and a
+ * password that is written only. Properties at their default are left out, but `disabled`, which always stands there.
  * Source: https://cloud.google.com/identity-platform/docs/reference/rest/v1/UserInfo. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +12,8 @@ static const char *const text_names[4] = {"email", "displayName", "phoneNumber",
 static const char *const service_names[4] = {"email", "displayName", "phoneNumber", "photoUrl"};
 
 static aon_result bad(const fb_store *fb, aon_text id, aon_error *error, const char *code, const char *why) {
-  return aon_fail(error, AON_REJECTED, code, "The account %s/%.*s %s.", fb->name, (int)(id.length > FB_ID_SHOWN ? FB_ID_SHOWN : id.length), id.data, why);
+  return aon_fail(error, AON_REJECTED, code, "The account %s/%.*s %s.", fb->name, (int)(id.length > FB_ID_SHOWN ? FB_ID_SHOWN : id.length),
+                  id.data, why);
 }
 
 /* ---- documents ---- */
@@ -37,7 +38,9 @@ static aon_result take_property(const fb_store *fb, const aon_collection *collec
   int place = text_place(key);
   bool empty = BSON_ITER_HOLDS_NULL(at) || (text && !*text);
   if (!strcmp(key, "uid"))
-    return text && strlen(text) == id.length && !memcmp(text, id.data, id.length) ? AON_OK : bad(fb, id, error, "inconsistent", "has another uid than its id");
+    return text && strlen(text) == id.length && !memcmp(text, id.data, id.length)
+               ? AON_OK
+               : bad(fb, id, error, "inconsistent", "has another uid than its id");
   if (!strcmp(key, "hasPassword")) /* Auth knows by itself */
     return AON_OK;
   if (!strcmp(key, "disabled") || !strcmp(key, "emailVerified")) {
@@ -50,15 +53,17 @@ static aon_result take_property(const fb_store *fb, const aon_collection *collec
   if (empty)
     return AON_OK;
   if (!strcmp(key, "customClaims"))
-    return !BSON_ITER_HOLDS_DOCUMENT(at)              ? bad(fb, id, error, "bad_type", "needs an object for customClaims")
-           : bson_append_iter(out, key, -1, at)       ? AON_OK
-                                                      : aon_fail_memory(error);
+    return !BSON_ITER_HOLDS_DOCUMENT(at)        ? bad(fb, id, error, "bad_type", "needs an object for customClaims")
+           : bson_append_iter(out, key, -1, at) ? AON_OK
+                                                : aon_fail_memory(error);
   if (place < 0 && strcmp(key, "password"))
-    return bad(fb, id, error, "unknown_property", "can hold uid, email, displayName, phoneNumber, photoURL, emailVerified, disabled, customClaims and password only");
+    return bad(fb, id, error, "unknown_property",
+               "can hold uid, email, displayName, phoneNumber, photoURL, emailVerified, disabled, customClaims and password only");
   if (!text)
     return bad(fb, id, error, "bad_type", "needs texts for email, displayName, phoneNumber, photoURL and password");
   if (place < 0 && !listed(collection->sensitive, "password"))
-    return bad(fb, id, error, "not_supported", "has a password, which needs a pack that calls it sensitive (--pack): else the journal would hold it in clear");
+    return bad(fb, id, error, "not_supported",
+               "has a password, which needs a pack that calls it sensitive (--pack): else the journal would hold it in clear");
   char lower[320];
   if (place == 0) { /* Auth keeps addresses in lower case */
     snprintf(lower, sizeof lower, "%s", text);
@@ -92,7 +97,8 @@ aon_result auth_normalise(void *state, const aon_collection *collection, aon_tex
   if (!result)
     result = auth_account_of(fb, ret_image, arena, &account, error);
   if (!result && account.claims && account.password)
-    result = bad(fb, id, error, "inconsistent", "has both a password and customClaims, which Firebase Auth takes in two steps: give them one after the other");
+    result = bad(fb, id, error, "inconsistent",
+                 "has both a password and customClaims, which Firebase Auth takes in two steps: give them one after the other");
   if (!result && account.claims && strlen(account.claims) > AUTH_CLAIMS_BYTES - sizeof AUTH_MARK - 8)
     result = bad(fb, id, error, "too_long", "has customClaims of more than 1,000 bytes");
   return result;
@@ -163,7 +169,8 @@ aon_result auth_image(const fb_store *fb, json_t *user, aon_arena *arena, aon_im
   }
   if (fine && json_is_true(json_object_get(user, "emailVerified")))
     fine = bson_append_bool(&made, "emailVerified", -1, true);
-  fine = fine && bson_append_bool(&made, "disabled", -1, json_is_true(json_object_get(user, "disabled"))) && take_claims(user, &made, ret_aside);
+  fine = fine && bson_append_bool(&made, "disabled", -1, json_is_true(json_object_get(user, "disabled"))) &&
+         take_claims(user, &made, ret_aside);
   aon_result result = !fine        ? aon_fail(error, AON_CORRUPT, "corrupt", "%s gave an account that can't be read.", fb->name)
                       : *ret_aside ? AON_OK
                                    : aon_image_from(&made, arena, ret_image, error);

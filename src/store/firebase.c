@@ -7,7 +7,8 @@
 
 #define CLOCK_TOLERANCE_MS 2000 /* the service tells whole seconds */
 
-static aon_result connect_to(aon_env *env, const aon_store_config *config, const aon_google_settings *settings, fb_store *fb, aon_error *error) {
+static aon_result connect_to(aon_env *env, const aon_store_config *config, const aon_google_settings *settings, fb_store *fb,
+                             aon_error *error) {
   aon_http_settings http = {config->name, config->pool_max, config->pool_idle_ms, config->pool_connect_ms};
   *fb = (fb_store){.env = env, .interrupt.wake = -1, .timeout_ms = config->timeout_ms > 0 ? config->timeout_ms : FB_TIMEOUT_MS};
   fb->name = strdup(config->name);
@@ -21,7 +22,8 @@ static aon_result connect_to(aon_env *env, const aon_store_config *config, const
   return result;
 }
 
-aon_result fb_open(aon_env *env, const aon_store_config *config, const fb_kind *kind, void **ret_state, aon_store_caps *caps, aon_error *error) {
+aon_result fb_open(aon_env *env, const aon_store_config *config, const fb_kind *kind, void **ret_state, aon_store_caps *caps,
+                   aon_error *error) {
   aon_google_settings settings = *kind->google;
   settings.label = config->name;
   fb_store *fb = calloc(1, kind->size);
@@ -87,10 +89,11 @@ aon_result fb_refused(const fb_store *fb, const aon_http_request *request, const
                            fb->name, doing);
   if (status == 403) /* rules and roles are asked before anything is done */
     return aon_fail_native(error, request->changes ? AON_PERMANENT : AON_ENVIRONMENT, "no_permission", status,
-                           "%s forbids it (HTTP 403, while %s). Give the service account the role that docs/firebase.md names.", fb->name, doing);
+                           "%s forbids it (HTTP 403, while %s). Give the service account the role that docs/firebase.md names.", fb->name,
+                           doing);
   if (status == 404)
-    return aon_fail_native(error, AON_ENVIRONMENT, "no_such_file", status, "%s names a database or project that isn't there (HTTP 404, while %s).",
-                           fb->name, doing);
+    return aon_fail_native(error, AON_ENVIRONMENT, "no_such_file", status,
+                           "%s names a database or project that isn't there (HTTP 404, while %s).", fb->name, doing);
   if (status == 423)
     return aon_fail_native(error, AON_ENVIRONMENT, "read_only", status, "%s is locked or disabled (HTTP 423, while %s).", fb->name, doing);
   if (status / 100 == 4)
@@ -99,9 +102,7 @@ aon_result fb_refused(const fb_store *fb, const aon_http_request *request, const
                          "%s gave an answer that makes no sense (HTTP %d, while %s).", fb->name, status, doing);
 }
 
-static int weight(aon_result result) {
-  return result == AON_OK ? 0 : result == AON_TRANSIENT ? 1 : result == AON_UNKNOWN ? 3 : 2;
-}
+static int weight(aon_result result) { return result == AON_OK ? 0 : result == AON_TRANSIENT ? 1 : result == AON_UNKNOWN ? 3 : 2; }
 
 void fb_note(fb_worst *worst, size_t index, aon_result result, const aon_error *error) {
   if (index < worst->failed)

@@ -34,15 +34,16 @@ typedef struct fb_kind {
   void (*close)(void *state);                         /* one whose opening failed, too */
 } fb_kind;
 
-aon_result fb_open(aon_env *env, const aon_store_config *config, const fb_kind *kind, void **ret_state, aon_store_caps *caps, aon_error *error)
-    AON_MUST_USE;
+aon_result fb_open(aon_env *env, const aon_store_config *config, const fb_kind *kind, void **ret_state, aon_store_caps *caps,
+                   aon_error *error) AON_MUST_USE;
 void fb_close(fb_store *fb); /* one that was not opened, too */
 void fb_cancel(void *state);
 aon_pool_counts fb_pool(void *state);
 void fb_enter(fb_store *fb); /* each call of the adapter begins with it */
 
 /* All requests, each until the deadline of the call. A failure of its own: no token can be had, nothing was sent. */
-aon_result fb_run(fb_store *fb, aon_http_request *requests, size_t count, aon_http_go_on go_on, void *context, aon_error *error) AON_MUST_USE;
+aon_result fb_run(fb_store *fb, aon_http_request *requests, size_t count, aon_http_go_on go_on, void *context,
+                  aon_error *error) AON_MUST_USE;
 /* What a request that is not answered by success says. 412 and 409 are the caller's. */
 aon_result fb_refused(const fb_store *fb, const aon_http_request *request, const char *doing, aon_error *error);
 /* For aon doctor: how far the service's clock is from ours, after a request. */
@@ -55,14 +56,16 @@ typedef struct fb_worst {
   aon_error error;
   size_t failed; /* first write that was not applied */
 } fb_worst;
-#define FB_WORST_INIT(count) {.error = AON_ERROR_INIT, .failed = (count)}
+#define FB_WORST_INIT(count)                                                                                                               \
+  { .error = AON_ERROR_INIT, .failed = (count) }
 void fb_note(fb_worst *worst, size_t index, aon_result result, const aon_error *error);
 
 /* How sentences name a document. One without an id is refused. */
 typedef struct fb_name {
   char text[FB_ID_SHOWN * 3];
 } fb_name;
-aon_result fb_name_document(const fb_store *fb, const aon_collection *collection, aon_text id, fb_name *ret_name, aon_error *error) AON_MUST_USE;
+aon_result fb_name_document(const fb_store *fb, const aon_collection *collection, aon_text id, fb_name *ret_name,
+                            aon_error *error) AON_MUST_USE;
 
 /* ---- paths ---- */
 

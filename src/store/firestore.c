@@ -24,13 +24,15 @@
 #define FORGET_AT_ONCE 400
 #define FORGET_ROUNDS 1000
 
-static const aon_google_settings google_settings = {.emulator = "FIRESTORE_EMULATOR_HOST", .scopes = "https://www.googleapis.com/auth/datastore"};
+static const aon_google_settings google_settings = {.emulator = "FIRESTORE_EMULATOR_HOST",
+                                                    .scopes = "https://www.googleapis.com/auth/datastore"};
 
 /* ---- requests ---- */
 
 aon_result fs_parse(const fs_store *store, const aon_http_request *request, json_t **ret_root, aon_error *error) {
   json_error_t ignored;
-  *ret_root = json_loadb(request->reply.data ? request->reply.data : "", request->reply.length, JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, &ignored);
+  *ret_root =
+      json_loadb(request->reply.data ? request->reply.data : "", request->reply.length, JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, &ignored);
   return *ret_root ? AON_OK : aon_fail(error, AON_CORRUPT, "corrupt", "%s gave a reply that is no JSON.", store->fb.name);
 }
 
@@ -102,8 +104,8 @@ static aon_result place(void *state, const aon_store_config *config, aon_store_c
     store->base = NULL;
   if (!store->root || !store->base)
     return aon_fail_memory(error);
-  snprintf(caps->database, sizeof caps->database, "firestore:%.100s/%.*s/%.60s", emulator ? emulator : "", (int)(length > 60 ? 60 : length), project,
-           database);
+  snprintf(caps->database, sizeof caps->database, "firestore:%.100s/%.*s/%.60s", emulator ? emulator : "", (int)(length > 60 ? 60 : length),
+           project, database);
   return AON_OK;
 }
 
@@ -159,7 +161,8 @@ static aon_result read_marker(fs_store *store, const char *bulk_id, uint32_t att
   aon_result result = name ? fs_get(store, &name, 1, &scratch, &image, error) : aon_fail_memory(error);
   if (result || !image.bson)
     return result;
-  if (image.token_length >= FS_TIME_BYTES || !aon_image_view(&image, &view) || !bson_iter_init_find(&at, &view, "state") || !BSON_ITER_HOLDS_UTF8(&at))
+  if (image.token_length >= FS_TIME_BYTES || !aon_image_view(&image, &view) || !bson_iter_init_find(&at, &view, "state") ||
+      !BSON_ITER_HOLDS_UTF8(&at))
     return aon_fail(error, AON_CORRUPT, "corrupt", "A marker in %s can't be read.", store->fb.name);
   for (marker_state i = MARKER_COMMIT; i <= MARKER_UNDONE; i++)
     if (!strcmp(marker_words[i], bson_iter_utf8(&at, NULL)))
@@ -169,8 +172,8 @@ static aon_result read_marker(fs_store *store, const char *bulk_id, uint32_t att
 }
 
 /* version NULL: it must not be there. */
-static aon_result put_marker(fs_store *store, const char *bulk_id, uint32_t attempt, uint32_t batch, marker_state state, const char *version,
-                             aon_buffer *out, aon_error *error) {
+static aon_result put_marker(fs_store *store, const char *bulk_id, uint32_t attempt, uint32_t batch, marker_state state,
+                             const char *version, aon_buffer *out, aon_error *error) {
   AON_ARENA_CLEANUP aon_arena scratch = {0};
   char now[AON_INSTANT_LENGTH + 1];
   const char *name = marker_name(store, bulk_id, attempt, batch, &scratch);
@@ -181,24 +184,28 @@ static aon_result put_marker(fs_store *store, const char *bulk_id, uint32_t atte
   if (!result)
     result = aon_text_to_json(name, strlen(name), out, error);
   if (!result)
-    result = aon_buffer_format(out, error,
-                               ",\"fields\":{\"bulk\":{\"stringValue\":\"%s\"},\"attempt\":{\"integerValue\":\"%u\"},\"batch\":{\"integerValue\":"
-                               "\"%u\"},\"state\":{\"stringValue\":\"%s\"},\"at\":{\"timestampValue\":\"%s\"}}},\"currentDocument\":",
-                               bulk_id, (unsigned)attempt, (unsigned)batch, marker_words[state], now);
+    result = aon_buffer_format(
+        out, error,
+        ",\"fields\":{\"bulk\":{\"stringValue\":\"%s\"},\"attempt\":{\"integerValue\":\"%u\"},\"batch\":{\"integerValue\":"
+        "\"%u\"},\"state\":{\"stringValue\":\"%s\"},\"at\":{\"timestampValue\":\"%s\"}}},\"currentDocument\":",
+        bulk_id, (unsigned)attempt, (unsigned)batch, marker_words[state], now);
   if (result)
     return result;
   return version ? aon_buffer_format(out, error, "{\"updateTime\":\"%s\"}}", version) : aon_buffer_text(out, "{\"exists\":false}}", error);
 }
 
 static aon_result fenced(const fs_store *store, const char *bulk_id, uint32_t attempt, aon_marker marker, aon_error *error) {
-  return aon_fail(error, AON_FENCED, "fenced",
-                  marker == AON_MARKER_COMMIT
-                      ? "%s holds a marker of bulk operation %s, attempt %u, already: another worker has taken it over. Nothing was written."
-                      : "%s holds no commit marker of bulk operation %s, attempt %u: there is nothing to take back, or it was taken back already.",
-                  store->fb.name, bulk_id, (unsigned)attempt);
+  return aon_fail(
+      error, AON_FENCED, "fenced",
+      marker == AON_MARKER_COMMIT
+          ? "%s holds a marker of bulk operation %s, attempt %u, already: another worker has taken it over. Nothing was written."
+          : "%s holds no commit marker of bulk operation %s, attempt %u: there is nothing to take back, or it was taken back already.",
+      store->fb.name, bulk_id, (unsigned)attempt);
 }
 
-static bool allows(marker_state state, aon_marker marker) { return marker == AON_MARKER_COMMIT ? state == MARKER_NONE : state == MARKER_COMMIT; }
+static bool allows(marker_state state, aon_marker marker) {
+  return marker == AON_MARKER_COMMIT ? state == MARKER_NONE : state == MARKER_COMMIT;
+}
 
 /* ---- transactions ---- */
 
@@ -224,8 +231,8 @@ static aon_result begin(void *state, const aon_branch *branch, aon_marker marker
 
 static aon_result differs(const fs_store *store, const fs_pending *pending, bool duplicate, aon_error *error) {
   size_t shown = pending->id.length > FB_ID_SHOWN ? FB_ID_SHOWN : pending->id.length;
-  aon_result result = duplicate ? aon_fail(error, AON_PERMANENT, "duplicate", "%s/%s/%.*s is there already. Nothing was written.", store->fb.name,
-                                           pending->collection->name, (int)shown, pending->id.data)
+  aon_result result = duplicate ? aon_fail(error, AON_PERMANENT, "duplicate", "%s/%s/%.*s is there already. Nothing was written.",
+                                           store->fb.name, pending->collection->name, (int)shown, pending->id.data)
                                 : aon_fail(error, AON_PERMANENT, "changed_meanwhile",
                                            "%s/%s/%.*s was changed by somebody else meanwhile. Nothing was written.", store->fb.name,
                                            pending->collection->name, (int)shown, pending->id.data);
@@ -253,8 +260,9 @@ static aon_result keep_wanted(struct aon_transaction *t, fs_pending *pending, co
     return aon_image_from(&view, &t->arena, &pending->wanted, error);
   bson_init(&stamped);
   bson_copy_to_excluding_noinit(&view, &stamped, AON_STAMP_NAME, (char *)NULL);
-  aon_result result = bson_append_utf8(&stamped, AON_STAMP_NAME, -1, write->stamp, -1) ? aon_image_from(&stamped, &t->arena, &pending->wanted, error)
-                                                                                        : aon_fail_memory(error);
+  aon_result result = bson_append_utf8(&stamped, AON_STAMP_NAME, -1, write->stamp, -1)
+                          ? aon_image_from(&stamped, &t->arena, &pending->wanted, error)
+                          : aon_fail_memory(error);
   bson_destroy(&stamped);
   return result;
 }
@@ -266,7 +274,8 @@ static fs_pending *same_name(struct aon_transaction *t, const char *name) {
   return NULL;
 }
 
-/* A write whose expected image has no version: it is read, and its version is the condition. Chains within a transaction become one write. */
+/* A write whose expected image has no version: it is read, and its version is the condition. Chains within a transaction become one write.
+ * */
 static aon_result compare(fs_store *store, fs_pending *pending, const aon_write *write, aon_error *error) {
   AON_ARENA_CLEANUP aon_arena scratch = {0};
   aon_image now;
@@ -283,7 +292,8 @@ static aon_result gather(fs_store *store, const aon_write *write, aon_error *err
   const char *name;
   aon_result result = fs_document_name(store, write->collection, write->id, &t->arena, &name, error);
   if (!result && !name)
-    result = aon_fail(error, AON_PERMANENT, "forbidden_character", "%s/%s has an id that Firestore can't keep.", store->fb.name, write->collection->name);
+    result = aon_fail(error, AON_PERMANENT, "forbidden_character", "%s/%s has an id that Firestore can't keep.", store->fb.name,
+                      write->collection->name);
   if (result)
     return result;
   fs_pending *earlier = same_name(t, name);
@@ -363,7 +373,8 @@ static aon_result put_commit(fs_store *store, aon_buffer *out, aon_error *error)
   bool undoes = t->marker == AON_MARKER_UNDONE;
   aon_result result = aon_buffer_text(out, "{\"writes\":[", error);
   if (!result)
-    result = put_marker(store, t->bulk_id, t->attempt, t->batch, undoes ? MARKER_UNDONE : MARKER_COMMIT, undoes ? t->marker_version : NULL, out, error);
+    result = put_marker(store, t->bulk_id, t->attempt, t->batch, undoes ? MARKER_UNDONE : MARKER_COMMIT, undoes ? t->marker_version : NULL,
+                        out, error);
   for (size_t i = 0; !result && i < t->count; i++)
     result = put_write(store, &t->pending[i], out, error);
   return result ? result : aon_buffer_text(out, "]}", error);
@@ -386,20 +397,21 @@ static aon_result explain(fs_store *store, aon_error *error) {
     result = fs_get(store, names, t->count, &scratch, images, error);
   for (size_t i = 0; !result && i < t->count; i++) {
     const char *wanted = t->pending[i].version;
-    bool holds = wanted ? images[i].token_length == strlen(wanted) && !memcmp(images[i].token, wanted, images[i].token_length) : !images[i].bson;
+    bool holds =
+        wanted ? images[i].token_length == strlen(wanted) && !memcmp(images[i].token, wanted, images[i].token_length) : !images[i].bson;
     if (!holds)
       result = differs(store, &t->pending[i], !wanted, error);
   }
   return result ? result
-                : aon_fail(error, AON_TRANSIENT, "database_locked", "%s refused a batch whose conditions hold again by now. Nothing was written.",
-                           store->fb.name);
+                : aon_fail(error, AON_TRANSIENT, "database_locked",
+                           "%s refused a batch whose conditions hold again by now. Nothing was written.", store->fb.name);
 }
 
 static aon_result refused(fs_store *store, int status, json_t *root, aon_error *error) {
   const char *why = fs_status(root);
   if (!strcmp(why, "ABORTED"))
-    return aon_fail_native(error, AON_TRANSIENT, "database_locked", status, "%s was too busy with these documents. Nothing was written; try again.",
-                           store->fb.name);
+    return aon_fail_native(error, AON_TRANSIENT, "database_locked", status,
+                           "%s was too busy with these documents. Nothing was written; try again.", store->fb.name);
   if (!strcmp(why, "ALREADY_EXISTS") || !strcmp(why, "FAILED_PRECONDITION") || !strcmp(why, "NOT_FOUND"))
     return explain(store, error);
   return fs_bad_status(store, status, true, "committing", error);
@@ -471,11 +483,12 @@ static aon_result find_old(fs_store *store, int64_t before_ms, json_t **ret_root
   char instant[AON_INSTANT_LENGTH + 1];
   int status;
   aon_instant_format(before_ms, instant);
-  aon_result result = aon_buffer_format(&body, error,
-                                        "{\"structuredQuery\":{\"from\":[{\"collectionId\":\"" FS_MARKERS "\"}],\"select\":{\"fields\":[{\"fieldPath\":"
-                                        "\"__name__\"}]},\"where\":{\"fieldFilter\":{\"field\":{\"fieldPath\":\"at\"},\"op\":\"LESS_THAN\",\"value\":{"
-                                        "\"timestampValue\":\"%s\"}}},\"limit\":%d}}",
-                                        instant, FORGET_AT_ONCE);
+  aon_result result =
+      aon_buffer_format(&body, error,
+                        "{\"structuredQuery\":{\"from\":[{\"collectionId\":\"" FS_MARKERS "\"}],\"select\":{\"fields\":[{\"fieldPath\":"
+                        "\"__name__\"}]},\"where\":{\"fieldFilter\":{\"field\":{\"fieldPath\":\"at\"},\"op\":\"LESS_THAN\",\"value\":{"
+                        "\"timestampValue\":\"%s\"}}},\"limit\":%d}}",
+                        instant, FORGET_AT_ONCE);
   fb_enter(&store->fb);
   if (!result)
     result = fs_post(store, ":runQuery", &body, false, "looking for old markers", &status, ret_root, error);
@@ -531,10 +544,11 @@ static aon_result count_markers(fs_store *store, int64_t *ret_count, aon_error *
   AON_BUFFER_CLEANUP aon_buffer body = {0};
   json_t *root = NULL;
   int status;
-  aon_result result = aon_buffer_text(&body,
-                                      "{\"structuredAggregationQuery\":{\"aggregations\":[{\"alias\":\"n\",\"count\":{}}],\"structuredQuery\":{\"from\":"
-                                      "[{\"collectionId\":\"" FS_MARKERS "\"}]}}}",
-                                      error);
+  aon_result result =
+      aon_buffer_text(&body,
+                      "{\"structuredAggregationQuery\":{\"aggregations\":[{\"alias\":\"n\",\"count\":{}}],\"structuredQuery\":{\"from\":"
+                      "[{\"collectionId\":\"" FS_MARKERS "\"}]}}}",
+                      error);
   fb_enter(&store->fb);
   if (!result)
     result = fs_post(store, ":runAggregationQuery", &body, false, "counting markers", &status, &root, error);
@@ -557,10 +571,11 @@ static aon_result examine(void *state, struct aon_buffer *report, bool *ret_heal
     result = emulator ? aon_buffer_format(report, error, "Firestore, emulator at %s\n", emulator)
                       : aon_buffer_format(report, error, "Firestore, as %s\n", aon_google_account(store->fb.google));
   if (!result)
-    result = aon_buffer_format(report, error,
-                               "class 3: batches of %d writes that take effect together, with a marker; no prepared transactions, so they show before the "
-                               "decision\nmarkers of bulk operations: %lld\n",
-                               FS_BATCH_OPERATIONS, (long long)markers);
+    result = aon_buffer_format(
+        report, error,
+        "class 3: batches of %d writes that take effect together, with a marker; no prepared transactions, so they show before the "
+        "decision\nmarkers of bulk operations: %lld\n",
+        FS_BATCH_OPERATIONS, (long long)markers);
   return result ? result : fb_tell_clock(&store->fb, report, ret_healthy, error);
 }
 

@@ -4,8 +4,8 @@
  *   firestore_value.c  documents to Firestore's JSON and back, normalising
  *   firestore_read.c   read and scan
  *
- * Invariants: an image that was read carries the document's updateTime as token; it never comes again. A value comes back exactly as it was,
- * types and all. */
+ * Invariants: an image that was read carries the document's updateTime as token; it never comes again. A value comes back exactly as it
+ * was, types and all. */
 #ifndef AON_STORE_FIRESTORE_INTERNAL_H
 #define AON_STORE_FIRESTORE_INTERNAL_H
 
@@ -13,10 +13,10 @@
 
 #include "store/firebase_internal.h"
 
-#define FS_BATCH_OPERATIONS 499           /* and the marker */
-#define FS_BATCH_BYTES (2u << 20)         /* of images: as JSON some four times as much, where a request takes 10 MiB */
+#define FS_BATCH_OPERATIONS 499             /* and the marker */
+#define FS_BATCH_BYTES (2u << 20)           /* of images: as JSON some four times as much, where a request takes 10 MiB */
 #define FS_DOCUMENT_BYTES ((size_t)1 << 20) /* less 4 bytes, by Firestore's own way of counting */
-#define FS_NAME_BYTES 1500                /* of an id, or a field's name */
+#define FS_NAME_BYTES 1500                  /* of an id, or a field's name */
 #define FS_DEPTH 20
 #define FS_READ_AT_ONCE 250 /* documents of one batchGet */
 #define FS_PAGE 300         /* documents of one page of a list */
@@ -62,8 +62,8 @@ aon_result fs_put_document(const fs_store *store, const char *name, const aon_im
 /* A Document of Firestore's as an image. */
 aon_result fs_image(const fs_store *store, json_t *document, aon_arena *arena, aon_image *ret_image, aon_error *error) AON_MUST_USE;
 
-/* POST to the database's own address (":commit"), answered by JSON. *ret_status says how; *ret_root is to be given back where it is set, and
- * holds whatever JSON came. changes: see aon_http_request. A failure: no answer that can be used. */
+/* POST to the database's own address (":commit"), answered by JSON. *ret_status says how; *ret_root is to be given back where it is set,
+ * and holds whatever JSON came. changes: see aon_http_request. A failure: no answer that can be used. */
 aon_result fs_post(fs_store *store, const char *method, const aon_buffer *body, bool changes, const char *doing, int *ret_status,
                    json_t **ret_root, aon_error *error) AON_MUST_USE;
 const char *fs_status(json_t *root); /* "ALREADY_EXISTS"; "" if it is no error */
@@ -71,7 +71,8 @@ aon_result fs_parse(const fs_store *store, const aon_http_request *request, json
 aon_result fs_bad_status(const fs_store *store, int status, bool changes, const char *doing, aon_error *error);
 
 /* Documents by name, as images; absent where there is none. */
-aon_result fs_get(fs_store *store, const char *const *names, size_t count, aon_arena *arena, aon_image *images, aon_error *error) AON_MUST_USE;
+aon_result fs_get(fs_store *store, const char *const *names, size_t count, aon_arena *arena, aon_image *images,
+                  aon_error *error) AON_MUST_USE;
 aon_result fs_read(void *state, const aon_collection *collection, const aon_text *ids, size_t count, aon_arena *arena, aon_image *images,
                    aon_error *error) AON_MUST_USE;
 aon_result fs_scan(void *state, const aon_collection *collection, const aon_match *matches, size_t count, const char *const *properties,

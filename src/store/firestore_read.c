@@ -24,8 +24,8 @@ static aon_result put_names(const char *const *names, size_t count, aon_buffer *
 }
 
 /* The answers come in any order, one for each name. */
-static aon_result take_found(const fs_store *store, json_t *root, const char *const *names, size_t count, aon_arena *arena, aon_image *images,
-                             aon_error *error) {
+static aon_result take_found(const fs_store *store, json_t *root, const char *const *names, size_t count, aon_arena *arena,
+                             aon_image *images, aon_error *error) {
   aon_result result = AON_OK;
   size_t index, answered = 0;
   json_t *item, *by_name = json_object();
@@ -48,7 +48,8 @@ static aon_result take_found(const fs_store *store, json_t *root, const char *co
   return result;
 }
 
-static aon_result get_round(fs_store *store, const char *const *names, size_t count, aon_arena *arena, aon_image *images, aon_error *error) {
+static aon_result get_round(fs_store *store, const char *const *names, size_t count, aon_arena *arena, aon_image *images,
+                            aon_error *error) {
   AON_BUFFER_CLEANUP aon_buffer url = {0};
   aon_buffer bodies[REQUESTS_AT_ONCE] = {0};
   aon_http_request requests[REQUESTS_AT_ONCE] = {0};
@@ -159,7 +160,8 @@ static aon_result list_page(fs_store *store, const char *path, bool bare, const 
   if (!result)
     result = fb_run(&store->fb, &request, 1, NULL, NULL, error);
   if (!result)
-    result = fb_went_well(NULL, &request) ? fs_parse(store, &request, ret_root, error) : fb_refused(&store->fb, &request, "searching", error);
+    result =
+        fb_went_well(NULL, &request) ? fs_parse(store, &request, ret_root, error) : fb_refused(&store->fb, &request, "searching", error);
   aon_http_release(&request, 1);
   return result;
 }

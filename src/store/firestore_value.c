@@ -35,8 +35,8 @@ aon_result fs_document_name(const fs_store *store, const aon_collection *collect
   *ret_name = NULL;
   aon_result result = fb_path_parse(collection, arena, &path, error);
   if (!result && path.count % 2)
-    return aon_fail(error, AON_REJECTED, "bad_format", "The path of collection “%s” must have pairs of a collection and a document: a/{b}/c/{d}.",
-                    collection->name);
+    return aon_fail(error, AON_REJECTED, "bad_format",
+                    "The path of collection “%s” must have pairs of a collection and a document: a/{b}/c/{d}.", collection->name);
   if (!result)
     result = fb_path_fill(&path, id, arena, segments, &fits, error);
   if (result || !fits)
@@ -58,7 +58,8 @@ aon_result fs_document_name(const fs_store *store, const aon_collection *collect
 /* ---- the types that BSON lacks ---- */
 
 typedef enum special { PLAIN, GEOPOINT, REFERENCE, TIMESTAMP, ESCAPED } special;
-static const char *const special_names[] = {[GEOPOINT] = "$geopoint", [REFERENCE] = "$reference", [TIMESTAMP] = "$timestamp", [ESCAPED] = "$map"};
+static const char *const special_names[] = {
+    [GEOPOINT] = "$geopoint", [REFERENCE] = "$reference", [TIMESTAMP] = "$timestamp", [ESCAPED] = "$map"};
 
 static special special_of_name(const char *name) {
   for (special i = GEOPOINT; i <= ESCAPED; i++)
@@ -74,7 +75,9 @@ static special special_of(const bson_iter_t *value, bson_iter_t *ret_inner) {
     return PLAIN;
   special kind = special_of_name(bson_iter_key(&only));
   more = only;
-  bool fits = kind == GEOPOINT ? BSON_ITER_HOLDS_ARRAY(&only) : kind == ESCAPED ? BSON_ITER_HOLDS_DOCUMENT(&only) : BSON_ITER_HOLDS_UTF8(&only);
+  bool fits = kind == GEOPOINT  ? BSON_ITER_HOLDS_ARRAY(&only)
+              : kind == ESCAPED ? BSON_ITER_HOLDS_DOCUMENT(&only)
+                                : BSON_ITER_HOLDS_UTF8(&only);
   if (kind == PLAIN || !fits || bson_iter_next(&more))
     return PLAIN;
   *ret_inner = only;
@@ -148,7 +151,8 @@ static aon_result put_geopoint(writing *w, const bson_iter_t *pair) {
 static aon_result put_reference(writing *w, const char *path) {
   AON_BUFFER_CLEANUP aon_buffer name = {0};
   bool whole = !strncmp(path, "projects/", 9);
-  aon_result result = aon_buffer_format(&name, w->error, "%s%s%s", whole ? "" : w->store->root, whole ? "" : "/", path + (*path == '/' && !whole));
+  aon_result result =
+      aon_buffer_format(&name, w->error, "%s%s%s", whole ? "" : w->store->root, whole ? "" : "/", path + (*path == '/' && !whole));
   w->bytes += name.length;
   return result ? result : put_quoted(w, "referenceValue", name.data, name.length);
 }
@@ -169,10 +173,14 @@ static aon_result put_fine_timestamp(writing *w, const char *text) {
 static aon_result put_special(writing *w, special kind, const bson_iter_t *inner, int depth) {
   bson_iter_t children;
   switch (kind) {
-  case GEOPOINT: return put_geopoint(w, inner);
-  case REFERENCE: return put_reference(w, bson_iter_utf8(inner, NULL));
-  case TIMESTAMP: return put_fine_timestamp(w, bson_iter_utf8(inner, NULL));
-  default: break;
+  case GEOPOINT:
+    return put_geopoint(w, inner);
+  case REFERENCE:
+    return put_reference(w, bson_iter_utf8(inner, NULL));
+  case TIMESTAMP:
+    return put_fine_timestamp(w, bson_iter_utf8(inner, NULL));
+  default:
+    break;
   }
   aon_result result = bson_iter_recurse(inner, &children) ? aon_buffer_text(w->out, "{\"mapValue\":{\"fields\":{", w->error)
                                                           : bad(w, "bad_document", "is damaged");
@@ -183,8 +191,8 @@ static aon_result put_special(writing *w, special kind, const bson_iter_t *inner
 
 static aon_result put_array(writing *w, const bson_iter_t *value, int depth) {
   bson_iter_t child;
-  aon_result result =
-      bson_iter_recurse(value, &child) ? aon_buffer_text(w->out, "{\"arrayValue\":{\"values\":[", w->error) : bad(w, "bad_document", "is damaged");
+  aon_result result = bson_iter_recurse(value, &child) ? aon_buffer_text(w->out, "{\"arrayValue\":{\"values\":[", w->error)
+                                                       : bad(w, "bad_document", "is damaged");
   for (bool first = true; !result && bson_iter_next(&child); first = false) {
     result = first ? AON_OK : aon_buffer_text(w->out, ",", w->error);
     if (!result)
@@ -213,7 +221,9 @@ static aon_result put_value(writing *w, const bson_iter_t *value, int depth, boo
     return bad(w, "too_long", "is nested deeper than 20 levels");
   switch (bson_iter_type(value)) {
   case BSON_TYPE_NULL:
-  case BSON_TYPE_UNDEFINED: w->bytes += 1; return aon_buffer_text(w->out, "{\"nullValue\":null}", w->error);
+  case BSON_TYPE_UNDEFINED:
+    w->bytes += 1;
+    return aon_buffer_text(w->out, "{\"nullValue\":null}", w->error);
   case BSON_TYPE_BOOL:
     w->bytes += 1;
     return aon_buffer_format(w->out, w->error, "{\"booleanValue\":%s}", bson_iter_bool(value) ? "true" : "false");
@@ -221,7 +231,8 @@ static aon_result put_value(writing *w, const bson_iter_t *value, int depth, boo
   case BSON_TYPE_INT64:
     w->bytes += 8;
     return aon_buffer_format(w->out, w->error, "{\"integerValue\":\"%lld\"}", (long long)bson_iter_as_int64(value));
-  case BSON_TYPE_DOUBLE: return put_double(w, bson_iter_double(value));
+  case BSON_TYPE_DOUBLE:
+    return put_double(w, bson_iter_double(value));
   case BSON_TYPE_UTF8:
     text = bson_iter_utf8(value, &length);
     w->bytes += length + 1;
@@ -230,10 +241,14 @@ static aon_result put_value(writing *w, const bson_iter_t *value, int depth, boo
     aon_instant_format(bson_iter_date_time(value), instant);
     w->bytes += 8;
     return put_quoted(w, "timestampValue", instant, strlen(instant));
-  case BSON_TYPE_BINARY: return put_bytes(w, value);
-  case BSON_TYPE_ARRAY: return in_array ? bad(w, "bad_type", "holds a list in a list, which Firestore can't keep") : put_array(w, value, depth);
-  case BSON_TYPE_DOCUMENT: return put_map(w, value, depth);
-  default: return bad(w, "bad_type", "holds a type that Firestore can't keep");
+  case BSON_TYPE_BINARY:
+    return put_bytes(w, value);
+  case BSON_TYPE_ARRAY:
+    return in_array ? bad(w, "bad_type", "holds a list in a list, which Firestore can't keep") : put_array(w, value, depth);
+  case BSON_TYPE_DOCUMENT:
+    return put_map(w, value, depth);
+  default:
+    return bad(w, "bad_type", "holds a type that Firestore can't keep");
   }
 }
 
@@ -242,7 +257,8 @@ static aon_result put_fields(writing *w, bson_iter_t children, int depth) {
   for (bool first = true; !result && bson_iter_next(&children); first = false) {
     const char *key = bson_iter_key(&children);
     if (w->what && !name_fits(key, strlen(key)))
-      return bad(w, "forbidden_character", "has a property whose name Firestore can't keep: empty, like __this__, or longer than 1500 bytes");
+      return bad(w, "forbidden_character",
+                 "has a property whose name Firestore can't keep: empty, like __this__, or longer than 1500 bytes");
     w->bytes += strlen(key) + 1;
     result = first ? AON_OK : aon_buffer_text(w->out, ",", w->error);
     if (!result)
@@ -325,13 +341,16 @@ static bool take_geopoint(json_t *point, const char *key, bson_t *out) {
   bson_t below, pair; /* a coordinate that is 0 is left out */
   return bson_append_document_begin(out, key, -1, &below) && bson_append_array_begin(&below, "$geopoint", -1, &pair) &&
          bson_append_double(&pair, "0", 1, json_number_value(json_object_get(point, "latitude"))) &&
-         bson_append_double(&pair, "1", 1, json_number_value(json_object_get(point, "longitude"))) && bson_append_array_end(&below, &pair) &&
-         bson_append_document_end(out, &below);
+         bson_append_double(&pair, "1", 1, json_number_value(json_object_get(point, "longitude"))) &&
+         bson_append_array_end(&below, &pair) && bson_append_document_end(out, &below);
 }
 
 static bool take_double(json_t *value, const char *key, bson_t *out) {
   const char *text = json_string_value(value);
-  double number = !text ? json_number_value(value) : !strcmp(text, "NaN") ? (double)NAN : *text == '-' ? -(double)INFINITY : (double)INFINITY;
+  double number = !text                  ? json_number_value(value)
+                  : !strcmp(text, "NaN") ? (double)NAN
+                  : *text == '-'         ? -(double)INFINITY
+                                         : (double)INFINITY;
   return bson_append_double(out, key, -1, number);
 }
 
@@ -343,7 +362,8 @@ static bool take_map(taking *t, json_t *map, const char *key, bson_t *out) {
     return false;
   bool fine;
   if (only && special_of_name(json_object_iter_key(only)) != PLAIN)
-    fine = bson_append_document_begin(&below, "$map", -1, &inner) && take_fields(t, fields, &inner) && bson_append_document_end(&below, &inner);
+    fine = bson_append_document_begin(&below, "$map", -1, &inner) && take_fields(t, fields, &inner) &&
+           bson_append_document_end(&below, &inner);
   else
     fine = take_fields(t, fields, &below);
   return fine && bson_append_document_end(out, &below);
@@ -404,8 +424,8 @@ aon_result fs_image(const fs_store *store, json_t *document, aon_arena *arena, a
   bool fine = take_fields(&t, json_object_get(document, "fields"), &made);
   aon_result result = fine          ? aon_image_from(&made, arena, ret_image, error)
                       : t.no_memory ? aon_fail_memory(error)
-                                    : aon_fail(error, AON_PERMANENT, "bad_type", "A document of %s holds a type of value that this program does not know.",
-                                     store->fb.name);
+                                    : aon_fail(error, AON_PERMANENT, "bad_type",
+                                               "A document of %s holds a type of value that this program does not know.", store->fb.name);
   bson_destroy(&made);
   if (!result && version) {
     ret_image->token = aon_arena_copy(arena, version, strlen(version));
@@ -428,7 +448,8 @@ aon_result fs_normalise(void *state, const aon_collection *collection, aon_text 
   if (!result)
     result = fs_document_name(store, collection, id, arena, &name, error);
   if (!result && !name)
-    return bad(&w, "forbidden_character", "has an id that Firestore can't keep: not / . .. or __like this__, 1500 bytes at most, and as many parts as the path has");
+    return bad(&w, "forbidden_character",
+               "has an id that Firestore can't keep: not / . .. or __like this__, 1500 bytes at most, and as many parts as the path has");
   if (!result)
     result = put_document(&w, name, document);
   if (!result && w.bytes + strlen(name) + 48 > FS_DOCUMENT_BYTES)

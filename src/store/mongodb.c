@@ -111,7 +111,8 @@ static aon_result say_hello(mdb_store *store, aon_mongodb *connection, aon_store
     if (*store->facts.set_name && bson_iter_init_find(&at, &reply, "hosts") && bson_iter_recurse(&at, &first) && bson_iter_next(&first) &&
         BSON_ITER_HOLDS_UTF8(&first))
       snprintf(where, sizeof where, "%.90s", bson_iter_utf8(&first, NULL));
-    snprintf(caps->database, sizeof caps->database, "mongodb:%.63s:%s/%.63s", store->facts.set_name, where, aon_mongodb_database(connection));
+    snprintf(caps->database, sizeof caps->database, "mongodb:%.63s:%s/%.63s", store->facts.set_name, where,
+             aon_mongodb_database(connection));
   }
   bson_destroy(&reply);
   bson_destroy(&hello);
@@ -211,8 +212,8 @@ static aon_result measure(mdb_store *store, aon_store_caps *caps, aon_error *err
   if (!result && store->facts.transactions)
     look_at_life(store, connection);
   else if (!result && !alone)
-    result = aon_fail(error, AON_ENVIRONMENT, "not_supported", "%s is a replica set or cluster, but has no transactions: %.120s", store->name,
-                      store->facts.why);
+    result = aon_fail(error, AON_ENVIRONMENT, "not_supported", "%s is a replica set or cluster, but has no transactions: %.120s",
+                      store->name, store->facts.why);
   else if (!result)
     result = try_whole_comparison(store, connection, error);
   mdb_release(store, connection);
@@ -247,7 +248,8 @@ static aon_result good_config(const aon_store_config *config, aon_error *error) 
   const char *location = config->location ? config->location : "";
   if (!strncmp(location, "//", 2) || !strncmp(location, "+srv://", 7))
     return AON_OK;
-  return aon_fail(error, AON_USAGE, "bad_location", "%s names no database: write mongodb://HOST:PORT/DATABASE?replicaSet=NAME.", config->name);
+  return aon_fail(error, AON_USAGE, "bad_location", "%s names no database: write mongodb://HOST:PORT/DATABASE?replicaSet=NAME.",
+                  config->name);
 }
 
 static aon_result new_store(aon_env *env, const aon_store_config *config, mdb_store **ret_store, aon_error *error) {
@@ -279,15 +281,14 @@ static aon_result new_store(aon_env *env, const aon_store_config *config, mdb_st
 }
 
 static aon_result open_store(aon_env *env, const aon_store_config *config, void **ret_state, aon_store_caps *ret_caps, aon_error *error) {
-  aon_store_caps caps = {
-      .batch_operations = MDB_BATCH_OPERATIONS,
-      .batch_bytes = MDB_BATCH_BYTES,
-      .transaction_operations = config->transaction_operations,
-      .transaction_bytes = config->transaction_bytes ? config->transaction_bytes : MDB_TRANSACTION_BYTES,
-      .splits = !config->transaction_refuse,
-      .max_exact_integer = INT64_MAX,
-      .any_thread = true,
-      .can_undo = true};
+  aon_store_caps caps = {.batch_operations = MDB_BATCH_OPERATIONS,
+                         .batch_bytes = MDB_BATCH_BYTES,
+                         .transaction_operations = config->transaction_operations,
+                         .transaction_bytes = config->transaction_bytes ? config->transaction_bytes : MDB_TRANSACTION_BYTES,
+                         .splits = !config->transaction_refuse,
+                         .max_exact_integer = INT64_MAX,
+                         .any_thread = true,
+                         .can_undo = true};
   mdb_store *store;
   aon_result result = good_config(config, error);
   if (!result)
@@ -442,8 +443,8 @@ static bool insert_marker(mdb_store *store, const aon_branch *branch, const char
 }
 
 static bool turn_marker(mdb_store *store, const char *key, bson_t *command) {
-  bson_t *turn = BCON_NEW("updates", "[", "{", "q", "{", "_id", BCON_UTF8(key), "state", BCON_UTF8("commit"), "}", "u", "{", "$set", "{", "state",
-                          BCON_UTF8("undone"), "at", BCON_DATE_TIME(aon_now_ms(store->env)), "}", "}", "}", "]");
+  bson_t *turn = BCON_NEW("updates", "[", "{", "q", "{", "_id", BCON_UTF8(key), "state", BCON_UTF8("commit"), "}", "u", "{", "$set", "{",
+                          "state", BCON_UTF8("undone"), "at", BCON_DATE_TIME(aon_now_ms(store->env)), "}", "}", "}", "]");
   BSON_APPEND_UTF8(command, "update", MDB_MARKERS);
   bool fits = bson_concat(command, turn);
   bson_destroy(turn);
@@ -600,10 +601,11 @@ static aon_result write_abort_marker(mdb_store *store, const aon_branch *branch,
                                      aon_error *error) {
   char key[KEY_BYTES];
   key_of(branch, key);
-  bson_t reply, *command = BCON_NEW("findAndModify", BCON_UTF8(MDB_MARKERS), "query", "{", "_id", BCON_UTF8(key), "}", "update", "{",
-                                    "$setOnInsert", "{", "bulk", BCON_UTF8(branch->bulk_id), "attempt", BCON_INT64(branch->attempt), "batch",
-                                    BCON_INT64(branch->batch), "state", BCON_UTF8("abort"), "}", "$inc", "{", "asked", BCON_INT64(1), "}", "$max",
-                                    "{", "at", BCON_DATE_TIME(aon_now_ms(store->env)), "}", "}", "upsert", BCON_BOOL(true), "new", BCON_BOOL(true));
+  bson_t reply,
+      *command = BCON_NEW("findAndModify", BCON_UTF8(MDB_MARKERS), "query", "{", "_id", BCON_UTF8(key), "}", "update", "{", "$setOnInsert",
+                          "{", "bulk", BCON_UTF8(branch->bulk_id), "attempt", BCON_INT64(branch->attempt), "batch",
+                          BCON_INT64(branch->batch), "state", BCON_UTF8("abort"), "}", "$inc", "{", "asked", BCON_INT64(1), "}", "$max",
+                          "{", "at", BCON_DATE_TIME(aon_now_ms(store->env)), "}", "}", "upsert", BCON_BOOL(true), "new", BCON_BOOL(true));
   aon_mongodb *connection;
   const bson_t *lsid;
   *ret_code = 0;
@@ -616,7 +618,8 @@ static aon_result write_abort_marker(mdb_store *store, const aon_branch *branch,
   if (!result) {
     bson_iter_t at, found;
     result = aon_mongodb_run(connection, NULL, command, AON_MONGODB_INSIDE, "writing a marker", &reply, error);
-    bool told = !result && bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "value.state", &found) && BSON_ITER_HOLDS_UTF8(&found);
+    bool told =
+        !result && bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "value.state", &found) && BSON_ITER_HOLDS_UTF8(&found);
     if (!result)
       result = state_named(store, branch, told ? bson_iter_utf8(&found, NULL) : "", ret_state, error);
     bson_destroy(&reply);
@@ -647,7 +650,8 @@ static aon_result resolve(void *state, const aon_branch *branch, aon_branch_stat
     return result;
   aon_error failure = AON_ERROR_INIT;
   result = write_abort_marker(store, branch, &found, &code, &failure);
-  if (result && code == AON_MONGODB_WRITE_CONFLICT) { /* a transaction of a dead or frozen worker: it is ended, then there is nothing in the way */
+  if (result &&
+      code == AON_MONGODB_WRITE_CONFLICT) { /* a transaction of a dead or frozen worker: it is ended, then there is nothing in the way */
     bson_t lsid = BSON_INITIALIZER;
     result = noted_session(store, branch, &lsid, &failure);
     if (!result) {
@@ -676,8 +680,9 @@ static aon_result forget(void *state, int64_t before_ms, aon_error *error) {
   aon_result result = one_at_a_time(store, error);
   if (result || !store->facts.transactions)
     return result;
-  bson_t reply, *command = BCON_NEW("delete", BCON_UTF8(MDB_MARKERS), "deletes", "[", "{", "q", "{", "at", "{", "$lt",
-                                    BCON_DATE_TIME(before_ms < youngest ? before_ms : youngest), "}", "}", "limit", BCON_INT32(0), "}", "]");
+  bson_t reply,
+      *command = BCON_NEW("delete", BCON_UTF8(MDB_MARKERS), "deletes", "[", "{", "q", "{", "at", "{", "$lt",
+                          BCON_DATE_TIME(before_ms < youngest ? before_ms : youngest), "}", "}", "limit", BCON_INT32(0), "}", "]");
   result = mdb_command(store, NULL, command, AON_MONGODB_READ, "forgetting old markers", &reply, NULL, error);
   bson_destroy(&reply);
   bson_destroy(command);

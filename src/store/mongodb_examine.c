@@ -34,7 +34,8 @@ static aon_result tell_server(mdb_store *store, aon_mongodb *connection, aon_buf
   BSON_APPEND_INT32(&hello, "hello", 1);
   aon_result result = aon_mongodb_run(connection, "admin", &hello, AON_MONGODB_READ, "examining it", &reply, error);
   int64_t here = aon_now_ms(store->env);
-  int64_t there = !result && bson_iter_init_find(&at, &reply, "localTime") && BSON_ITER_HOLDS_DATE_TIME(&at) ? bson_iter_date_time(&at) : here;
+  int64_t there =
+      !result && bson_iter_init_find(&at, &reply, "localTime") && BSON_ITER_HOLDS_DATE_TIME(&at) ? bson_iter_date_time(&at) : here;
   bool writable = !result && bson_iter_init_find(&at, &reply, "isWritablePrimary") && bson_iter_as_bool(&at);
   bool clock = llabs(here - there) < CLOCK_TOLERANCE_MS;
   if (!result)
@@ -77,7 +78,8 @@ static bool allows(const bson_iter_t *privileges, const char *database, const ch
 static bool has_writing_role(const bson_t *reply) {
   static const char *const roles[] = {"readWrite", "readWriteAnyDatabase", "dbOwner", "root", "__system"};
   bson_iter_t at, list, each, role;
-  if (!bson_iter_init(&at, reply) || !bson_iter_find_descendant(&at, "authInfo.authenticatedUserRoles", &list) || !bson_iter_recurse(&list, &each))
+  if (!bson_iter_init(&at, reply) || !bson_iter_find_descendant(&at, "authInfo.authenticatedUserRoles", &list) ||
+      !bson_iter_recurse(&list, &each))
     return false;
   while (bson_iter_next(&each))
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
@@ -102,7 +104,8 @@ static aon_result tell_rights(mdb_store *store, aon_mongodb *connection, aon_buf
   if (!result)
     result = aon_buffer_format(report, error, "user %s, database %s, %s\n", user ? user : "none (no authentication)",
                                aon_mongodb_database(connection), aon_mongodb_encrypted(connection) ? "TLS" : "no TLS");
-  bool told = !result && user && !has_writing_role(&reply) && bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "authInfo.authenticatedUserPrivileges", &found);
+  bool told = !result && user && !has_writing_role(&reply) && bson_iter_init(&at, &reply) &&
+              bson_iter_find_descendant(&at, "authInfo.authenticatedUserPrivileges", &found);
   for (size_t i = 0; told && !result && i < sizeof needed / sizeof *needed; i++)
     if (!allows(&found, aon_mongodb_database(connection), needed[i])) {
       *healthy = *healthy && i > 3;
@@ -134,7 +137,8 @@ static aon_result tell_indexes(mdb_store *store, aon_mongodb *connection, aon_bu
   bson_iter_t at, found, each, name;
   bson_t reply, *command = BCON_NEW("listCollections", BCON_INT32(1), "nameOnly", BCON_BOOL(true));
   aon_result result = aon_mongodb_run(connection, NULL, command, AON_MONGODB_READ, "looking at its collections", &reply, error);
-  if (!result && bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch", &found) && bson_iter_recurse(&found, &each))
+  if (!result && bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch", &found) &&
+      bson_iter_recurse(&found, &each))
     while (!result && bson_iter_next(&each)) {
       bool indexed;
       int64_t documents;
@@ -143,10 +147,11 @@ static aon_result tell_indexes(mdb_store *store, aon_mongodb *connection, aon_bu
         continue;
       const char *collection = bson_iter_utf8(&name, NULL);
       if (!mdb_indexed(store, collection, NULL, &indexed, &documents, NULL) && !indexed && documents > MDB_SMALL)
-        result = aon_buffer_format(report, error,
-                                   "collection %.100s: %lld documents and no index but that of _id; an id in another property, or a value that "
-                                   "must be unique, is looked for through all of them\n",
-                                   collection, (long long)documents);
+        result =
+            aon_buffer_format(report, error,
+                              "collection %.100s: %lld documents and no index but that of _id; an id in another property, or a value that "
+                              "must be unique, is looked for through all of them\n",
+                              collection, (long long)documents);
     }
   bson_destroy(&reply);
   bson_destroy(command);

@@ -2,8 +2,8 @@
  *
  * Invariants:
  *  - an image and its token give back the stored bytes, but for the place of _id, which the server puts first in every document;
- *  - the id as text is _id (or the collection's own id property) where that is a text; a number, an ObjectId or a UUID is named by its usual
- *    spelling, and the token keeps which of them it is. */
+ *  - the id as text is _id (or the collection's own id property) where that is a text; a number, an ObjectId or a UUID is named by its
+ *    usual spelling, and the token keeps which of them it is. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,8 +139,8 @@ static aon_result spell(const bson_iter_t *at, aon_arena *arena, aon_text *ret_t
   return AON_OK;
 }
 
-aon_result mdb_id_text(const mdb_store *store, const aon_collection *collection, const bson_t *document, aon_arena *arena,
-                       aon_text *ret_id, aon_error *error) {
+aon_result mdb_id_text(const mdb_store *store, const aon_collection *collection, const bson_t *document, aon_arena *arena, aon_text *ret_id,
+                       aon_error *error) {
   const char *key = mdb_key_of(collection);
   bson_iter_t at;
   aon_result result = bson_iter_init_find(&at, document, key) ? spell(&at, arena, ret_id, error) : AON_OK;
@@ -307,8 +307,8 @@ static aon_result check_repeated(const mdb_store *store, const aon_collection *c
   aon_result result = there ? spell(&at, arena, &text, error) : AON_OK;
   if (result || (text.data && same_text(text, id)))
     return result;
-  return aon_fail(error, AON_REJECTED, "inconsistent", "The document %.*s of %s/%s %s.", mdb_shown(id), id.data, store->name, collection->name,
-                  there ? "has another value in the property that holds its id" : "lacks the property that holds its id");
+  return aon_fail(error, AON_REJECTED, "inconsistent", "The document %.*s of %s/%s %s.", mdb_shown(id), id.data, store->name,
+                  collection->name, there ? "has another value in the property that holds its id" : "lacks the property that holds its id");
 }
 
 aon_result mdb_normalise(void *state, const aon_collection *collection, aon_text id, const bson_t *document, aon_arena *arena,
@@ -316,7 +316,8 @@ aon_result mdb_normalise(void *state, const aon_collection *collection, aon_text
   const mdb_store *store = state;
   bson_iter_t at;
   if (!id.length || memchr(id.data, 0, id.length) || !bson_utf8_validate(id.data, id.length, false))
-    return aon_fail(error, AON_REJECTED, "bad_format", "A document of %s/%s needs an id, a text without NUL.", store->name, collection->name);
+    return aon_fail(error, AON_REJECTED, "bad_format", "A document of %s/%s needs an id, a text without NUL.", store->name,
+                    collection->name);
   if (!bson_iter_init(&at, document))
     return aon_fail(error, AON_CORRUPT, "bad_image", "A document can't be read.");
   if (document->len + id.length + 64 > MDB_DOCUMENT_BYTES)

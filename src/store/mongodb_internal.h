@@ -23,14 +23,14 @@
 #define MDB_TIMEOUT_MS 5000       /* where the configuration names none */
 #define MDB_BATCH_OPERATIONS 1000 /* writes of one apply */
 #define MDB_BATCH_BYTES (8u << 20)
-#define MDB_COMMAND_BYTES (8u << 20)    /* of documents in one command, unless one alone is larger */
-#define MDB_READ_IDS 100 /* of one query; there are servers that compare each document found with each id of the list */
-#define MDB_LIFE_MS 60000               /* of a transaction, where the server does not say (transactionLifetimeLimitSeconds) */
+#define MDB_COMMAND_BYTES (8u << 20)      /* of documents in one command, unless one alone is larger */
+#define MDB_READ_IDS 100                  /* of one query; there are servers that compare each document found with each id of the list */
+#define MDB_LIFE_MS 60000                 /* of a transaction, where the server does not say (transactionLifetimeLimitSeconds) */
 #define MDB_TRANSACTION_BYTES (64u << 20) /* the server keeps all of it in its cache */
-#define MDB_DEPTH_LIMIT 100             /* MongoDB's own, of nested objects */
-#define MDB_DOCUMENT_BYTES (16u << 20)  /* MongoDB's own */
+#define MDB_DEPTH_LIMIT 100               /* MongoDB's own, of nested objects */
+#define MDB_DOCUMENT_BYTES (16u << 20)    /* MongoDB's own */
 #define MDB_NUMBER_BYTES 24
-#define MDB_SMALL 1000 /* documents up to which a look through all of them is no matter */
+#define MDB_SMALL 1000   /* documents up to which a look through all of them is no matter */
 #define MDB_ID_SHOWN 200 /* bytes of an id in a sentence */
 #define MDB_MARKERS "aon_markers"
 
@@ -102,8 +102,8 @@ bool mdb_plain_name(const char *name); /* means itself in a query: no dot within
 /* Appends to an array all values that are spelled as this id. *index counts. */
 bool mdb_append_candidates(bson_t *array, aon_text id, uint32_t *index);
 /* AON_PERMANENT not_supported: no text can name that value. */
-aon_result mdb_id_text(const mdb_store *store, const aon_collection *collection, const bson_t *document, aon_arena *arena,
-                       aon_text *ret_id, aon_error *error) AON_MUST_USE;
+aon_result mdb_id_text(const mdb_store *store, const aon_collection *collection, const bson_t *document, aon_arena *arena, aon_text *ret_id,
+                       aon_error *error) AON_MUST_USE;
 aon_result mdb_image_of(const aon_collection *collection, aon_text id, const bson_t *document, aon_arena *arena, aon_image *ret_image,
                         aon_error *error) AON_MUST_USE;
 /* The document that an image stands for. own_id: holds the _id that it has now, NULL: as the image has it. stamp NULL: none. The caller
@@ -112,12 +112,13 @@ aon_result mdb_document_of(const mdb_store *store, const aon_collection *collect
                            const bson_t *own_id, const char *stamp, bson_t *ret_document, aon_error *error) AON_MUST_USE;
 
 /* mongodb_read.c */
-aon_result mdb_collection_find(mdb_store *store, const aon_collection *collection, mdb_collection **ret_found, aon_error *error) AON_MUST_USE;
+aon_result mdb_collection_find(mdb_store *store, const aon_collection *collection, mdb_collection **ret_found,
+                               aon_error *error) AON_MUST_USE;
 aon_result mdb_collection_make(mdb_store *store, const char *name, aon_error *error) AON_MUST_USE;
 typedef aon_result (*mdb_each)(void *context, const bson_t *document, aon_error *error);
 /* All documents that a filter lets through, one at a time. AON_END of each ends it without failure. */
-aon_result mdb_query(mdb_store *store, const char *collection, const bson_t *filter, const bson_t *options, const char *doing, mdb_each each,
-                     void *context, aon_error *error) AON_MUST_USE;
+aon_result mdb_query(mdb_store *store, const char *collection, const bson_t *filter, const bson_t *options, const char *doing,
+                     mdb_each each, void *context, aon_error *error) AON_MUST_USE;
 /* The documents of these ids as they stand in the store, whole; NULL where there is none. */
 aon_result mdb_fetch(mdb_store *store, const aon_collection *collection, const aon_text *ids, size_t count, aon_arena *arena,
                      bson_t **documents, aon_error *error) AON_MUST_USE;

@@ -159,7 +159,8 @@ aon_result mdb_indexed(mdb_store *store, const char *collection, const char *pro
   *ret_indexed = false;
   *ret_documents = 0;
   aon_result result = mdb_command(store, NULL, &list, AON_MONGODB_READ, "looking at its indexes", &reply, NULL, error);
-  if (!result && bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch", &found) && bson_iter_recurse(&found, &each))
+  if (!result && bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch", &found) &&
+      bson_iter_recurse(&found, &each))
     while (bson_iter_next(&each))
       *ret_indexed = *ret_indexed || begins_with(&each, property);
   bson_destroy(&reply);
@@ -191,7 +192,8 @@ bool mdb_keeps_order(mdb_store *store, mdb_collection *collection) {
   bool known = !mdb_command(store, NULL, &list, AON_MONGODB_READ, "looking at its indexes", &reply, &code, &ignored);
   collection->looked_by = store->transactions;
   collection->keeps_order = !known && code != AON_MONGODB_NAMESPACE_MISSING;
-  if (known && bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch", &found) && bson_iter_recurse(&found, &each))
+  if (known && bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch", &found) &&
+      bson_iter_recurse(&found, &each))
     while (bson_iter_next(&each))
       collection->keeps_order = collection->keeps_order || demands_unique(&each);
   bson_destroy(&reply);
@@ -222,8 +224,8 @@ static void mind_index(mdb_store *store, mdb_collection *collection, const char 
 
 /* ---- queries ---- */
 
-aon_result mdb_query(mdb_store *store, const char *collection, const bson_t *filter, const bson_t *options, const char *doing, mdb_each each,
-                     void *context, aon_error *error) {
+aon_result mdb_query(mdb_store *store, const char *collection, const bson_t *filter, const bson_t *options, const char *doing,
+                     mdb_each each, void *context, aon_error *error) {
   aon_mongodb *connection;
   aon_result result = mdb_acquire(store, false, &connection, error);
   if (result)

@@ -1,15 +1,15 @@
 /* Writing MongoDB.
  *
- * In a transaction: each run of writes of one kind to one collection reads the documents that it expects, compares them byte by byte, and goes
- * out as few commands. What somebody changes after the transaction's snapshot makes the server refuse the write (a write conflict). Writes of
- * one kind are gathered first, however they alternate, since a command costs more than a document.
+ * In a transaction: each run of writes of one kind to one collection reads the documents that it expects, compares them byte by byte, and
+ * goes out as few commands. What somebody changes after the transaction's snapshot makes the server refuse the write (a write conflict).
+ * Writes of one kind are gathered first, however they alternate, since a command costs more than a document.
  * Without one: the same look, then each write by itself, under a condition that the server checks together with it.
  *
  * Invariants:
  *  - nothing is changed or deleted whose bytes are not those expected; a refusal names the first write at fault;
- *  - a stretch holds no document twice, so that what it read stands for all of it, and the order within it shows to nobody but an index that
- *    demands unique values, or a validator: there it is kept. A transaction has no savepoint to fall back to, so what can be at fault is looked
- *    for before anything of the stretch is written, but for creates where only one collection has any;
+ *  - a stretch holds no document twice, so that what it read stands for all of it, and the order within it shows to nobody but an index
+ *    that demands unique values, or a validator: there it is kept. A transaction has no savepoint to fall back to, so what can be at fault
+ *    is looked for before anything of the stretch is written, but for creates where only one collection has any;
  *  - outside a transaction a write that was sent and not answered is AON_WRITE_UNKNOWN, and nothing is sent after it. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -128,8 +128,8 @@ static size_t run_end(const applying *a, size_t from, size_t limit) {
   return to;
 }
 
-/* A collection that is missing is made by its first document. One made outside the transaction would be younger than its snapshot, which the
- * server refuses as a conflict. */
+/* A collection that is missing is made by its first document. One made outside the transaction would be younger than its snapshot, which
+ * the server refuses as a conflict. */
 static aon_result find_collection(applying *a, run *r, aon_error *error) {
   const aon_collection *collection = a->writes[r->from].collection;
   mdb_collection *found;
@@ -189,10 +189,14 @@ static bool append_whole(bson_t *query, const bson_t *now) {
 
 static const char *type_name(bson_type_t type) {
   switch (type) {
-  case BSON_TYPE_NULL: return "null";
-  case BSON_TYPE_ARRAY: return "array";
-  case BSON_TYPE_DOCUMENT: return "object";
-  default: return NULL;
+  case BSON_TYPE_NULL:
+    return "null";
+  case BSON_TYPE_ARRAY:
+    return "array";
+  case BSON_TYPE_DOCUMENT:
+    return "object";
+  default:
+    return NULL;
   }
 }
 
@@ -203,7 +207,7 @@ static bool append_each(bson_t *query, const bson_t *now) {
   if (!bson_iter_init(&at, now))
     return false;
   while (bson_iter_next(&at)) {
-    bson_t condition, not;
+    bson_t condition, not ;
     const char *key = bson_iter_key(&at), *type = type_name(bson_iter_type(&at));
     if (!strcmp(key, "_id") || !mdb_plain_name(key))
       continue;
@@ -216,8 +220,8 @@ static bool append_each(bson_t *query, const bson_t *now) {
     } else if (fits && type) {
       fits = BSON_APPEND_UTF8(&condition, "$type", type);
     } else if (fits) {
-      fits = BSON_APPEND_DOCUMENT_BEGIN(&condition, "$not", &not) && BSON_APPEND_UTF8(&not, "$type", "array") &&
-             bson_append_document_end(&condition, &not);
+      fits = BSON_APPEND_DOCUMENT_BEGIN(&condition, "$not", &not ) && BSON_APPEND_UTF8(&not, "$type", "array") &&
+             bson_append_document_end(&condition, &not );
     }
     if (!fits || !bson_append_document_end(query, &condition))
       return false;
@@ -269,7 +273,9 @@ static aon_result append_statement(const applying *a, const run *r, size_t at, b
   return result ? result : fits ? AON_OK : too_long(error);
 }
 
-static size_t bytes_of(const aon_write *write) { return (size_t)write->expected.bson_length + write->wanted.bson_length + write->id.length; }
+static size_t bytes_of(const aon_write *write) {
+  return (size_t)write->expected.bson_length + write->wanted.bson_length + write->id.length;
+}
 
 /* As many statements as one command takes; *ret_to is behind the last one. */
 static aon_result build(const applying *a, const run *r, size_t from, size_t most, bson_t *command, size_t *ret_to, aon_error *error) {
@@ -387,7 +393,8 @@ static size_t find_groups(const applying *a, size_t from, size_t to, aon_write *
   return count;
 }
 
-/* May they go out in another order? Then creates of several collections are looked for, as the server would name the first of one of them. */
+/* May they go out in another order? Then creates of several collections are looked for, as the server would name the first of one of them.
+ * */
 static aon_result may_gather(const applying *a, run *runs, size_t count, bool *ret_may, aon_error *error) {
   size_t creates = 0;
   aon_result result = AON_OK;
@@ -420,8 +427,8 @@ static aon_result apply_groups(applying *gathered, run *runs, size_t count, bool
   return result;
 }
 
-/* *ret_done false: it can't be gathered, or something is not as expected, and nothing was written; in their own order the first write at fault
- * is found. */
+/* *ret_done false: it can't be gathered, or something is not as expected, and nothing was written; in their own order the first write at
+ * fault is found. */
 static aon_result apply_gathered(applying *a, size_t from, size_t to, bool *ret_done, size_t *ret_failed, aon_error *error) {
   AON_ARENA_CLEANUP aon_arena arena = {0};
   aon_write *writes = aon_arena_alloc(&arena, (to - from) * sizeof *writes);

@@ -70,35 +70,41 @@ static aon_result tell_markers(pg_store *store, bool may_create, aon_buffer *rep
   return result ? result : aon_buffer_format(report, error, "markers of bulk operations: %s\n", PQgetvalue(count, 0, 0));
 }
 
-#define TABLES "from pg_class c where relkind in ('r', 'p') and relnamespace = current_schema()::regnamespace and relname not like 'aon\\_%' "
+#define TABLES                                                                                                                             \
+  "from pg_class c where relkind in ('r', 'p') and relnamespace = current_schema()::regnamespace and relname not like 'aon\\_%' "
 
 /* A database may have tables that are none of ours, so what a user may not do with one is told, and not called a fault. */
 static aon_result tell_rights(pg_store *store, aon_buffer *report, aon_error *error) {
   AON_POSTGRESQL_RESULT PGresult *rows = NULL;
-  aon_result result = pg_query(store,
-                               "select * from (select c.oid::regclass, (select string_agg(may, ', ' order by at) from unnest(array['select', 'insert', "
-                               "'update', 'delete']) with ordinality m(may, at) where not has_table_privilege(c.oid, may)) as lacks " TABLES
-                               ") x where lacks is not null order by 1 limit " TABLES_SHOWN,
-                               NULL, 0, "looking at rights", &rows, error);
+  aon_result result =
+      pg_query(store,
+               "select * from (select c.oid::regclass, (select string_agg(may, ', ' order by at) from unnest(array['select', 'insert', "
+               "'update', 'delete']) with ordinality m(may, at) where not has_table_privilege(c.oid, may)) as lacks " TABLES
+               ") x where lacks is not null order by 1 limit " TABLES_SHOWN,
+               NULL, 0, "looking at rights", &rows, error);
   for (int i = 0; !result && i < PQntuples(rows); i++)
-    result = aon_buffer_format(report, error, "table %.200s: this user may not %s; bulk operations that need it are refused until it is granted\n",
+    result = aon_buffer_format(report, error,
+                               "table %.200s: this user may not %s; bulk operations that need it are refused until it is granted\n",
                                PQgetvalue(rows, i, 0), PQgetvalue(rows, i, 1));
   return result;
 }
 
-/* Which property names the organization, by which uploads look for documents, only they know; a large table that has no index at all is told. */
+/* Which property names the organization, by which uploads look for documents, only they know; a large table that has no index at all is
+ * told. */
 static aon_result tell_indexes(pg_store *store, aon_buffer *report, aon_error *error) {
   AON_POSTGRESQL_RESULT PGresult *rows = NULL;
-  aon_result result = pg_query(store,
-                               "select c.oid::regclass, greatest(reltuples::bigint, pg_stat_get_live_tuples(c.oid)) " TABLES
-                               "and greatest(reltuples::bigint, pg_stat_get_live_tuples(c.oid)) > " SMALL
-                               " and not exists(select from pg_index where indrelid = c.oid and not indisprimary) order by 1 limit " TABLES_SHOWN,
-                               NULL, 0, "looking at indexes", &rows, error);
+  aon_result result =
+      pg_query(store,
+               "select c.oid::regclass, greatest(reltuples::bigint, pg_stat_get_live_tuples(c.oid)) " TABLES
+               "and greatest(reltuples::bigint, pg_stat_get_live_tuples(c.oid)) > " SMALL
+               " and not exists(select from pg_index where indrelid = c.oid and not indisprimary) order by 1 limit " TABLES_SHOWN,
+               NULL, 0, "looking at indexes", &rows, error);
   for (int i = 0; !result && i < PQntuples(rows); i++)
-    result = aon_buffer_format(report, error,
-                               "table %.200s: about %s rows and no index but that of its key; documents of an organization are looked for through all "
-                               "of them. Make one on the column that names it; in a document table on (doc ->> 'PROPERTY')\n",
-                               PQgetvalue(rows, i, 0), PQgetvalue(rows, i, 1));
+    result = aon_buffer_format(
+        report, error,
+        "table %.200s: about %s rows and no index but that of its key; documents of an organization are looked for through all "
+        "of them. Make one on the column that names it; in a document table on (doc ->> 'PROPERTY')\n",
+        PQgetvalue(rows, i, 0), PQgetvalue(rows, i, 1));
   return result;
 }
 

@@ -113,8 +113,8 @@ static aon_result send_read(pg_store *store, pg_table *table, const asked *a, PG
     return result;
   aon_error failure = AON_ERROR_INIT;
   aon_postgresql_value oid;
-  aon_postgresql_statement statements[2] = {pg_table_look(table, &oid),
-                                            {.sql = sql.data, .values = values, .count = table->key_count, .doing = "reading", .keep = true}};
+  aon_postgresql_statement statements[2] = {
+      pg_table_look(table, &oid), {.sql = sql.data, .values = values, .count = table->key_count, .doing = "reading", .keep = true}};
   PGresult *results[2];
   size_t failed;
   result = aon_postgresql_pipeline(connection, statements, 2, results, &failed, &failure);

@@ -340,7 +340,7 @@ static aon_result quote_name(const char *name, bool split, aon_buffer *out, aon_
 }
 
 #define LOOK_UP                                                                                                                            \
-  "select c.oid::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relhastriggers or c.relhasrules from (select "            \
+  "select c.oid::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relhastriggers or c.relhasrules from (select "           \
   "coalesce(to_regclass($1), to_regclass($2)) as oid) o join pg_class c on c.oid = o.oid join pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r', 'p', 'f')"
 
 static aon_result table_new(const char *name, pg_table **ret_table, aon_error *error) {

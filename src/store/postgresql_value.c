@@ -58,7 +58,8 @@ static aon_result append_bytes(const char *key, const pg_text *text, aon_arena *
   const uint8_t *bytes;
   size_t length;
   if (!pg_hex_read(text, arena, &bytes, &length))
-    return !bytes ? aon_fail_memory(error) : aon_fail(error, AON_CORRUPT, "bad_document", "The column “%s” holds bytes that can't be read.", key);
+    return !bytes ? aon_fail_memory(error)
+                  : aon_fail(error, AON_CORRUPT, "bad_document", "The column “%s” holds bytes that can't be read.", key);
   size_t size = sodium_base64_encoded_len(length, BASE64);
   char *base64 = aon_arena_alloc(arena, size);
   if (!base64)

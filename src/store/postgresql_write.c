@@ -15,8 +15,8 @@
 #include "model/text.h"
 #include "store/postgresql_internal.h"
 
-#define CHOSEN_SET 1   /* in SET or VALUES */
-#define CHOSEN_WHERE 2 /* in WHERE */
+#define CHOSEN_SET 1    /* in SET or VALUES */
+#define CHOSEN_WHERE 2  /* in WHERE */
 #define GROUPS_LIMIT 16 /* of writes that are gathered; beyond it their own order is kept */
 
 typedef enum kind { KIND_INSERT, KIND_UPDATE, KIND_DELETE } kind;

@@ -1,7 +1,7 @@
 /* Firebase Realtime Database as a store of class 4: single writes, each under the ETag of what was read; no transactions, no markers.
  *
- * Why not stronger: the service's REST interface checks a condition for one path at a time (`if-match` with PUT and DELETE); its write of many
- * paths at once (PATCH) is atomic, but takes no condition. Design: docs/firebase.md. */
+ * Why not stronger: the service's REST interface checks a condition for one path at a time (`if-match` with PUT and DELETE); its write of
+ * many paths at once (PATCH) is atomic, but takes no condition. Design: docs/firebase.md. */
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,9 +35,10 @@ static aon_result place(void *state, const aon_store_config *config, aon_store_c
   const char *name = !strncmp(rest, "?ns=", 4) ? rest + 4 : "";
   bool odd = (*rest && !*name) || strpbrk(name, "/?#&= ") || strcspn(host, "@# ") < length;
   if (!length || odd)
-    return aon_fail(error, AON_USAGE, "bad_location",
-                    "%s names no database: write firebase-rtdb://HOST/ or firebase-rtdb://HOST/?ns=NAME, with the host of the database's own URL.",
-                    store->fb.name);
+    return aon_fail(
+        error, AON_USAGE, "bad_location",
+        "%s names no database: write firebase-rtdb://HOST/ or firebase-rtdb://HOST/?ns=NAME, with the host of the database's own URL.",
+        store->fb.name);
   const char *emulator = aon_google_emulator(store->fb.google);
   size_t label = *name ? strlen(name) : strcspn(host, ".:/?");
   const char *namespace = *name ? name : host;
@@ -51,8 +52,8 @@ static aon_result place(void *state, const aon_store_config *config, aon_store_c
     fine = (store->query = strdup("")) != NULL;
   if (!fine)
     return aon_fail_memory(error);
-  snprintf(caps->database, sizeof caps->database, "firebase-rtdb:%.120s%.*s", store->base + (emulator ? 7 : 8), (int)(label > 100 ? 100 : label),
-           namespace);
+  snprintf(caps->database, sizeof caps->database, "firebase-rtdb:%.120s%.*s", store->base + (emulator ? 7 : 8),
+           (int)(label > 100 ? 100 : label), namespace);
   return AON_OK;
 }
 
@@ -67,8 +68,8 @@ static aon_result ask_nothing(rtdb_store *store, aon_http_request *request, aon_
   if (!result && !fb_went_well(NULL, request))
     result = fb_refused(&store->fb, request, "connecting", error);
   if (!result && !request->etag[0])
-    result = aon_fail(error, AON_ENVIRONMENT, "not_supported", "%s is no Realtime Database: it gives no ETag, so no write could have a condition.",
-                      store->fb.name);
+    result = aon_fail(error, AON_ENVIRONMENT, "not_supported",
+                      "%s is no Realtime Database: it gives no ETag, so no write could have a condition.", store->fb.name);
   aon_http_release(request, 1);
   return result;
 }
@@ -79,7 +80,8 @@ static aon_result probe(void *state, aon_error *error) {
 }
 
 static aon_result open_store(aon_env *env, const aon_store_config *config, void **ret_state, aon_store_caps *ret_caps, aon_error *error) {
-  static const fb_kind kind = {.google = &google_settings, .size = sizeof(rtdb_store), .place = place, .probe = probe, .close = close_store};
+  static const fb_kind kind = {
+      .google = &google_settings, .size = sizeof(rtdb_store), .place = place, .probe = probe, .close = close_store};
   aon_store_caps caps = {.store_class = AON_CLASS_CONDITIONAL,
                          .batch_operations = config->exclusive ? RTDB_BATCH_EXCLUSIVE : RTDB_BATCH_OPERATIONS,
                          .batch_bytes = RTDB_BATCH_BYTES,
@@ -114,11 +116,11 @@ static aon_result examine(void *state, struct aon_buffer *report, bool *ret_heal
   result = emulator ? aon_buffer_format(report, error, "Firebase Realtime Database, emulator at %s\n", emulator)
                     : aon_buffer_format(report, error, "Firebase Realtime Database, as %s\n", aon_google_account(store->fb.google));
   if (!result)
-    result = aon_buffer_text(report,
-                             store->exclusive
-                                 ? "class 4: documents are compared, then written together by one PATCH, because it is declared exclusive\n"
-                                 : "class 4: each write under the ETag of what was read; no transactions, so changes show before the decision\n",
-                             error);
+    result = aon_buffer_text(
+        report,
+        store->exclusive ? "class 4: documents are compared, then written together by one PATCH, because it is declared exclusive\n"
+                         : "class 4: each write under the ETag of what was read; no transactions, so changes show before the decision\n",
+        error);
   return result ? result : fb_tell_clock(&store->fb, report, ret_healthy, error);
 }
 

@@ -11,9 +11,9 @@
 
 #include "store/firebase_internal.h"
 
-#define RTDB_BATCH_OPERATIONS 200       /* conditional writes of one call: ten rounds of 20 connections within half of its time */
-#define RTDB_BATCH_EXCLUSIVE 500        /* paths of one PATCH */
-#define RTDB_BATCH_BYTES (8u << 20)     /* the service takes 16 MiB in one write */
+#define RTDB_BATCH_OPERATIONS 200   /* conditional writes of one call: ten rounds of 20 connections within half of its time */
+#define RTDB_BATCH_EXCLUSIVE 500    /* paths of one PATCH */
+#define RTDB_BATCH_BYTES (8u << 20) /* the service takes 16 MiB in one write */
 #define RTDB_MAX_INTEGER (INT64_C(1) << 53)
 #define RTDB_KEY_BYTES 768
 #define RTDB_DEPTH 32
@@ -30,11 +30,11 @@ typedef struct rtdb_store {
 } rtdb_store;
 
 /* The path of a document, "user/u1", unescaped. *ret_path NULL: nothing of that id can be there. */
-aon_result rtdb_document_path(const aon_collection *collection, aon_text id, aon_arena *arena, const char **ret_path, aon_error *error)
-    AON_MUST_USE;
+aon_result rtdb_document_path(const aon_collection *collection, aon_text id, aon_arena *arena, const char **ret_path,
+                              aon_error *error) AON_MUST_USE;
 /* Its URL; options are further parts of the query ("print=silent"), "" none. */
-aon_result rtdb_url(const rtdb_store *store, const char *path, const char *options, aon_arena *arena, const char **ret_url, aon_error *error)
-    AON_MUST_USE;
+aon_result rtdb_url(const rtdb_store *store, const char *path, const char *options, aon_arena *arena, const char **ret_url,
+                    aon_error *error) AON_MUST_USE;
 bool rtdb_key_fits(const char *key, size_t length);
 
 aon_result rtdb_normalise(void *state, const aon_collection *collection, aon_text id, const bson_t *document, aon_arena *arena,

@@ -219,8 +219,8 @@ aon_result rtdb_scan(void *state, const aon_collection *collection, const aon_ma
   (void)properties; /* all of them come with the document */
   aon_result result = fb_path_parse(collection, &scratch, &w.at.path, error);
   if (!result && w.at.path.segments[w.at.path.count - 1])
-    return aon_fail(error, AON_USAGE, "not_supported", "The collection “%s” can't be searched: its path must end with a placeholder for that.",
-                    collection->name);
+    return aon_fail(error, AON_USAGE, "not_supported",
+                    "The collection “%s” can't be searched: its path must end with a placeholder for that.", collection->name);
   if (!result)
     result = scan_level(&w, 0, 0, "", error);
   return result == AON_END ? AON_OK : result;

@@ -46,7 +46,8 @@ aon_result rtdb_document_path(const aon_collection *collection, aon_text id, aon
   return result;
 }
 
-aon_result rtdb_url(const rtdb_store *store, const char *path, const char *options, aon_arena *arena, const char **ret_url, aon_error *error) {
+aon_result rtdb_url(const rtdb_store *store, const char *path, const char *options, aon_arena *arena, const char **ret_url,
+                    aon_error *error) {
   AON_BUFFER_CLEANUP aon_buffer url = {0};
   aon_result result = aon_buffer_text(&url, store->base, error);
   for (const char *at = path; !result && *at;) {
@@ -152,16 +153,21 @@ static aon_result settle_value(const settling *s, const char *key, const bson_it
     if (length > RTDB_STRING_BYTES && s->strict)
       return bad(s, "too_long", "holds a text of more than 10 MiB");
     return bson_append_iter(out, key, -1, value) ? AON_OK : aon_fail_memory(s->error);
-  case BSON_TYPE_BOOL: return bson_append_iter(out, key, -1, value) ? AON_OK : aon_fail_memory(s->error);
-  case BSON_TYPE_INT32: return settle_number(s, key, bson_iter_int32(value), out);
+  case BSON_TYPE_BOOL:
+    return bson_append_iter(out, key, -1, value) ? AON_OK : aon_fail_memory(s->error);
+  case BSON_TYPE_INT32:
+    return settle_number(s, key, bson_iter_int32(value), out);
   case BSON_TYPE_INT64:
     if (s->strict && (bson_iter_int64(value) > RTDB_MAX_INTEGER || bson_iter_int64(value) < -RTDB_MAX_INTEGER))
       return bad(s, "out_of_range", "holds an integer beyond 2^53, which a Realtime Database would round");
     return settle_number(s, key, (double)bson_iter_int64(value), out);
-  case BSON_TYPE_DOUBLE: return settle_number(s, key, bson_iter_double(value), out);
+  case BSON_TYPE_DOUBLE:
+    return settle_number(s, key, bson_iter_double(value), out);
   case BSON_TYPE_DOCUMENT:
-  case BSON_TYPE_ARRAY: return settle_tree(s, key, value, out, depth);
-  default: return bad(s, "bad_type", "holds a type that a Realtime Database can't keep: it has texts, numbers, booleans, objects and lists");
+  case BSON_TYPE_ARRAY:
+    return settle_tree(s, key, value, out, depth);
+  default:
+    return bad(s, "bad_type", "holds a type that a Realtime Database can't keep: it has texts, numbers, booleans, objects and lists");
   }
 }
 
@@ -234,9 +240,10 @@ aon_result rtdb_normalise(void *state, const aon_collection *collection, aon_tex
   if (!result)
     result = rtdb_document_path(collection, id, arena, &path, error);
   if (!result && !path)
-    return bad(&s, "forbidden_character",
-               "has an id that can't be a key of a Realtime Database: none of . $ # [ ] / and control characters, 768 bytes at most, and as many "
-               "parts as the path has");
+    return bad(
+        &s, "forbidden_character",
+        "has an id that can't be a key of a Realtime Database: none of . $ # [ ] / and control characters, 768 bytes at most, and as many "
+        "parts as the path has");
   bson_t kept;
   if (result)
     return result;
@@ -277,18 +284,23 @@ static bool append_json(bson_t *out, const char *key, json_t *value) {
     return bson_append_document_begin(out, key, -1, &below) && append_children(&below, value) && bson_append_document_end(out, &below);
   case JSON_ARRAY:
     return bson_append_array_begin(out, key, -1, &below) && append_children(&below, value) && bson_append_array_end(out, &below);
-  case JSON_STRING: return bson_append_utf8(out, key, -1, json_string_value(value), (int)json_string_length(value));
-  case JSON_REAL: return bson_append_double(out, key, -1, json_real_value(value));
+  case JSON_STRING:
+    return bson_append_utf8(out, key, -1, json_string_value(value), (int)json_string_length(value));
+  case JSON_REAL:
+    return bson_append_double(out, key, -1, json_real_value(value));
   case JSON_TRUE:
-  case JSON_FALSE: return bson_append_bool(out, key, -1, json_is_true(value));
-  default: return bson_append_null(out, key, -1);
+  case JSON_FALSE:
+    return bson_append_bool(out, key, -1, json_is_true(value));
+  default:
+    return bson_append_null(out, key, -1);
   }
 }
 
 static aon_result document_of(const rtdb_store *store, json_t *root, bson_t *ret_document, aon_error *error) {
   settling s = {.what = store->fb.name, .error = error};
   bson_t plain = BSON_INITIALIZER;
-  aon_result result = append_children(&plain, root) ? AON_OK : aon_fail(error, AON_PERMANENT, "too_long", "A document of %s is too large.", store->fb.name);
+  aon_result result =
+      append_children(&plain, root) ? AON_OK : aon_fail(error, AON_PERMANENT, "too_long", "A document of %s is too large.", store->fb.name);
   bson_init(ret_document);
   if (!result) {
     bson_destroy(ret_document);
@@ -311,8 +323,8 @@ aon_result rtdb_image(const rtdb_store *store, const char *json, size_t length, 
   }
   if (!json_is_object(root) && !json_is_array(root)) {
     json_decref(root);
-    return aon_fail(error, AON_PERMANENT, "bad_type", "Where a document of %s should stand is a single value. Look at the path of the collection.",
-                    store->fb.name);
+    return aon_fail(error, AON_PERMANENT, "bad_type",
+                    "Where a document of %s should stand is a single value. Look at the path of the collection.", store->fb.name);
   }
   bson_t document;
   aon_result result = document_of(store, root, &document, error);

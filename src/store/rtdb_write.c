@@ -1,7 +1,8 @@
 /* Writing: PUT and DELETE under `if-match` with the ETag that was read, in parallel; in an exclusive database one PATCH of many paths.
  *
  * Invariants:
- *  - no request goes out without a condition, but the PATCH of a store that is declared exclusive, whose documents were compared just before;
+ *  - no request goes out without a condition, but the PATCH of a store that is declared exclusive, whose documents were compared just
+ *    before;
  *  - two writes of one document are never under way together: a call is cut into rounds;
  *  - once a write has failed, no further one is started; after half of the call's time neither. */
 #include <stdlib.h>
@@ -61,7 +62,7 @@ static aon_result body_of(const aon_write *write, aon_buffer *out, aon_error *er
   bson_init(&stamped);
   bson_copy_to_excluding_noinit(&view, &stamped, AON_STAMP_NAME, (char *)NULL);
   aon_result result = bson_append_utf8(&stamped, AON_STAMP_NAME, -1, write->stamp, -1) ? aon_document_to_json(&stamped, out, error)
-                                                                                        : aon_fail_memory(error);
+                                                                                       : aon_fail_memory(error);
   bson_destroy(&stamped);
   return result;
 }
@@ -195,10 +196,8 @@ static aon_result send_patch(round_state *r, aon_error *error) {
   }
   if (!result)
     result = aon_buffer_text(&body, "}", error);
-  aon_http_request request = {.method = "PATCH",
-                              .headers = {"Content-Type: application/json"},
-                              .body = {body.data, body.length},
-                              .changes = true};
+  aon_http_request request = {
+      .method = "PATCH", .headers = {"Content-Type: application/json"}, .body = {body.data, body.length}, .changes = true};
   if (!result)
     result = rtdb_url(r->store, "", "print=silent", &r->arena, &request.url, error);
   if (!result && r->count)

@@ -110,7 +110,7 @@ struct sqlite_store {
   sqlite_table *tables, *retired;
   int64_t schema_version;
   uint64_t uses;
-  int log_pages; /* of the write-ahead log, as the last commit left it */
+  int log_pages;    /* of the write-ahead log, as the last commit left it */
   sqlite3 *scratch; /* in memory: asked what SQLite makes of a value */
   aon_buffer expected_text, wanted_text, key_text;
   aon_arena scratch_arena; /* of one document */

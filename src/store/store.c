@@ -58,8 +58,8 @@ struct aon_store {
 
 static void announce(aon_store *store, call what) { aon_step(store->env, store->steps[what]); }
 
-static const aon_store_adapter *const registry[] = {&aon_sqlite_adapter, &aon_postgresql_adapter, &aon_mongodb_adapter, &aon_rtdb_adapter, &aon_firestore_adapter,
-                                                  &aon_auth_adapter};
+static const aon_store_adapter *const registry[] = {&aon_sqlite_adapter, &aon_postgresql_adapter, &aon_mongodb_adapter,
+                                                    &aon_rtdb_adapter,   &aon_firestore_adapter,  &aon_auth_adapter};
 
 const aon_store_adapter *aon_store_adapter_find(const char *scheme) {
   if (!strcmp(scheme, "postgres")) /* libpq takes both */

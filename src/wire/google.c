@@ -11,10 +11,10 @@
 
 #define KEY_FILE_LIMIT ((size_t)64 << 10)
 #define EMULATOR_TOKEN "owner"
-#define TOKEN_LIFE_S 3600                        /* what Google gives at most */
+#define TOKEN_LIFE_S 3600                          /* what Google gives at most */
 #define REFRESH_BEFORE_MS ((int64_t)5 * 60 * 1000) /* or half of its life, if that is less */
-#define SKEW_S 30                                /* our clock may be so far ahead */
-#define SKEW_ASK_MS 10000                        /* differs more: the server's clock is taken */
+#define SKEW_S 30                                  /* our clock may be so far ahead */
+#define SKEW_ASK_MS 10000                          /* differs more: the server's clock is taken */
 
 struct aon_google {
   aon_env *env;
@@ -54,9 +54,10 @@ const char *aon_google_account(const aon_google *google) { return google->accoun
 /* ---- credentials ---- */
 
 static aon_result bad_key(const aon_google *google, const char *what, aon_error *error) {
-  return aon_fail(error, AON_ENVIRONMENT, "no_credentials",
-                  "The file that GOOGLE_APPLICATION_CREDENTIALS names can't be used for %s: %s. Point it to the key of a service account (JSON).",
-                  google->label, what);
+  return aon_fail(
+      error, AON_ENVIRONMENT, "no_credentials",
+      "The file that GOOGLE_APPLICATION_CREDENTIALS names can't be used for %s: %s. Point it to the key of a service account (JSON).",
+      google->label, what);
 }
 
 static aon_result read_key_file(const aon_google *google, const char *path, char **ret_text, size_t *ret_length, aon_error *error) {
@@ -82,7 +83,8 @@ static bool good_token_url(const char *url) {
 
 static aon_result take_key(aon_google *google, json_t *root, aon_error *error) {
   const char *type = json_string_value(json_object_get(root, "type")), *account = json_string_value(json_object_get(root, "client_email"));
-  const char *pem = json_string_value(json_object_get(root, "private_key")), *id = json_string_value(json_object_get(root, "private_key_id"));
+  const char *pem = json_string_value(json_object_get(root, "private_key")),
+             *id = json_string_value(json_object_get(root, "private_key_id"));
   const char *url = json_string_value(json_object_get(root, "token_uri"));
   if (!type || strcmp(type, "service_account"))
     return bad_key(google, "it is not of the type service_account", error);
@@ -108,7 +110,8 @@ static aon_result find_credentials(aon_google *google, aon_error *error) {
   size_t length = 0;
   if (!path || !*path)
     return aon_fail(error, AON_ENVIRONMENT, "no_credentials",
-                    "%s needs credentials: set GOOGLE_APPLICATION_CREDENTIALS to the file with the key of a service account.", google->label);
+                    "%s needs credentials: set GOOGLE_APPLICATION_CREDENTIALS to the file with the key of a service account.",
+                    google->label);
   aon_result result = read_key_file(google, path, &text, &length, error);
   if (result)
     return result;
@@ -193,8 +196,8 @@ static aon_result make_assertion(aon_google *google, aon_buffer *out, aon_error 
     result = aon_buffer_text(&jwt, ".", error);
   if (!result)
     result = append_json(&jwt,
-                         json_pack("{s:s,s:s,s:s,s:I,s:I}", "iss", google->account, "scope", google->scopes, "aud", google->token_url, "iat",
-                                   now, "exp", now + TOKEN_LIFE_S),
+                         json_pack("{s:s,s:s,s:s,s:I,s:I}", "iss", google->account, "scope", google->scopes, "aud", google->token_url,
+                                   "iat", now, "exp", now + TOKEN_LIFE_S),
                          error);
   if (!result)
     result = sign(google, &jwt, error);
@@ -243,9 +246,10 @@ static aon_result ask_token(aon_google *google, int64_t deadline_ms, bool *ret_s
     int64_t differs = ask.server_ms ? ask.server_ms - aon_now_ms(google->env) - google->clock_offset_ms : 0;
     *ret_skewed = differs > SKEW_ASK_MS || differs < -SKEW_ASK_MS;
     google->clock_offset_ms += *ret_skewed ? differs : 0;
-    result = aon_fail_native(error, AON_ENVIRONMENT, "no_credentials", ask.status,
-                             "The token server refused the key of the service account that %s uses (HTTP %d). Make a new key, or look at the clock.",
-                             google->label, ask.status);
+    result = aon_fail_native(
+        error, AON_ENVIRONMENT, "no_credentials", ask.status,
+        "The token server refused the key of the service account that %s uses (HTTP %d). Make a new key, or look at the clock.",
+        google->label, ask.status);
   }
   if (ask.reply.data)
     sodium_memzero(ask.reply.data, ask.reply.length);

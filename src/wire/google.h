@@ -1,8 +1,8 @@
 /* Requests to Google's services with their credentials: a service account's key signs a JWT, which is exchanged for a token (RFC 7523), and
  * that is refreshed before it ends. Emulators are found by the variables that Google's own SDKs read, and take `Bearer owner`.
  *
- * Invariants: neither key nor token stands in a sentence or a log; the key is only sent as a signature; a token goes only to https addresses
- * or to this machine; a clock of ours that is wrong is put right by the token server's.
+ * Invariants: neither key nor token stands in a sentence or a log; the key is only sent as a signature; a token goes only to https
+ * addresses or to this machine; a clock of ours that is wrong is put right by the token server's.
  * Sources: RFC 7515, 7519, 7523; https://developers.google.com/identity/protocols/oauth2/service-account. */
 #ifndef AON_WIRE_GOOGLE_H
 #define AON_WIRE_GOOGLE_H

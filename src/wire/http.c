@@ -99,7 +99,8 @@ void aon_http_free(aon_http *http) {
 
 aon_pool_counts aon_http_look(const aon_http *http) {
   uint32_t total = atomic_load(&http->sockets), busy = atomic_load(&http->busy);
-  return (aon_pool_counts){.total = total, .idle = total > busy ? total - busy : 0, .waiting = atomic_load(&http->waiting), .max = http->parallel};
+  return (aon_pool_counts){
+      .total = total, .idle = total > busy ? total - busy : 0, .waiting = atomic_load(&http->waiting), .max = http->parallel};
 }
 
 void aon_http_release(aon_http_request *requests, size_t count) {
@@ -123,7 +124,8 @@ static int close_socket(void *context, curl_socket_t socket) {
   return close(socket);
 }
 
-/* The last moment before bytes of the request go out. libcurl repeats by itself what a stale connection swallowed: not what may have been done. */
+/* The last moment before bytes of the request go out. libcurl repeats by itself what a stale connection swallowed: not what may have been
+ * done. */
 static int about_to_send(void *context, char *to, char *from, int to_port, int from_port) {
   (void)to;
   (void)from;
@@ -272,7 +274,8 @@ static void start(aon_http *http, aon_http_request *request) {
   exchange *x = http->exchanges;
   while (x->request)
     x++;
-  *x = (exchange){.http = http, .easy = x->easy ? x->easy : curl_easy_init(), .request = request, .started_ms = aon_monotonic_ms(http->env)};
+  *x =
+      (exchange){.http = http, .easy = x->easy ? x->easy : curl_easy_init(), .request = request, .started_ms = aon_monotonic_ms(http->env)};
   aon_buffer_clear(&request->reply);
   request->reply.limit = AON_HTTP_REPLY_LIMIT;
   request->etag[0] = 0;
@@ -338,10 +341,13 @@ static const char *why_untrusted(exchange *x) {
   curl_easy_getinfo(x->easy, CURLINFO_SSL_VERIFYRESULT, &verified);
   switch (verified) {
   case 0:
-  case 1: return "is for another name. Use the name that stands in it";
+  case 1:
+    return "is for another name. Use the name that stands in it";
   case 9:
-  case 10: return "has expired, or is not valid yet. Look at the clock of this machine, or have it renewed";
-  default: return "is signed by no authority that is known here. If it is one of yours, name the file with its certificate in SSL_CERT_FILE";
+  case 10:
+    return "has expired, or is not valid yet. Look at the clock of this machine, or have it renewed";
+  default:
+    return "is signed by no authority that is known here. If it is one of yours, name the file with its certificate in SSL_CERT_FILE";
   }
 }
 
@@ -520,8 +526,10 @@ void aon_http_run(aon_http *http, aon_http_request *requests, size_t count, int6
 
 aon_result aon_http_fail(const aon_http *http, const aon_http_request *request, const char *doing, aon_error *error) {
   switch (request->result) {
-  case AON_NO_MEMORY: return aon_fail_memory(error);
-  case AON_CANCELLED: return aon_fail(error, AON_CANCELLED, "cancelled", "The call to %s was cancelled while %s.", http->label, doing);
+  case AON_NO_MEMORY:
+    return aon_fail_memory(error);
+  case AON_CANCELLED:
+    return aon_fail(error, AON_CANCELLED, "cancelled", "The call to %s was cancelled while %s.", http->label, doing);
   case AON_UNKNOWN:
     return aon_fail(error, AON_UNKNOWN, request->code, "%s %s while %s. It may have been done, or not.", http->label, request->why, doing);
   case AON_TRANSIENT:

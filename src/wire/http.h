@@ -1,8 +1,8 @@
 /* HTTP requests, many at once, over libcurl's multi interface: HTTP/2 where a server offers it (over TLS), connections kept and reused.
  *
  * Invariants:
- *  - a request that changes something is sent once: where no whole reply comes back, or one that says nothing about what was done (5xx), its
- *    result is AON_UNKNOWN. libcurl's own repetition on a stale connection is stopped for it;
+ *  - a request that changes something is sent once: where no whole reply comes back, or one that says nothing about what was done (5xx),
+ *    its result is AON_UNKNOWN. libcurl's own repetition on a stale connection is stopped for it;
  *  - AON_TRANSIENT is proven not applied: never sent, or refused by 429. Reads are repeated freely;
  *  - every wait ends at the deadline (monotonic clock of the environment) or at an interrupt;
  *  - no sentence holds a URL, a header or a body. Redirects are not followed.
@@ -18,9 +18,9 @@
 #include "base/buffer.h"
 #include "wire/interrupt.h"
 
-#define AON_HTTP_HEADERS 6                        /* of one request */
-#define AON_HTTP_REPLY_LIMIT ((size_t)256 << 20)  /* bytes of one reply: Realtime Database's own limit */
-#define AON_HTTP_TRIES 6                          /* sendings of what was refused by 429 or, for reads, not answered */
+#define AON_HTTP_HEADERS 6                       /* of one request */
+#define AON_HTTP_REPLY_LIMIT ((size_t)256 << 20) /* bytes of one reply: Realtime Database's own limit */
+#define AON_HTTP_TRIES 6                         /* sendings of what was refused by 429 or, for reads, not answered */
 #define AON_HTTP_RETRY_FIRST_MS 100
 #define AON_HTTP_RETRY_LONGEST_MS 2000
 #define AON_HTTP_ETAG 160 /* bytes of an ETag that is kept; a longer one counts as none */
@@ -56,8 +56,8 @@ aon_result aon_http_new(aon_env *env, const aon_http_settings *settings, aon_int
                         aon_error *error) AON_MUST_USE;
 void aon_http_free(aon_http *http);
 
-/* Sends them all, up to `parallel` at a time, in order, until the deadline. go_on (may be NULL) hears each end; once it says false no further
- * one is started. Those never started end as AON_TRANSIENT with status 0 and tries 0. */
+/* Sends them all, up to `parallel` at a time, in order, until the deadline. go_on (may be NULL) hears each end; once it says false no
+ * further one is started. Those never started end as AON_TRANSIENT with status 0 and tries 0. */
 typedef bool (*aon_http_go_on)(void *context, const aon_http_request *request);
 void aon_http_run(aon_http *http, aon_http_request *requests, size_t count, int64_t deadline_ms, aon_http_go_on go_on, void *context);
 

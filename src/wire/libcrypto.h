@@ -7,9 +7,11 @@
 
 #include "base/library.h"
 
+/* clang-format off */
 #define AON_LIBCRYPTO(X)                                                                                                          \
   X(BIO_free) X(BIO_new_mem_buf) X(EVP_DigestSign) X(EVP_DigestSignInit) X(EVP_MD_CTX_free) X(EVP_MD_CTX_new) X(EVP_PKEY_get_base_id) \
   X(EVP_PKEY_free) X(EVP_sha256) X(PEM_read_bio_PrivateKey)
+/* clang-format on */
 
 typedef struct aon_libcrypto_table {
   AON_LIBCRYPTO(AON_LIBRARY_FIELD)

@@ -10,11 +10,13 @@
 #undef curl_easy_setopt
 #undef curl_multi_setopt
 
+/* clang-format off */
 #define AON_LIBCURL(X)                                                                                                                  \
   X(curl_easy_cleanup) X(curl_easy_getinfo) X(curl_easy_init) X(curl_easy_reset) X(curl_easy_setopt) X(curl_getdate)                    \
   X(curl_global_cleanup) X(curl_global_init) X(curl_multi_add_handle) X(curl_multi_cleanup) X(curl_multi_info_read) X(curl_multi_init)  \
   X(curl_multi_perform) X(curl_multi_poll) X(curl_multi_remove_handle) X(curl_multi_setopt) X(curl_slist_append) X(curl_slist_free_all) \
   X(curl_version_info)
+/* clang-format on */
 
 typedef struct aon_libcurl_table {
   AON_LIBCURL(AON_LIBRARY_FIELD)

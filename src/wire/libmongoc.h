@@ -6,6 +6,7 @@
 
 #include "base/library.h"
 
+/* clang-format off */
 #define AON_LIBMONGOC(X)                                                                                                                \
   X(mongoc_client_command_with_opts) X(mongoc_client_destroy) X(mongoc_client_get_collection) X(mongoc_client_new_from_uri_with_error)  \
   X(mongoc_client_session_abort_transaction) X(mongoc_client_session_append) X(mongoc_client_session_commit_transaction)                \
@@ -23,6 +24,7 @@
   X(mongoc_uri_new_with_error) X(mongoc_uri_set_option_as_bool) X(mongoc_uri_set_option_as_int32) X(mongoc_write_concern_destroy)       \
   X(mongoc_write_concern_new) X(mongoc_write_concern_set_journal) X(mongoc_write_concern_set_w)                                         \
   X(mongoc_write_concern_set_wtimeout_int64)
+/* clang-format on */
 
 typedef struct aon_libmongoc_table {
   AON_LIBMONGOC(AON_LIBRARY_FIELD)

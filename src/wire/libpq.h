@@ -6,12 +6,14 @@
 
 #include "base/library.h"
 
+/* clang-format off */
 #define AON_LIBPQ(X)                                                                                                                     \
   X(PQcancel) X(PQclear) X(PQcmdStatus) X(PQcmdTuples) X(PQconnectPoll) X(PQconnectStartParams) X(PQconsumeInput) X(PQenterPipelineMode) \
   X(PQerrorMessage) X(PQexitPipelineMode) X(PQfinish) X(PQflush) X(PQfreeCancel) X(PQgetCancel) X(PQgetResult) X(PQgetisnull)            \
   X(PQgetlength) X(PQgetvalue) X(PQhost) X(PQisBusy) X(PQntuples) X(PQpipelineSync) X(PQport) X(PQresultErrorField) X(PQresultStatus)    \
   X(PQsendPrepare) X(PQsendQuery) X(PQsendQueryParams) X(PQsendQueryPrepared) X(PQsetNoticeReceiver) X(PQsetnonblocking)                  \
   X(PQsocket) X(PQstatus) X(PQtransactionStatus)
+/* clang-format on */
 
 typedef struct aon_libpq_table {
   AON_LIBPQ(AON_LIBRARY_FIELD)

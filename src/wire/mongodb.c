@@ -9,10 +9,10 @@
 #include "wire/mongodb_stream.h"
 
 #define APPLICATION "allornone"
-#define ENDING_MS 1000  /* to end sessions and transactions of a connection that is given up */
-#define COMMIT_TRIES 3  /* of a commit whose answer was lost; libmongoc asks each time once more */
+#define ENDING_MS 1000 /* to end sessions and transactions of a connection that is given up */
+#define COMMIT_TRIES 3 /* of a commit whose answer was lost; libmongoc asks each time once more */
 #define NAME_BYTES 64
-#define WAIT_SHARE 8    /* tenths of the time limit after which the server gives up waiting for its majority */
+#define WAIT_SHARE 8 /* tenths of the time limit after which the server gives up waiting for its majority */
 
 struct aon_mongodb {
   aon_mongodb_line line;
@@ -56,7 +56,8 @@ static const known_code known_codes[] = {
     {117, AON_TRANSIENT, "database_locked", "is busy with something that excludes it"},
     {50, AON_TRANSIENT, "unavailable", "did not finish within the time limit. Try again, or raise timeout of the store"},
     {262, AON_TRANSIENT, "unavailable", "did not finish within the time limit. Try again, or raise timeout of the store"},
-    {AON_MONGODB_NO_SUCH_TRANSACTION, AON_TRANSIENT, "transaction_expired", "has ended the transaction: it took too long, or the server was changed"},
+    {AON_MONGODB_NO_SUCH_TRANSACTION, AON_TRANSIENT, "transaction_expired",
+     "has ended the transaction: it took too long, or the server was changed"},
     {290, AON_TRANSIENT, "transaction_expired", "has ended the transaction: it took too long"},
     {239, AON_TRANSIENT, "transaction_expired", "no longer has the state that the transaction began with"},
     {246, AON_TRANSIENT, "transaction_expired", "does not have the state that the transaction needs yet"},
@@ -113,8 +114,8 @@ static aon_result refused(aon_mongodb *c, int code, bool passing, aon_mongodb_ki
   if (is_doubtful(code)) {
     if (kind == AON_MONGODB_WRITE)
       return not_known(c, doing, error);
-    return aon_fail_native(error, AON_TRANSIENT, "unavailable", code, "%s is ending or changing its primary (while %s, error %d).", c->label,
-                           doing, code);
+    return aon_fail_native(error, AON_TRANSIENT, "unavailable", code, "%s is ending or changing its primary (while %s, error %d).",
+                           c->label, doing, code);
   }
   const known_code *known = find_code(code);
   if (passing && (!known || known->kind != AON_TRANSIENT))
@@ -148,7 +149,8 @@ static aon_result classify(aon_mongodb *c, const bson_error_t *failure, const bs
   case MONGOC_ERROR_COMMAND:
     if (failure->code == MONGOC_ERROR_COMMAND_INVALID_ARG && kind == AON_MONGODB_READ)
       return aon_fail(error, AON_PERMANENT, "not_supported", "%s can't do that while %s: %.200s.", c->label, doing, failure->message);
-    return aon_fail(error, AON_PERMANENT, "bad_document", "%s: a document can't be sent while %s: %.200s.", c->label, doing, failure->message);
+    return aon_fail(error, AON_PERMANENT, "bad_document", "%s: a document can't be sent while %s: %.200s.", c->label, doing,
+                    failure->message);
   default:
     return unanswered(c, kind, doing, failure->message, true, error);
   }
@@ -172,9 +174,10 @@ static aon_result look_at(aon_mongodb *c, const bson_t *reply, aon_mongodb_kind 
 /* ---- opening ---- */
 
 static aon_result bad_url(aon_mongodb *c, aon_error *error) {
-  return aon_fail(error, AON_USAGE, "bad_location",
-                  "The URL of %s can't be read. Write mongodb://USER:PASSWORD@HOST:PORT/DATABASE?replicaSet=NAME, with %%XX for odd characters.",
-                  c->label);
+  return aon_fail(
+      error, AON_USAGE, "bad_location",
+      "The URL of %s can't be read. Write mongodb://USER:PASSWORD@HOST:PORT/DATABASE?replicaSet=NAME, with %%XX for odd characters.",
+      c->label);
 }
 
 /* What we must be sure of is set whatever the URL says. */
@@ -185,8 +188,8 @@ static aon_result read_url(aon_mongodb *c, const char *url, int64_t connect_ms, 
     return bad_url(c, error);
   const char *database = mongoc_uri_get_database(c->uri);
   if (!database || !*database)
-    return aon_fail(error, AON_USAGE, "bad_location", "The URL of %s names no database: write it behind the last host, as in mongodb://HOST/DATABASE.",
-                    c->label);
+    return aon_fail(error, AON_USAGE, "bad_location",
+                    "The URL of %s names no database: write it behind the last host, as in mongodb://HOST/DATABASE.", c->label);
   bool set = mongoc_uri_set_option_as_int32(c->uri, MONGOC_URI_CONNECTTIMEOUTMS, (int32_t)connect_ms) &&
              mongoc_uri_set_option_as_int32(c->uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS, (int32_t)connect_ms) &&
              mongoc_uri_set_option_as_int32(c->uri, MONGOC_URI_SOCKETTIMEOUTMS, (int32_t)c->timeout_ms) &&
@@ -307,8 +310,8 @@ aon_result aon_mongodb_run(aon_mongodb *c, const char *database, const bson_t *c
   return done ? look_at(c, ret_reply, kind, doing, error) : classify(c, &failure, ret_reply, kind, doing, error);
 }
 
-static aon_result walk(aon_mongodb *c, mongoc_cursor_t *cursor, aon_mongodb_kind kind, const char *doing, aon_mongodb_each each, void *context,
-                       aon_error *error) {
+static aon_result walk(aon_mongodb *c, mongoc_cursor_t *cursor, aon_mongodb_kind kind, const char *doing, aon_mongodb_each each,
+                       void *context, aon_error *error) {
   const bson_t *document, *reply = NULL;
   bson_error_t failure = {0};
   aon_result result = AON_OK;
@@ -421,8 +424,8 @@ aon_result aon_mongodb_commit(aon_mongodb *c, aon_error *error) {
   if (!lost || (!result && !failure.domain))
     return result;
   c->line.broken = true;
-  return aon_fail(error, AON_UNKNOWN, "commit_lost", "The connection to %s was lost while committing; whether it was done is not known yet.",
-                  c->label);
+  return aon_fail(error, AON_UNKNOWN, "commit_lost",
+                  "The connection to %s was lost while committing; whether it was done is not known yet.", c->label);
 }
 
 void aon_mongodb_abort(aon_mongodb *c) {

@@ -5,7 +5,8 @@
  * holds a value, a password or a URL; a command that was sent and not answered is AON_UNKNOWN where it may have changed something.
  * One connection is one libmongoc client of its own, for one thread at a time: libmongoc's own pool can't be looked into, keeps idle
  * connections for ever, and waits without end.
- * Sources: https://mongoc.org/libmongoc/1.23.1/, the driver specifications on transactions and retryable writes, MongoDB's error_codes.yml. */
+ * Sources: https://mongoc.org/libmongoc/1.23.1/, the driver specifications on transactions and retryable writes, MongoDB's error_codes.yml.
+ * */
 #ifndef AON_WIRE_MONGODB_H
 #define AON_WIRE_MONGODB_H
 
@@ -40,12 +41,12 @@ typedef enum aon_mongodb_kind {
   AON_MONGODB_INSIDE /* in the open transaction, which an unanswered command does not survive */
 } aon_mongodb_kind;
 
-/* One command; database NULL: the connection's own. ret_reply is initialised by the function, also where it fails; bson_destroy it. The first
- * write error of a reply fails it too, and so does an error of its write concern. */
+/* One command; database NULL: the connection's own. ret_reply is initialised by the function, also where it fails; bson_destroy it. The
+ * first write error of a reply fails it too, and so does an error of its write concern. */
 aon_result aon_mongodb_run(aon_mongodb *connection, const char *database, const bson_t *command, aon_mongodb_kind kind, const char *doing,
                            bson_t *ret_reply, aon_error *error) AON_MUST_USE;
-/* All documents of a query, one at a time; options as libmongoc's find has them. each may use other connections, and in a transaction this one.
- * It returns AON_OK to go on, AON_END to stop early without failure. */
+/* All documents of a query, one at a time; options as libmongoc's find has them. each may use other connections, and in a transaction this
+ * one. It returns AON_OK to go on, AON_END to stop early without failure. */
 typedef aon_result (*aon_mongodb_each)(void *context, const bson_t *document, aon_error *error);
 aon_result aon_mongodb_find(aon_mongodb *connection, const char *collection, const bson_t *filter, const bson_t *options,
                             aon_mongodb_kind kind, const char *doing, aon_mongodb_each each, void *context, aon_error *error) AON_MUST_USE;

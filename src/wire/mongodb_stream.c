@@ -17,10 +17,10 @@
 
 #include "wire/libmongoc.h"
 
-#define STREAM_TYPE 4091    /* none of libmongoc's own */
-#define POLL_SLICE_MS 1000  /* a clock that jumps is noticed after that */
+#define STREAM_TYPE 4091   /* none of libmongoc's own */
+#define POLL_SLICE_MS 1000 /* a clock that jumps is noticed after that */
 #define PIECES_TOGETHER 64 /* of a message, in one call */
-#define STREAMS_POLLED 64   /* servers that libmongoc looks at side by side */
+#define STREAMS_POLLED 64  /* servers that libmongoc looks at side by side */
 
 typedef struct aon_mongodb_stream {
   mongoc_stream_t vtable;
@@ -262,7 +262,8 @@ static mongoc_stream_t *encrypt(const mongoc_uri_t *uri, const mongoc_host_list_
       .allow_invalid_hostname = insecure || mongoc_uri_get_option_as_bool(uri, MONGOC_URI_TLSALLOWINVALIDHOSTNAMES, false)};
   mongoc_stream_t *encrypted = mongoc_stream_tls_new_with_hostname(base, host->host, &how, 1);
   if (!encrypted) {
-    bson_set_error(error, MONGOC_ERROR_STREAM, MONGOC_ERROR_STREAM_SOCKET, "TLS can't be set up; look at the certificates that the URL names");
+    bson_set_error(error, MONGOC_ERROR_STREAM, MONGOC_ERROR_STREAM_SOCKET,
+                   "TLS can't be set up; look at the certificates that the URL names");
     mongoc_stream_destroy(base);
     return NULL;
   }

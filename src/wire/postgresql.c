@@ -177,8 +177,8 @@ static aon_result next_result(aon_postgresql *c, const char *doing, PGresult **r
 
 /* ---- opening ---- */
 
-/* Plans that don't look at the values: what we ask for is found by keys, and knowing how many there are the server would go through all of a table
- * that has no statistics, once for each batch. */
+/* Plans that don't look at the values: what we ask for is found by keys, and knowing how many there are the server would go through all of
+ * a table that has no statistics, once for each batch. */
 #define SESSION                                                                                                                            \
   "set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres'; set timezone = 'UTC'; set bytea_output = 'hex'; "                           \
   "set extra_float_digits = 1; set lc_monetary = 'C'; set standard_conforming_strings = on; set xmloption = 'content'; "                   \
@@ -209,14 +209,17 @@ static aon_result session(aon_postgresql *c, int64_t timeout_ms, aon_error *erro
   return simple(c, sql, "connecting", error);
 }
 
-/* TLS that came to nothing: what was wrong, in the line that says so (a name may stand for several addresses, each with a line), and what to do. */
+/* TLS that came to nothing: what was wrong, in the line that says so (a name may stand for several addresses, each with a line), and what
+ * to do. */
 static aon_result not_trusted(const aon_postgresql *c, const char *said, aon_error *error) {
   static const struct {
     const char *word, *advice;
   } known[] = {
       {"does not match host name", "Write the host as its certificate has it"},
-      {"certificate verify failed", "Name the file with the certificate of the authority that signed the server's by sslrootcert in the URL, or in PGSSLROOTCERT"},
-      {"root certificate file", "Name the file with the certificate of the authority that signed the server's by sslrootcert in the URL, or in PGSSLROOTCERT"},
+      {"certificate verify failed",
+       "Name the file with the certificate of the authority that signed the server's by sslrootcert in the URL, or in PGSSLROOTCERT"},
+      {"root certificate file",
+       "Name the file with the certificate of the authority that signed the server's by sslrootcert in the URL, or in PGSSLROOTCERT"},
       {"does not support SSL", "Turn TLS on in the server (ssl = on), or ask for less by sslmode"}};
   for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
     const char *at = strstr(said, known[i].word);
@@ -224,7 +227,8 @@ static aon_result not_trusted(const aon_postgresql *c, const char *said, aon_err
       continue;
     while (at > said && at[-1] != '\n')
       at--;
-    return aon_fail(error, AON_ENVIRONMENT, "untrusted_certificate", "%s was not asked: %.*s. %s.", c->label, (int)strcspn(at, "\n"), at, known[i].advice);
+    return aon_fail(error, AON_ENVIRONMENT, "untrusted_certificate", "%s was not asked: %.*s. %s.", c->label, (int)strcspn(at, "\n"), at,
+                    known[i].advice);
   }
   return AON_OK;
 }
@@ -486,7 +490,8 @@ static aon_result collect_kept(aon_postgresql *c, kept *k, const char *doing, bo
 /* The server keeps to the types of the rows that a statement had when it was prepared. */
 static aon_result outdated(aon_postgresql *c, const char *doing, aon_error *error) {
   c->outdated = true;
-  return aon_fail(error, AON_TRANSIENT, "schema_changed", "%s was altered meanwhile: a column has another type (while %s).", c->label, doing);
+  return aon_fail(error, AON_TRANSIENT, "schema_changed", "%s was altered meanwhile: a column has another type (while %s).", c->label,
+                  doing);
 }
 
 static aon_result collect_all(aon_postgresql *c, const aon_postgresql_statement *statements, size_t count, PGresult **results,

@@ -31,7 +31,8 @@ aon_result aon_sqlite_fail(aon_sqlite *database, int rc, const char *doing, aon_
   case SQLITE_BUSY:
   case SQLITE_LOCKED:
     return aon_fail_native(error, AON_TRANSIENT, "database_locked", rc,
-                           "%s (“%s”) is locked by another program while %s. Close that program or wait, then try again.", label, path, doing);
+                           "%s (“%s”) is locked by another program while %s. Close that program or wait, then try again.", label, path,
+                           doing);
   case SQLITE_CONSTRAINT:
     if (rc == SQLITE_CONSTRAINT_PRIMARYKEY || rc == SQLITE_CONSTRAINT_UNIQUE || rc == SQLITE_CONSTRAINT_ROWID)
       return aon_fail_native(error, AON_PERMANENT, "duplicate", rc, "%s refused it while %s: %s.", label, doing, native);
@@ -41,24 +42,27 @@ aon_result aon_sqlite_fail(aon_sqlite *database, int rc, const char *doing, aon_
   case SQLITE_MISMATCH:
     return aon_fail_native(error, AON_PERMANENT, "bad_type", rc, "%s refused a value of the wrong type while %s.", label, doing);
   case SQLITE_FULL:
-    return aon_fail_native(error, AON_ENVIRONMENT, "disk_full", rc, "The disk of %s (“%s”) is full while %s. Free some space and try again.",
-                           label, path, doing);
+    return aon_fail_native(error, AON_ENVIRONMENT, "disk_full", rc,
+                           "The disk of %s (“%s”) is full while %s. Free some space and try again.", label, path, doing);
   case SQLITE_READONLY:
     return aon_fail_native(error, AON_ENVIRONMENT, "read_only", rc,
-                           "%s (“%s”) can't be written while %s: it or its folder is read-only. Change the permissions.", label, path, doing);
+                           "%s (“%s”) can't be written while %s: it or its folder is read-only. Change the permissions.", label, path,
+                           doing);
   case SQLITE_CANTOPEN:
   case SQLITE_PERM:
   case SQLITE_AUTH:
-    return aon_fail_native(error, AON_ENVIRONMENT, "no_permission", rc, "%s (“%s”) can't be opened while %s: %s. Check the folder and its permissions.",
-                           label, path, doing, native);
+    return aon_fail_native(error, AON_ENVIRONMENT, "no_permission", rc,
+                           "%s (“%s”) can't be opened while %s: %s. Check the folder and its permissions.", label, path, doing, native);
   case SQLITE_IOERR:
     if (rc == SQLITE_IOERR_NOMEM)
       return aon_fail_memory(error);
-    return aon_fail_native(error, AON_ENVIRONMENT, "io_error", rc, "The disk of %s (“%s”) failed while %s: %s.", label, path, doing, native);
+    return aon_fail_native(error, AON_ENVIRONMENT, "io_error", rc, "The disk of %s (“%s”) failed while %s: %s.", label, path, doing,
+                           native);
   case SQLITE_CORRUPT:
   case SQLITE_NOTADB:
     return aon_fail_native(error, AON_CORRUPT, "corrupt", rc,
-                           "%s (“%s”) is damaged or is no SQLite database (%s). Restore it from a backup; nothing was changed.", label, path, native);
+                           "%s (“%s”) is damaged or is no SQLite database (%s). Restore it from a backup; nothing was changed.", label,
+                           path, native);
   case SQLITE_NOMEM:
     return aon_fail_memory(error);
   case SQLITE_INTERRUPT:
@@ -140,8 +144,8 @@ static aon_result pragmas(aon_sqlite *database, aon_sqlite_mode mode, int busy_m
   }
 }
 
-aon_result aon_sqlite_open(aon_env *env, const char *label, const char *path, aon_sqlite_mode mode, int busy_ms,
-                           aon_sqlite **ret_database, aon_error *error) {
+aon_result aon_sqlite_open(aon_env *env, const char *label, const char *path, aon_sqlite_mode mode, int busy_ms, aon_sqlite **ret_database,
+                           aon_error *error) {
   aon_sqlite *database = calloc(1, sizeof *database);
   if (!database)
     return aon_fail_memory(error);
@@ -200,7 +204,8 @@ aon_result aon_sqlite_statement(aon_sqlite *database, const char *sql, sqlite3_s
       return AON_OK;
     }
   if (database->cached == STATEMENTS_LIMIT)
-    return aon_fail(error, AON_PERMANENT, "statement_limit", "More than %d statements of %s are in use at once.", STATEMENTS_LIMIT, database->label);
+    return aon_fail(error, AON_PERMANENT, "statement_limit", "More than %d statements of %s are in use at once.", STATEMENTS_LIMIT,
+                    database->label);
   sqlite3_stmt *statement;
   int rc = sqlite3_prepare_v3(database->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, NULL);
   if (rc)
@@ -244,14 +249,16 @@ aon_result aon_sqlite_execute(aon_sqlite *database, const char *sql, aon_error *
 aon_result aon_sqlite_identity(aon_env *env, const char *path, char ret_identity[AON_SQLITE_IDENTITY], aon_error *error) {
   sqlite3_vfs *vfs = sqlite3_vfs_find(env->vfs);
   if (!vfs)
-    return aon_fail(error, AON_ENVIRONMENT, "sqlite_missing", "SQLite has no file system layer named “%s”.", env->vfs ? env->vfs : "default");
+    return aon_fail(error, AON_ENVIRONMENT, "sqlite_missing", "SQLite has no file system layer named “%s”.",
+                    env->vfs ? env->vfs : "default");
   char *full = calloc(1, (size_t)vfs->mxPathname + 1);
   if (!full)
     return aon_fail_memory(error);
   int rc = vfs->xFullPathname(vfs, path, vfs->mxPathname, full);
   if (rc != SQLITE_OK && rc != SQLITE_OK_SYMLINK) {
     free(full);
-    return aon_fail_native(error, AON_ENVIRONMENT, "no_permission", rc, "The path “%s” can't be used for a database (%s).", path, sqlite3_errstr(rc));
+    return aon_fail_native(error, AON_ENVIRONMENT, "no_permission", rc, "The path “%s” can't be used for a database (%s).", path,
+                           sqlite3_errstr(rc));
   }
   size_t length = strlen(full);
   if (length < AON_SQLITE_IDENTITY) {

@@ -13,20 +13,20 @@
 typedef struct aon_sqlite aon_sqlite;
 
 typedef enum aon_sqlite_mode {
-  AON_SQLITE_READ,  /* must exist; opened for reading only */
-  AON_SQLITE_WRITE, /* must exist */
+  AON_SQLITE_READ,        /* must exist; opened for reading only */
+  AON_SQLITE_WRITE,       /* must exist */
   AON_SQLITE_CREATE,      /* made with mode 0600 and WAL if not there */
   AON_SQLITE_CREATE_LARGE /* the same; a new file gets large pages, for values of many kilobytes */
 } aon_sqlite_mode;
 
-/* For a program of our own, before anything in it uses SQLite; a program that embeds the library sets SQLite up as it likes. SQLite counts no memory
- * then, which nobody here asks for, and which takes a lock of the process for every block. */
+/* For a program of our own, before anything in it uses SQLite; a program that embeds the library sets SQLite up as it likes. SQLite counts
+ * no memory then, which nobody here asks for, and which takes a lock of the process for every block. */
 void aon_sqlite_tune_process(void);
 
 /* label names the database in sentences ("main", "the journal"). busy_ms: how long one call waits for another
  * connection. A file that we make gets WAL; one that is there keeps its journal mode. synchronous is FULL in WAL, else EXTRA. */
-aon_result aon_sqlite_open(aon_env *env, const char *label, const char *path, aon_sqlite_mode mode, int busy_ms,
-                           aon_sqlite **ret_database, aon_error *error) AON_MUST_USE;
+aon_result aon_sqlite_open(aon_env *env, const char *label, const char *path, aon_sqlite_mode mode, int busy_ms, aon_sqlite **ret_database,
+                           aon_error *error) AON_MUST_USE;
 void aon_sqlite_close(aon_sqlite *database);
 sqlite3 *aon_sqlite_handle(aon_sqlite *database);
 
@@ -48,8 +48,8 @@ aon_result aon_sqlite_execute(aon_sqlite *database, const char *sql, aon_error *
  * permission, I/O environment; corrupt, not a database corrupt; no memory. */
 aon_result aon_sqlite_fail(aon_sqlite *database, int rc, const char *doing, aon_error *error);
 
-/* The file behind a path, whether it is there or not: absolute, links resolved; two paths of one file give one identity. A path too long for
- * the buffer is given as its digest. So a store and a journal in one file are recognised (aon_store_caps.database). */
+/* The file behind a path, whether it is there or not: absolute, links resolved; two paths of one file give one identity. A path too long
+ * for the buffer is given as its digest. So a store and a journal in one file are recognised (aon_store_caps.database). */
 #define AON_SQLITE_IDENTITY 256
 aon_result aon_sqlite_identity(aon_env *env, const char *path, char ret_identity[AON_SQLITE_IDENTITY], aon_error *error) AON_MUST_USE;
 

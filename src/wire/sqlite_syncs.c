@@ -156,9 +156,7 @@ static int page_fetch(sqlite3_file *file, sqlite3_int64 at, int length, void **r
   return below(file)->pMethods->xFetch(below(file), at, length, ret_page);
 }
 
-static int page_give(sqlite3_file *file, sqlite3_int64 at, void *page) {
-  return below(file)->pMethods->xUnfetch(below(file), at, page);
-}
+static int page_give(sqlite3_file *file, sqlite3_int64 at, void *page) { return below(file)->pMethods->xUnfetch(below(file), at, page); }
 
 static const sqlite3_io_methods methods = {.xClose = file_close,
                                            .xRead = file_read,
@@ -254,9 +252,9 @@ static aon_result find_or_make(sqlite3_vfs *below_it, const char **ret_name, aon
     int rc = sqlite3_vfs_register(&made->vfs, 0);
     if (rc) {
       free(made);
-      return rc == SQLITE_NOMEM ? aon_fail_memory(error)
-                                : aon_fail_native(error, AON_ENVIRONMENT, "sqlite_missing", rc, "SQLite could not be started (%s).",
-                                                  sqlite3_errstr(rc));
+      return rc == SQLITE_NOMEM
+                 ? aon_fail_memory(error)
+                 : aon_fail_native(error, AON_ENVIRONMENT, "sqlite_missing", rc, "SQLite could not be started (%s).", sqlite3_errstr(rc));
     }
     found = &made->vfs;
   }

@@ -15,5 +15,7 @@ bool calls_due(int kind);                              /* counts a call: does it
 bool calls_failed(void);
 bool calls_end(void); /* whether it failed */
 const char *calls_name(int kind);
-int calls_next(int nth, int fewer); /* the one to try after this: all of the first, then fewer and fewer (AON_CALLS_MORE=N: N times as many); with AON_FULL=1 each */
+int calls_next(
+    int nth,
+    int fewer); /* the one to try after this: all of the first, then fewer and fewer (AON_CALLS_MORE=N: N times as many); with AON_FULL=1 each */
 #endif

@@ -30,7 +30,9 @@ static int failing_consume_input(PGconn *c) { return calls_due(CALL_ANSWER) ? 0 
 static PGconn *failing_connect_start_params(const char *const *keywords, const char *const *values, int expand) {
   return calls_due(CALL_REQUEST) ? NULL : PQconnectStartParams(keywords, values, expand);
 }
-static PostgresPollingStatusType failing_connect_poll(PGconn *c) { return calls_due(CALL_ANSWER) ? PGRES_POLLING_FAILED : PQconnectPoll(c); }
+static PostgresPollingStatusType failing_connect_poll(PGconn *c) {
+  return calls_due(CALL_ANSWER) ? PGRES_POLLING_FAILED : PQconnectPoll(c);
+}
 
 /* ---- MongoDB ---- */
 
@@ -46,8 +48,8 @@ static bool not_answered(bson_error_t *error) {
   return false;
 }
 
-static bool failing_command(mongoc_client_t *c, const char *database, const bson_t *command, const mongoc_read_prefs_t *how, const bson_t *options,
-                            bson_t *reply, bson_error_t *error) {
+static bool failing_command(mongoc_client_t *c, const char *database, const bson_t *command, const mongoc_read_prefs_t *how,
+                            const bson_t *options, bson_t *reply, bson_error_t *error) {
   if (calls_due(CALL_REQUEST)) {
     bson_init(reply);
     return not_sent(error);
@@ -87,7 +89,9 @@ static bool failing_cursor_error(mongoc_cursor_t *cursor, bson_error_t *error, c
 
 /* ---- HTTP ---- */
 
-static CURLMcode failing_add(CURLM *multi, CURL *easy) { return calls_due(CALL_REQUEST) ? CURLM_OUT_OF_MEMORY : curl_multi_add_handle(multi, easy); }
+static CURLMcode failing_add(CURLM *multi, CURL *easy) {
+  return calls_due(CALL_REQUEST) ? CURLM_OUT_OF_MEMORY : curl_multi_add_handle(multi, easy);
+}
 
 static CURLMsg *failing_info(CURLM *multi, int *left) {
   CURLMsg *message = curl_multi_info_read(multi, left);

@@ -109,8 +109,8 @@ static void given_up_after_the_decision(void **state) {
   world_free(w);
 }
 
-/* A sweep gives up, names every document, and dies before it can say so. The store comes back: the next sweep takes all back, and none of those
- * names keeps a document as it is. */
+/* A sweep gives up, names every document, and dies before it can say so. The store comes back: the next sweep takes all back, and none of
+ * those names keeps a document as it is. */
 static void die_here(world *w) { longjmp(w->crashed, 1); }
 
 static void names_and_dies(world *w, uint64_t n) {
@@ -152,15 +152,18 @@ static void what_a_lost_sweep_named_is_forgotten(void **state) {
   assert_int_equal(world_child(names_and_dies, 1), 0);
 }
 
-/* What a person chooses goes for documents. A prepared transaction that recovery could not end holds its locks whatever is chosen: it is ended
- * first, as was decided, and while its store is out of reach nothing is taken as settled. */
+/* What a person chooses goes for documents. A prepared transaction that recovery could not end holds its locks whatever is chosen: it is
+ * ended first, as was decided, and while its store is out of reach nothing is taken as settled. */
 static void a_choice_ends_what_is_prepared(void **state) {
   (void)state;
   for (int decided = 0; decided < 2; decided++) {
     world *w = world_new();
     world_memory(w, "p", AON_CLASS_PREPARED, NULL);
     world_memory(w, "q", AON_CLASS_PREPARED, NULL);
-    aon_fault refuses = {.inner = w->stores[1].adapter, .inner_options = w->stores[1].config.options, .call = "prepare", .nth = !decided,
+    aon_fault refuses = {.inner = w->stores[1].adapter,
+                         .inner_options = w->stores[1].config.options,
+                         .call = "prepare",
+                         .nth = !decided,
                          .kind = AON_PERMANENT};
     w->stores[1].adapter = &aon_fault_adapter;
     w->stores[1].config.options = &refuses;
@@ -211,8 +214,8 @@ static void giving_up_keeps_conflicts(void **state) {
   world_engine(w);
   w->call = put_edit;
   w->call_name = "store.b.resolve"; /* the rollback begins */
-  aon_result result = world_apply(w, LINE("b", "edit", "update", "{\"n\":2}") LINE("k", "1", "create", "{\"n\":1}")
-                                         LINE("t", "1", "create", "{\"n\":1}"));
+  aon_result result =
+      world_apply(w, LINE("b", "edit", "update", "{\"n\":2}") LINE("k", "1", "create", "{\"n\":1}") LINE("t", "1", "create", "{\"n\":1}"));
   (void)result;
   char id[37];
   remember(w, id);
@@ -404,9 +407,10 @@ static void large_documents(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {TEST(a_held_one_waits_for_its_person), TEST(given_up_after_the_decision), TEST(a_choice_ends_what_is_prepared), TEST(giving_up_keeps_conflicts),
-                                     TEST(a_store_of_another_class),        TEST(images_that_are_no_longer_kept),
-                                     TEST(the_taken_back_one_follows),      TEST(plans_beyond_a_limit),
-                                     TEST(large_documents),                 TEST(what_a_lost_sweep_named_is_forgotten)};
+  const struct CMUnitTest tests[] = {
+      TEST(a_held_one_waits_for_its_person),     TEST(given_up_after_the_decision), TEST(a_choice_ends_what_is_prepared),
+      TEST(giving_up_keeps_conflicts),           TEST(a_store_of_another_class),    TEST(images_that_are_no_longer_kept),
+      TEST(the_taken_back_one_follows),          TEST(plans_beyond_a_limit),        TEST(large_documents),
+      TEST(what_a_lost_sweep_named_is_forgotten)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -97,8 +97,8 @@ static void a_store_out_of_reach_stops_no_other(void **state) {
       w->config.test_rollback_at = 2;
       world_engine(w);
       aon_memory_trouble_at(world_database(w, names[closed]), AON_MEMORY_REFUSE, 2, 1000000); /* its first request went through */
-      aon_result result = world_apply(w, LINE("a", "edit", "update", "{\"n\":2}") LINE("b", "edit", "update", "{\"n\":2}")
-                                             LINE("t", "1", "create", "{}"));
+      aon_result result =
+          world_apply(w, LINE("a", "edit", "update", "{\"n\":2}") LINE("b", "edit", "update", "{\"n\":2}") LINE("t", "1", "create", "{}"));
       assert_int_not_equal(result, AON_OK);
       assert_int_equal(world_state(w, w->outcome.bulk_id), AON_ROLLING_BACK);
       assert_string_equal(world_get(w, names[closed], "c", "edit"), "{\"n\":2}");

@@ -127,8 +127,8 @@ static bson_type_t kept_type(world *w, const char *id, const char *path) {
 
 static void types_are_kept_as_such(void **state) {
   (void)state;
-  world *w = typed_store(AON_TYPE_TIMESTAMP | AON_TYPE_OBJECT_ID | AON_TYPE_BYTES | AON_TYPE_DECIMAL | AON_TYPE_GEOPOINT |
-                         AON_TYPE_REFERENCE);
+  world *w =
+      typed_store(AON_TYPE_TIMESTAMP | AON_TYPE_OBJECT_ID | AON_TYPE_BYTES | AON_TYPE_DECIMAL | AON_TYPE_GEOPOINT | AON_TYPE_REFERENCE);
   APPLY_OK(w, TYPED("2", "create",
                     "{\"at\":\"2024-02-29T23:59:59.5Z\",\"text\":\"2024-02-29T23:59:59.5Z\",\"in\":{\"key\":\"0123456789abcdef01234567\"},"
                     "\"list\":[1,\"YWJj\"],\"a/b~c\":\"12345678901234567890.10\",\"place\":{\"longitude\":-180,\"latitude\":90},"

@@ -74,7 +74,11 @@ static void a_batch_nobody_can_prove(void **state) {
     world *w = world_new();
     world_memory(w, "b", AON_CLASS_BATCH, NULL);
     world_put(w, "b", "c", "edit", "{\"n\":1}");
-    aon_fault fault = {.inner = w->stores[0].adapter, .inner_options = w->stores[0].config.options, .call = "resolve", .nth = 1, .for_ever = true,
+    aon_fault fault = {.inner = w->stores[0].adapter,
+                       .inner_options = w->stores[0].config.options,
+                       .call = "resolve",
+                       .nth = 1,
+                       .for_ever = true,
                        .kind = AON_TRANSIENT};
     w->stores[0].adapter = &aon_fault_adapter;
     w->stores[0].config.options = &fault;
@@ -98,8 +102,8 @@ static void a_batch_nobody_can_prove(void **state) {
   }
 }
 
-/* Several operations on one document, each a request of its own; the last one, which would have taken back what the first had made, never took
- * effect. What lies between the first image and the last is ours all the same. */
+/* Several operations on one document, each a request of its own; the last one, which would have taken back what the first had made, never
+ * took effect. What lies between the first image and the last is ours all the same. */
 static void set_back(world *w) {
   unsigned *requests = w->call_context;
   if (++*requests == 4) /* the third again */
@@ -135,8 +139,8 @@ static void a_chain_of_which_the_last_is_missing(void **state) {
   world_free(w);
 }
 
-/* It arrives when its own operation has been taken back and an older one on the same document has not: with the older one's stamp goes what the
- * watch would know it by, so it is taken back together with that. */
+/* It arrives when its own operation has been taken back and an older one on the same document has not: with the older one's stamp goes what
+ * the watch would know it by, so it is taken back together with that. */
 static void arrives_amid(world *w) {
   bool done = false;
   OK(aon_memory_deliver(world_database(w, "k"), &done, error));
@@ -160,8 +164,8 @@ static void late_between_two_of_a_chain(void **state) {
   world_free(w);
 }
 
-/* A request in doubt that would have set a value to what an older operation had set it to: the document that the older one left is not its work,
- * and its before image is not written there, whether somebody else changed another value or not. */
+/* A request in doubt that would have set a value to what an older operation had set it to: the document that the older one left is not its
+ * work, and its before image is not written there, whether somebody else changed another value or not. */
 static void changes_another_value(world *w) { world_put(w, "k", "c", "edit", "{\"n\":1,\"c\":2,\"b\":1,\"theirs\":9}"); }
 #define FIRST_TWO LINE("k", "edit", "update", "{\"c\":1,\"b\":1}") LINE("k", "edit", "update", "{\"c\":2}")
 #define LAST LINE("k", "new", "create", "{}")
@@ -193,7 +197,9 @@ typedef struct holder {
   sqlite3 *database;
   int begun;
 } holder;
-static void lets_go(world *w) { assert_int_equal(sqlite3_exec(((holder *)w->call_context)->database, "rollback", NULL, NULL, NULL), SQLITE_OK); }
+static void lets_go(world *w) {
+  assert_int_equal(sqlite3_exec(((holder *)w->call_context)->database, "rollback", NULL, NULL, NULL), SQLITE_OK);
+}
 static void holds_the_journal(world *w) {
   assert_int_equal(sqlite3_exec(((holder *)w->call_context)->database, "begin immediate", NULL, NULL, NULL), SQLITE_OK);
   w->call = lets_go;
@@ -271,8 +277,8 @@ static void late_after_a_rollback_is_watched(void **state) {
   world_free(w);
 }
 
-/* A write that takes back and is not answered is not sent again before it can no longer arrive: else it would make anew what somebody deletes
- * when all is over. The same for who takes the rollback over, wherever the first worker died. */
+/* A write that takes back and is not answered is not sent again before it can no longer arrive: else it would make anew what somebody
+ * deletes when all is over. The same for who takes the rollback over, wherever the first worker died. */
 static void back_without_answer(world *w, uint64_t n, aon_store_class class) {
   world_memory(w, "k", class, NULL);
   world_memory(w, "t", AON_CLASS_TRANSACTION, NULL);
@@ -302,8 +308,8 @@ static void a_write_back_is_waited_for(void **state) {
   assert_true(world_every_step(back_in_class_5, 400) > 20);
 }
 
-/* The same for a person's choice: where nobody answered, nothing is compared or chosen before the write can no longer arrive, also by who comes
- * after a worker that died. */
+/* The same for a person's choice: where nobody answered, nothing is compared or chosen before the write can no longer arrive, also by who
+ * comes after a worker that died. */
 static void somebody_edits(world *w) { world_put(w, "k", "c", "edit", "{\"n\":99}"); }
 static void choice_without_answer(world *w, uint64_t n, aon_store_class class) {
   world_memory(w, "k", class, NULL);
@@ -630,7 +636,12 @@ static void callbacks_are_undone(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {TEST(lost_on_the_way_back),
-                                     TEST(late_in_classes_1_to_3), TEST(a_batch_nobody_can_prove), TEST(a_chain_of_which_the_last_is_missing), TEST(late_between_two_of_a_chain), TEST(in_doubt_and_alike), TEST(a_conflict_that_could_not_be_noted),
+                                     TEST(late_in_classes_1_to_3),
+                                     TEST(a_batch_nobody_can_prove),
+                                     TEST(a_chain_of_which_the_last_is_missing),
+                                     TEST(late_between_two_of_a_chain),
+                                     TEST(in_doubt_and_alike),
+                                     TEST(a_conflict_that_could_not_be_noted),
                                      TEST(late_after_a_rollback_is_watched),
                                      TEST(a_write_back_is_waited_for),
                                      TEST(a_choice_is_waited_for),

@@ -108,10 +108,12 @@ static void at_the_second_log(world *w) {
   work(w);
 }
 /* As many operations as are logged at once with batches of one. */
+/* clang-format off */
 #define ONE_LOG(letter)                                                                                                                    \
   LINE("b", letter "1", "create", "{}") LINE("b", letter "2", "create", "{}") LINE("b", letter "3", "create", "{}")                      \
   LINE("b", letter "4", "create", "{}") LINE("b", letter "5", "create", "{}") LINE("b", letter "6", "create", "{}")                      \
   LINE("b", letter "7", "create", "{}") LINE("b", letter "8", "create", "{}")
+/* clang-format on */
 
 static void the_younger_one_gives_way(void **state) {
   (void)state;
@@ -231,8 +233,8 @@ static void a_create_hides_nothing_before_it_is_sent(void **state) {
     const char *step, *store;
     bool there;
     int64_t n;
-  } cases[] = {{"store.t.apply", "t", true, 1},   /* in a transaction that nobody sees */
-               {"store.t.begin", "b", true, 1},   /* not sent yet */
+  } cases[] = {{"store.t.apply", "t", true, 1},    /* in a transaction that nobody sees */
+               {"store.t.begin", "b", true, 1},    /* not sent yet */
                {"store.t.commit", "b", false, -1}, /* in, and not decided */
                {"store.t.commit", "t", false, -1}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -278,7 +280,8 @@ static void a_reader_older_than_the_journal(void **state) {
   world_free(w);
 }
 
-/* Its images are logged with its locks, and only then it sees that somebody came in between: until it gives the locks back, what it read is stale. */
+/* Its images are logged with its locks, and only then it sees that somebody came in between: until it gives the locks back, what it read is
+ * stale. */
 typedef struct between {
   other writer;
   reading reader;
@@ -363,10 +366,15 @@ static void lost_before_its_first_write(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {TEST(waits_up_to_its_limit),      TEST(plans_anew_when_another_one_was_faster),
-                                     TEST(the_younger_one_gives_way),  TEST(same_key_while_the_first_one_runs),
-                                     TEST(what_a_reader_sees),         TEST(a_create_hides_nothing_before_it_is_sent),
-                                     TEST(a_reader_older_than_the_journal), TEST(a_locked_read_waits_and_names_the_holder),
-                                     TEST(lost_before_its_first_write), TEST(a_stale_plan_is_read_by_nobody)};
+  const struct CMUnitTest tests[] = {TEST(waits_up_to_its_limit),
+                                     TEST(plans_anew_when_another_one_was_faster),
+                                     TEST(the_younger_one_gives_way),
+                                     TEST(same_key_while_the_first_one_runs),
+                                     TEST(what_a_reader_sees),
+                                     TEST(a_create_hides_nothing_before_it_is_sent),
+                                     TEST(a_reader_older_than_the_journal),
+                                     TEST(a_locked_read_waits_and_names_the_holder),
+                                     TEST(lost_before_its_first_write),
+                                     TEST(a_stale_plan_is_read_by_nobody)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -77,7 +77,7 @@ static struct block {
   void *at;
   const void *from;
   size_t bytes;
-} *blocks;
+} * blocks;
 static size_t block_count, slots_used;
 static bool watching;
 
@@ -184,7 +184,8 @@ size_t allocator_left(char *ret_text, size_t size) {
       continue;
     count++;
     if (used + 100 < size)
-      used += (size_t)snprintf(ret_text + used, size - used, " %zu bytes of %s+0x%zx,", blocks[i].bytes, asker(blocks[i].from), offset_of(blocks[i].from));
+      used += (size_t)snprintf(ret_text + used, size - used, " %zu bytes of %s+0x%zx,", blocks[i].bytes, asker(blocks[i].from),
+                               offset_of(blocks[i].from));
   }
   return count;
 }

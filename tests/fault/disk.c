@@ -426,8 +426,13 @@ static aon_result env_info(void *context, const char *path, aon_file_info *ret_i
   (void)context;
   OR_FAIL("info", "Can't look at", path);
   const node *n = node_find(path);
-  *ret_info = (aon_file_info){.exists = n != NULL, .is_directory = n && n->folder, .size_bytes = n ? n->now.length : 0, .free_bytes = ROOM_BYTES,
-                              .mode = 0600, .device_number = 1, .file_number = (uint64_t)(uintptr_t)n};
+  *ret_info = (aon_file_info){.exists = n != NULL,
+                              .is_directory = n && n->folder,
+                              .size_bytes = n ? n->now.length : 0,
+                              .free_bytes = ROOM_BYTES,
+                              .mode = 0600,
+                              .device_number = 1,
+                              .file_number = (uint64_t)(uintptr_t)n};
   return AON_OK;
 }
 

@@ -34,14 +34,14 @@ typedef struct node {
 } node;
 
 node *node_find(const char *path);
-node *node_make(const char *path);   /* path NULL: without a name */
-void node_unlink(node *n);           /* the name goes; the node when nobody has it open */
+node *node_make(const char *path); /* path NULL: without a name */
+void node_unlink(node *n);         /* the name goes; the node when nobody has it open */
 void node_opened(node *n);
-void node_release(node *n);          /* one who had it open hasn't any more */
+void node_release(node *n); /* one who had it open hasn't any more */
 void node_write(node *n, const void *from, size_t length, uint64_t at);
 size_t node_read(const node *n, void *to, size_t length, uint64_t at);
 void node_truncate(node *n, uint64_t length);
-void node_sync(node *n, bool lost);  /* lost: called durable, and it isn't */
+void node_sync(node *n, bool lost); /* lost: called durable, and it isn't */
 
 void disk_sleep(int64_t ms);
 int64_t disk_now_ms(void);

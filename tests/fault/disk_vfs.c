@@ -1,6 +1,6 @@
-/* The disk as SQLite's file system: reading, writing, syncing, locks, and the shared memory of a write-ahead log. One process, so shared memory
- * is memory; locks are kept per file between connections. Sources: SQLite's documentation of sqlite3_vfs, sqlite3_io_methods and of the WAL's
- * locks (wal-locking, "The WAL-Index File Format"). */
+/* The disk as SQLite's file system: reading, writing, syncing, locks, and the shared memory of a write-ahead log. One process, so shared
+ * memory is memory; locks are kept per file between connections. Sources: SQLite's documentation of sqlite3_vfs, sqlite3_io_methods and of
+ * the WAL's locks (wal-locking, "The WAL-Index File Format"). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -346,6 +346,7 @@ void disk_vfs_register(void) {
                             .xCurrentTimeInt64 = vfs_now_ms,
                             .xGetLastError = vfs_last_error};
   const char *over;
-  if (sqlite3_vfs_register(&vfs, 0) != SQLITE_OK || aon_sqlite_syncs_over(vfs.zName, &over, NULL)) /* now, and no more in a run that counts */
+  if (sqlite3_vfs_register(&vfs, 0) != SQLITE_OK ||
+      aon_sqlite_syncs_over(vfs.zName, &over, NULL)) /* now, and no more in a run that counts */
     abort();
 }

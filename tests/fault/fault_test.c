@@ -1,6 +1,7 @@
 /* The n-th allocation, call of the environment and call of SQLite's file system fails, once and for ever, over whole runs.
  *
- *   fault_test [SCENARIO [KIND [N [WAY]]]]     KIND: allocation, environment or SQLite; N: one point, with its stack; WAY: once, "for ever", …
+ *   fault_test [SCENARIO [KIND [N [WAY]]]]     KIND: allocation, environment or SQLite; N: one point, with its stack; WAY: once, "for
+ *   ever", …
  *
  * For each fault: it neither crashes nor hangs, nothing is leaked, no file stays open, and nothing is a lie:
  *  - a failure has a code, a sentence and an exit status of those that are promised;
@@ -24,12 +25,12 @@
 
 typedef struct scenario {
   const char *name;
-  void (*start)(void);                       /* the disk before it */
+  void (*start)(void); /* the disk before it */
   void (*run)(const char *id, told *ret);
-  aon_state wanted;                          /* its end without a fault; AON_STATE_COUNT: none of its own */
-  const char *about;                         /* the bulk operation whose state tells what the stores hold */
-  aon_state about_before, about_after;       /* where that is not the run's own */
-  unsigned dies_at;                          /* the disk before it is what a run of changes leaves that dies at this part of its steps, in 1/1000 */
+  aon_state wanted;                    /* its end without a fault; AON_STATE_COUNT: none of its own */
+  const char *about;                   /* the bulk operation whose state tells what the stores hold */
+  aon_state about_before, about_after; /* where that is not the run's own */
+  unsigned dies_at; /* the disk before it is what a run of changes leaves that dies at this part of its steps, in 1/1000 */
 } scenario;
 
 static const scenario scenarios[] = {
@@ -103,8 +104,8 @@ static void first_difference(const char *a, const char *b, char *out, size_t siz
 
 static bool wholly_in(aon_state state) { return state == AON_COMMITTED || state == AON_UNDOING || state == AON_UNDONE; }
 static bool wholly_out(aon_state state) {
-  return state == AON_ROLLED_BACK || state == AON_REJECTED_STATE || state == AON_CANCELLED_STATE || state == AON_PLANNED || state <= AON_LOGGED ||
-         state == AON_STATE_COUNT;
+  return state == AON_ROLLED_BACK || state == AON_REJECTED_STATE || state == AON_CANCELLED_STATE || state == AON_PLANNED ||
+         state <= AON_LOGGED || state == AON_STATE_COUNT;
 }
 
 /* What is said of an end is what the stores hold. */
@@ -117,7 +118,8 @@ static bool true_to(aon_state state, const char *rows, const char *who) {
   if (found && (!strcmp(found, wanted) || !strcmp(rows_before, rows_after)))
     return true;
   first_difference(rows, wholly_in(state) ? rows_after : rows_before, difference, sizeof difference);
-  WRONG("%s says %s, and the stores are %s: %s", who, state == AON_STATE_COUNT ? "nothing" : aon_state_name(state), found ? found : "neither as before nor as after", difference);
+  WRONG("%s says %s, and the stores are %s: %s", who, state == AON_STATE_COUNT ? "nothing" : aon_state_name(state),
+        found ? found : "neither as before nor as after", difference);
 }
 
 static bool at_once(const told *t) {
@@ -173,7 +175,8 @@ static bool usable(void) {
   now->run(AGAIN_ID, &again);
   points_loud();
   if (again.result || !again.has_state || again.state != now->wanted)
-    WRONG("the same again: %s %s %s", aon_result_name(again.result), again.has_state ? aon_state_name(again.state) : "", again.error.sentence);
+    WRONG("the same again: %s %s %s", aon_result_name(again.result), again.has_state ? aon_state_name(again.state) : "",
+          again.error.sentence);
   char *rows = outline();
   bool good = true_to(again.state, rows, "the same again");
   points_quiet();

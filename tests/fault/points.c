@@ -124,8 +124,8 @@ static void complain(const child *c, const char *complaint) {
   the.total.bad++;
   if (the.total.bad > COMPLAINTS_SHOWN && !the.options.only)
     return;
-  printf("FAILED: %s, %s %llu (%s) %s: %s\n", the.options.scenario, point_kind_name(the.options.kind), (unsigned long long)c->point, c->name,
-         point_way_name(c->way), complaint);
+  printf("FAILED: %s, %s %llu (%s) %s: %s\n", the.options.scenario, point_kind_name(the.options.kind), (unsigned long long)c->point,
+         c->name, point_way_name(c->way), complaint);
   fflush(stdout);
   if (the.options.only)
     backtrace_symbols_fd(c->stack, c->frames, STDOUT_FILENO);
@@ -316,7 +316,8 @@ points_total points_print(void) {
   printf("%s, %s: %llu points, %llu runs with a fault, %llu bad\n", the.options.scenario, point_kind_name(the.options.kind),
          (unsigned long long)the.total.points, (unsigned long long)the.total.tried, (unsigned long long)the.total.bad);
   for (size_t i = 0; i < NAMES_LIMIT && the.names[i].name; i++)
-    printf("%s%s %llu/%llu", i ? ", " : "    tried of: ", the.names[i].name, (unsigned long long)the.names[i].tried, (unsigned long long)the.names[i].points);
+    printf("%s%s %llu/%llu", i ? ", " : "    tried of: ", the.names[i].name, (unsigned long long)the.names[i].tried,
+           (unsigned long long)the.names[i].points);
   printf("\n");
   for (size_t i = 0; i < the.end_count; i++) {
     printf("    %s:", the.ends[i].end);

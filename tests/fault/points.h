@@ -1,8 +1,8 @@
 /* Points at which a call can fail, and the walk over all of them.
  *
- * A run is made once, by the explorer. At each point it forks: in the child that one call fails (once, or from there on), the child goes on to
- * the end of the run, judges what is left and dies; the explorer goes on without a fault. So n = 1, 2, … is tried until a run has no fault,
- * and each n costs what is left of the run. This works because everything that a run changes is memory: the disk is one (disk.h).
+ * A run is made once, by the explorer. At each point it forks: in the child that one call fails (once, or from there on), the child goes on
+ * to the end of the run, judges what is left and dies; the explorer goes on without a fault. So n = 1, 2, … is tried until a run has no
+ * fault, and each n costs what is left of the run. This works because everything that a run changes is memory: the disk is one (disk.h).
  *
  * Invariant: between points_begin and points_end the process has one thread. */
 #ifndef TESTS_FAULT_POINTS_H
@@ -20,7 +20,7 @@ typedef enum point_way {
   WAY_EVER,      /* it and all of its kind after it */
   WAY_SAME_EVER, /* it and all of its name after it */
   WAY_FULL,      /* the disk is full: it and all writes after it, as a full disk says it */
-  WAY_LOST,      /* a sync that fails once, loses what was not synced, and calls all of it synced from then on; the power fails at the end */
+  WAY_LOST, /* a sync that fails once, loses what was not synced, and calls all of it synced from then on; the power fails at the end */
   WAYS
 } point_way;
 
@@ -44,8 +44,8 @@ point_way point_here(point_kind kind, const char *name);
 /* The end of the run: true in a child, whose faults are over now. */
 bool points_end(void);
 uint64_t points_candidates(void); /* of the last run */
-bool points_is_child(void); /* a fault has happened in this process */
-bool points_power_fails(void); /* at the end of this child's run: after a lost sync, and after each second fault that happens once */
+bool points_is_child(void);       /* a fault has happened in this process */
+bool points_power_fails(void);    /* at the end of this child's run: after a lost sync, and after each second fault that happens once */
 const char *point_way_name(point_way way);
 const char *point_kind_name(point_kind kind);
 

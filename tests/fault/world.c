@@ -244,8 +244,12 @@ static void add_database(rows *r, const char *name) {
     return;
   sqlite3 *in = database(path, SQLITE_OPEN_READWRITE);
   sqlite3_stmt *tables = NULL;
-  if (!in || sqlite3_prepare_v2(in, "select name from sqlite_master where type = 'table' and name not like 'aon\\_%' escape '\\' and name not like 'sqlite\\_%' "
-                                    "escape '\\' order by name", -1, &tables, NULL) != SQLITE_OK)
+  if (!in ||
+      sqlite3_prepare_v2(
+          in,
+          "select name from sqlite_master where type = 'table' and name not like 'aon\\_%' escape '\\' and name not like 'sqlite\\_%' "
+          "escape '\\' order by name",
+          -1, &tables, NULL) != SQLITE_OK)
     add(r, "a database can't be read\n");
   while (tables && sqlite3_step(tables) == SQLITE_ROW)
     add_table(r, in, name, (const char *)sqlite3_column_text(tables, 0));
@@ -299,8 +303,7 @@ int world_held(void) {
   sqlite3_stmt *count = NULL;
   if (!disk_has("/d/journal.db"))
     held = 0;
-  else if (in && sqlite3_prepare_v2(in, HELD, -1, &count, NULL) == SQLITE_OK &&
-           sqlite3_step(count) == SQLITE_ROW)
+  else if (in && sqlite3_prepare_v2(in, HELD, -1, &count, NULL) == SQLITE_OK && sqlite3_step(count) == SQLITE_ROW)
     held = sqlite3_column_int(count, 0);
   sqlite3_finalize(count);
   sqlite3_close(in);

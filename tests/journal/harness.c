@@ -60,7 +60,7 @@ static void server_make(world *w) {
 static void server_clock(world *w) {
   if (w->server && !w->server->clock_ours)
     world_sql(w, "create or replace function aon_journal_now() returns bigint language sql volatile as"
-                  " 'select (extract(epoch from clock_timestamp()) * 1000)::bigint + (select ms from test_skew)'");
+                 " 'select (extract(epoch from clock_timestamp()) * 1000)::bigint + (select ms from test_skew)'");
   if (w->server)
     w->server->clock_ours = true;
 }

@@ -18,28 +18,28 @@ typedef struct world {
   aon_env env, *real;
   char folder[64], path[96], key[96];
   char location[400]; /* of the journal: the path, or a URL (below) */
-  int64_t skew_ms;  /* added to the wall clock */
-  int64_t dead_pid; /* this process counts as proved dead */
+  int64_t skew_ms;    /* added to the wall clock */
+  int64_t dead_pid;   /* this process counts as proved dead */
   uint64_t steps;
   uint64_t log_lines;
-  bool no_room;        /* free_bytes reads as 0 */
-  int64_t quota_bytes; /* what test_disk still lets be written; < 0: no limit */
+  bool no_room;                /* free_bytes reads as 0 */
+  int64_t quota_bytes;         /* what test_disk still lets be written; < 0: no limit */
   struct world_server *server; /* NULL: the journal is not on PostgreSQL */
   bool on_mongodb;
 } world;
 
-/* With AON_TEST_JOURNAL=postgresql (and AON_TEST_POSTGRESQL, from tests/servers/postgresql) journals are kept on that server, each world's in a
- * schema of its own, whose clock is the server's and skew_ms; with mongodb (and AON_TEST_MONGODB) each in a database of its own: the same suite
- * runs against every backend. */
+/* With AON_TEST_JOURNAL=postgresql (and AON_TEST_POSTGRESQL, from tests/servers/postgresql) journals are kept on that server, each world's
+ * in a schema of its own, whose clock is the server's and skew_ms; with mongodb (and AON_TEST_MONGODB) each in a database of its own: the
+ * same suite runs against every backend. */
 
 world *world_make(void);
 void world_end(world *w);
 aon_journal *world_open(world *w);
 aon_journal *world_open_with(world *w, const aon_journal_config *config);
 void world_clock(world *w, aon_journal *journal); /* skew_ms counts for a journal that was opened otherwise */
-bool world_contains(world *w, const char *text); /* in any file of the folder but the key */
-bool world_has(world *w, const char *name);      /* a file in the folder */
-void world_sql(world *w, const char *sql);       /* on the journal's server, beside the journal */
+bool world_contains(world *w, const char *text);  /* in any file of the folder but the key */
+bool world_has(world *w, const char *name);       /* a file in the folder */
+void world_sql(world *w, const char *sql);        /* on the journal's server, beside the journal */
 
 /* Asserts with the sentence of the error. */
 #define OK(call)                                                                                                                           \

@@ -1,8 +1,8 @@
-/* The n-th allocation, piece of memory, step or statement of SQLite, or exchange with PostgreSQL fails, once, in the life of a journal: it is
- * opened, and everything that can be asked of it is asked, from an upload in its queue to the end of its images.
+/* The n-th allocation, piece of memory, step or statement of SQLite, or exchange with PostgreSQL fails, once, in the life of a journal: it
+ * is opened, and everything that can be asked of it is asked, from an upload in its queue to the end of its images.
  *
- * A failing call has a kind, a code and a sentence, none of them the caller's fault, and never calls the journal damaged; the next worker leads
- * the same life to its end; and the journal is healthy then. AON_FULL=1: each n, else all of the first and some of the rest. */
+ * A failing call has a kind, a code and a sentence, none of them the caller's fault, and never calls the journal damaged; the next worker
+ * leads the same life to its end; and the journal is healthy then. AON_FULL=1: each n, else all of the first and some of the rest. */
 #include "exchanges.h"
 #include "harness.h"
 
@@ -75,8 +75,17 @@ static aon_result hear_stale(void *context, const char *id, bool images, bool wa
   } while (0)
 
 static aon_result wait_in_the_queue(life *l, aon_arena *arena, aon_error *error) {
-  aon_submission submission = {.id = l->id, .idempotency_key = "k", .digest = "d", .organization = l->organization, .user = "ann", .kind = "import",
-                               .source = "book.xlsx", .state = AON_QUEUED, .options = "{}", .file = l->file, .file_bytes = 3};
+  aon_submission submission = {.id = l->id,
+                               .idempotency_key = "k",
+                               .digest = "d",
+                               .organization = l->organization,
+                               .user = "ann",
+                               .kind = "import",
+                               .source = "book.xlsx",
+                               .state = AON_QUEUED,
+                               .options = "{}",
+                               .file = l->file,
+                               .file_bytes = 3};
   aon_take what = {.worker = &l->self, .organization = l->organization};
   aon_bulk bulk;
   bool existed;
@@ -125,7 +134,8 @@ static aon_result read_log(life *l, aon_arena *arena, aon_error *error) {
   }
   const aon_collection *collections;
   size_t count;
-  aon_last_query query = {.hash = aon_document_hash(users.store, users.name, l->plan.operations[0].id), .collection = &users,
+  aon_last_query query = {.hash = aon_document_hash(users.store, users.name, l->plan.operations[0].id),
+                          .collection = &users,
                           .document = l->plan.operations[0].id};
   int64_t sequence;
   TRY(aon_journal_collections(l->journal, l->id, arena, &collections, &count, error));
@@ -139,7 +149,8 @@ static aon_result read_log(life *l, aon_arena *arena, aon_error *error) {
 
 static aon_result plan_it(life *l, aon_arena *arena, aon_error *error) {
   const int64_t operations = 3;
-  aon_bulk_change planned_as = {.stores = "[{\"name\":\"main\",\"class\":2},{\"name\":\"realtime\",\"class\":3}]", .summary = "{}", .operations = &operations};
+  aon_bulk_change planned_as = {
+      .stores = "[{\"name\":\"main\",\"class\":2},{\"name\":\"realtime\",\"class\":3}]", .summary = "{}", .operations = &operations};
   TRY(aon_journal_room(l->journal, 1000, error));
   TRY(log_it(l, error));
   TRY(aon_journal_discard(l->journal, l->id, 1, error));
@@ -197,8 +208,13 @@ static aon_result execute_it(life *l, aon_arena *arena, aon_error *error) {
 }
 
 static aon_result end_it(life *l, aon_arena *arena, aon_error *error) {
-  aon_conflict conflict = {.sequence = 1, .store = "realtime", .collection = "sites", .document_id = l->document[1], .code = "foreign_change",
-                           .sentence = "Somebody else changed it.", .paths = "[\"/n\"]"};
+  aon_conflict conflict = {.sequence = 1,
+                           .store = "realtime",
+                           .collection = "sites",
+                           .document_id = l->document[1],
+                           .code = "foreign_change",
+                           .sentence = "Somebody else changed it.",
+                           .paths = "[\"/n\"]"};
   aon_journal_file report = {.id = l->report, .role = AON_FILE_REPORT, .bytes = 2, .until_ms = 1};
   const int64_t gone_ms = 1;
   aon_bulk_change end = {.images_until_ms = &gone_ms};

@@ -510,7 +510,8 @@ static void housekeeping_finds_what_is_left(void **state) {
     log_plan(journal, ids[i], &plan);
     plan_clear(&plan);
     go(journal, ids[i], AON_PLANNING, AON_LOGGED);
-    aon_conflict watch = {.sequence = 1, .store = "main", .collection = "users", .document_id = "c1", .watched = i == 2, .watch_until_ms = 99};
+    aon_conflict watch = {
+        .sequence = 1, .store = "main", .collection = "users", .document_id = "c1", .watched = i == 2, .watch_until_ms = 99};
     if (i >= 2)
       OK(aon_journal_conflict_put(journal, ids[i], 1, &watch, error));
     int64_t until = aon_now_ms(&w->env) + 600000; /* far beyond what a slow server takes for this loop */

@@ -1,5 +1,5 @@
-/* What only a journal on MongoDB can show: a transaction that a killed or a frozen worker left open, images that no single document can hold,
- * a copy that was broken off, a server without transactions. Run by tests/servers/mongodb. */
+/* What only a journal on MongoDB can show: a transaction that a killed or a frozen worker left open, images that no single document can
+ * hold, a copy that was broken off, a server without transactions. Run by tests/servers/mongodb. */
 #include "harness.h"
 
 #include <signal.h>

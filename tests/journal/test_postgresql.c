@@ -1,5 +1,5 @@
-/* What only a journal on a server can show: a missing one read as empty, its keys, a connection that breaks, a server that lost what it had,
- * others who hold what is needed, plans that were given up, damage. Run by tests/servers/postgresql. */
+/* What only a journal on a server can show: a missing one read as empty, its keys, a connection that breaks, a server that lost what it
+ * had, others who hold what is needed, plans that were given up, damage. Run by tests/servers/postgresql. */
 #include "harness.h"
 
 #include <stdio.h>
@@ -245,7 +245,9 @@ static void damage_is_found_and_secrets_are_sealed(void **state) {
   plan_add(&plan, 0, 'C', &users, "u1");
   OK(aon_journal_log(journal, id, 1, plan.operations, plan.count, NULL, 0, NULL, error));
   plan_clear(&plan);
-  world_sql(w, "select 1 / (case when exists (select from aon_journal_segments where position('value-0'::bytea in images) > 0) then 0 else 1 end)");
+  world_sql(
+      w,
+      "select 1 / (case when exists (select from aon_journal_segments where position('value-0'::bytea in images) > 0) then 0 else 1 end)");
   OK(aon_journal_examine(journal, &report, &healthy, error));
   assert_non_null(strstr(report.data, "right check sum"));
   world_sql(w, "update aon_journal_segments set images = set_byte(images, 40, get_byte(images, 40) # 1)");

@@ -18,12 +18,14 @@ static int teardown(void **state) {
   return 0;
 }
 
-static const aon_process worker_a = {.boot_id = "boot", .pid = 101, .start_ticks = 1}, worker_b = {.boot_id = "boot", .pid = 102, .start_ticks = 1};
+static const aon_process worker_a = {.boot_id = "boot", .pid = 101, .start_ticks = 1},
+                         worker_b = {.boot_id = "boot", .pid = 102, .start_ticks = 1};
 
 /* A byte that tells where in which file it stands. */
 static unsigned char byte_at(unsigned seed, size_t at) { return (unsigned char)(seed * 31 + at * 7 + at / 251); }
 
-static aon_result put(aon_journal *journal, const char *file, const aon_process *owner, uint32_t chunk, size_t length, unsigned seed, aon_error *error) {
+static aon_result put(aon_journal *journal, const char *file, const aon_process *owner, uint32_t chunk, size_t length, unsigned seed,
+                      aon_error *error) {
   unsigned char *bytes = malloc(length + 1);
   for (size_t i = 0; i < length; i++)
     bytes[i] = byte_at(seed, (size_t)chunk * AON_FILE_CHUNK_BYTES + i);
@@ -49,14 +51,25 @@ static void check_all(aon_journal *journal, const char *file, size_t bytes, unsi
         fail_msg("byte %zu of the file is another", at + i);
     at += chunk.length;
   }
-  assert_int_equal(aon_journal_file_get(journal, file, (uint32_t)((bytes + AON_FILE_CHUNK_BYTES - 1) / AON_FILE_CHUNK_BYTES), &chunk, NULL), AON_END);
+  assert_int_equal(aon_journal_file_get(journal, file, (uint32_t)((bytes + AON_FILE_CHUNK_BYTES - 1) / AON_FILE_CHUNK_BYTES), &chunk, NULL),
+                   AON_END);
 }
 
 static aon_result submit(aon_journal *journal, const char *id, const char *organization, const char *file, uint64_t bytes, int64_t age_ms,
                          aon_error *error) {
   AON_ARENA_CLEANUP aon_arena arena = {0};
-  aon_submission submission = {.id = id, .digest = "d", .organization = organization, .user = "ann", .kind = "import", .source = "users.xlsx",
-                               .pack = "workforce", .options = "{\"format\":1}", .file = file, .file_bytes = bytes, .state = AON_QUEUED, .age_ms = age_ms};
+  aon_submission submission = {.id = id,
+                               .digest = "d",
+                               .organization = organization,
+                               .user = "ann",
+                               .kind = "import",
+                               .source = "users.xlsx",
+                               .pack = "workforce",
+                               .options = "{\"format\":1}",
+                               .file = file,
+                               .file_bytes = bytes,
+                               .state = AON_QUEUED,
+                               .age_ms = age_ms};
   aon_bulk bulk;
   bool existed;
   aon_result result = aon_journal_submit(journal, &submission, &arena, &bulk, &existed, error);
@@ -65,7 +78,8 @@ static aon_result submit(aon_journal *journal, const char *id, const char *organ
 }
 
 /* Takes the next one; "" if there is none. */
-static const char *take(aon_journal *journal, const aon_process *worker, const char *organization, const char *after, char id[37], int64_t *ret_epoch) {
+static const char *take(aon_journal *journal, const aon_process *worker, const char *organization, const char *after, char id[37],
+                        int64_t *ret_epoch) {
   AON_ARENA_CLEANUP aon_arena arena = {0};
   aon_error found = AON_ERROR_INIT;
   aon_bulk bulk;
@@ -197,7 +211,8 @@ static void part_of_a_file_is_never_queued(void **state) {
   FAILS(aon_journal_get(journal, id, &arena, &bulk, error), AON_USAGE, "not_found", found); /* not even its row */
   OK(put(journal, file, &worker_a, 1, 500, 1, error));
   OK(submit(journal, id, "org1", file, AON_FILE_CHUNK_BYTES + 500, 0, error));
-  FAILS(submit(journal, uuid(w, 3, again), "org1", file, AON_FILE_CHUNK_BYTES + 500, 0, error), AON_USAGE, "incomplete_file", found); /* another's */
+  FAILS(submit(journal, uuid(w, 3, again), "org1", file, AON_FILE_CHUNK_BYTES + 500, 0, error), AON_USAGE, "incomplete_file",
+        found);                                                     /* another's */
   OK(submit(journal, id, "org1", uuid(w, 9, other), 10, 0, error)); /* the same again: the first one, with its file */
   uint64_t bytes;
   assert_true(file_of(journal, id, AON_FILE_UPLOAD, other, &bytes));
@@ -307,7 +322,7 @@ static void the_oldest_is_taken_first(void **state) {
   OK(submit(journal, uuid(w, 1, a), "org1", NULL, 0, 5000, error));
   OK(submit(journal, uuid(w, 2, b), "org2", NULL, 0, 4000, error));
   OK(submit(journal, uuid(w, 3, c), "org1", NULL, 0, 4000, error));
-  begin_bulk(w, journal, uuid(w, 4, d)); /* works already: not in the queue */
+  begin_bulk(w, journal, uuid(w, 4, d));                                    /* works already: not in the queue */
   assert_string_equal(take(journal, &worker_a, NULL, b, found, &epoch), c); /* behind b */
   assert_int_equal(epoch, 1);
   give_back(journal, c, epoch, NULL, 0);

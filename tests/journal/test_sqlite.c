@@ -360,8 +360,9 @@ static void migrates_step_by_step(void **state) {
 static void sum_of_version_1(sqlite3_context *context, int count, sqlite3_value **values) {
   unsigned char sum[AON_SEGMENT_SUM_BYTES];
   (void)count;
-  aon_segment_sum_1((const char *)sqlite3_value_text(values[0]), sqlite3_value_int64(values[1]), (aon_segment_role)sqlite3_value_int(values[2]),
-                    sqlite3_value_blob(values[3]), (size_t)sqlite3_value_bytes(values[3]), sum);
+  aon_segment_sum_1((const char *)sqlite3_value_text(values[0]), sqlite3_value_int64(values[1]),
+                    (aon_segment_role)sqlite3_value_int(values[2]), sqlite3_value_blob(values[3]), (size_t)sqlite3_value_bytes(values[3]),
+                    sum);
   sqlite3_result_blob(context, sum, sizeof sum, SQLITE_TRANSIENT);
 }
 
@@ -719,10 +720,11 @@ static void a_log_is_synced_before_it_is_moved(void **state) {
   OK(aon_sqlite_open(&w->env, "ours", path, AON_SQLITE_CREATE, 1000, &ours, error));
   uint64_t before = the_disk.syncs;
   OK(aon_sqlite_execute(ours, "create table t(x); insert into t values (1)", error));
-  assert_int_equal(the_disk.syncs, before + 2); /* one a commit: a new log's header has none of its own */
+  assert_int_equal(the_disk.syncs, before + 2);   /* one a commit: a new log's header has none of its own */
   assert_int_equal(syncs_of_checkpoint(ours), 1); /* the database's */
   OK(aon_sqlite_open(&w->env, "theirs", path, AON_SQLITE_WRITE, 1000, &theirs, error));
-  OK(aon_sqlite_execute(theirs, "pragma synchronous=normal; insert into t values (2)", error)); /* begins the log anew, and syncs its header */
+  OK(aon_sqlite_execute(theirs, "pragma synchronous=normal; insert into t values (2)",
+                        error));                  /* begins the log anew, and syncs its header */
   assert_int_equal(syncs_of_checkpoint(ours), 2); /* their commit was not synced by anybody */
   OK(aon_sqlite_execute(ours, "insert into t values (3)", error));
   assert_int_equal(syncs_of_checkpoint(ours), 1); /* a log begun by us */

@@ -21,7 +21,8 @@ static aon_result open_shelf(aon_env *env, const aon_store_config *config, void 
   if (!config->options)
     return aon_fail(error, AON_USAGE, "no_options", "The store %s needs a shelf.", config->name);
   aon_log(env, AON_LOG_DEBUG, "shelf %s is open", config->name);
-  *ret_caps = (aon_store_caps){.store_class = AON_CLASS_PLAIN, .batch_operations = 10, .batch_bytes = 1 << 20, .max_exact_integer = INT64_MAX, .can_undo = true};
+  *ret_caps = (aon_store_caps){
+      .store_class = AON_CLASS_PLAIN, .batch_operations = 10, .batch_bytes = 1 << 20, .max_exact_integer = INT64_MAX, .can_undo = true};
   *ret_state = (void *)config->options;
   return AON_OK;
 }
@@ -68,7 +69,8 @@ static bson_t **slot(shelf *s, const char *name) {
   return &s->slots[unused].document;
 }
 
-static aon_result find(shelf *s, const aon_collection *collection, aon_text id, struct aon_arena *arena, bson_t ***ret_slot, aon_error *error) {
+static aon_result find(shelf *s, const aon_collection *collection, aon_text id, struct aon_arena *arena, bson_t ***ret_slot,
+                       aon_error *error) {
   char *name = aon_arena_format(arena, "%s/%.*s", collection->name, (int)id.length, id.data);
   if (!name)
     return aon_fail_memory(error);
@@ -113,8 +115,8 @@ static aon_result write_one(bson_t **at, const aon_write *write, aon_error *erro
 }
 
 /* No arena comes with writes: the names are short. */
-static aon_result apply(void *state, aon_transaction *transaction, const aon_write *writes, size_t count, aon_write_state *states, size_t *ret_failed,
-                        aon_error *error) {
+static aon_result apply(void *state, aon_transaction *transaction, const aon_write *writes, size_t count, aon_write_state *states,
+                        size_t *ret_failed, aon_error *error) {
   (void)transaction;
   for (size_t i = 0; i < count; i++) {
     char name[96];
@@ -147,9 +149,18 @@ static aon_result examine(void *state, struct aon_buffer *report, bool *ret_heal
 
 static void cancel(void *state) { (void)state; }
 
-static const aon_store_adapter shelf_adapter = {.kind = "shelf", .interface_version = AON_STORE_INTERFACE, .open = open_shelf, .close = close_shelf,
-                                                .describe = describe, .normalise = normalise, .read = read_documents, .scan = scan, .apply = apply,
-                                                .forget = forget, .examine = examine, .cancel = cancel};
+static const aon_store_adapter shelf_adapter = {.kind = "shelf",
+                                                .interface_version = AON_STORE_INTERFACE,
+                                                .open = open_shelf,
+                                                .close = close_shelf,
+                                                .describe = describe,
+                                                .normalise = normalise,
+                                                .read = read_documents,
+                                                .scan = scan,
+                                                .apply = apply,
+                                                .forget = forget,
+                                                .examine = examine,
+                                                .cancel = cancel};
 
 typedef struct shop {
   world w;
@@ -223,7 +234,8 @@ static void *work(void *context) {
     char lines[400], *text = NULL;
     aon_error error = AON_ERROR_INIT;
     int status = -1;
-    snprintf(lines, sizeof lines, LINE("main", "users", "u%d", "create", "{\"n\":%d}") LINE("shelf", "boxes", "b%d", "create", "{\"n\":%d}"), i, i, i, i);
+    snprintf(lines, sizeof lines,
+             LINE("main", "users", "u%d", "create", "{\"n\":%d}") LINE("shelf", "boxes", "b%d", "create", "{\"n\":%d}"), i, i, i, i);
     aon_session_run run = AON_SESSION_RUN_INIT;
     run.test_mode = i % 3 == 2;
     run.fail_at = 1;

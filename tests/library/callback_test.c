@@ -19,12 +19,12 @@ typedef struct calendar {
     char id[40];
     bson_t *document;
   } documents[DOCUMENTS];
-  char calls[1024];     /* what was asked for, in order */
-  const char *refuse;   /* perform of this id is refused */
-  const char *lose;     /* perform of this id is done, and the reply lost, once */
-  const char *stumble;  /* perform of this id fails once, and may be tried again */
-  const char *cancel;   /* the session is asked to stop while this id is performed */
-  const char *die;      /* the process is killed while this id is performed */
+  char calls[1024];    /* what was asked for, in order */
+  const char *refuse;  /* perform of this id is refused */
+  const char *lose;    /* perform of this id is done, and the reply lost, once */
+  const char *stumble; /* perform of this id fails once, and may be tried again */
+  const char *cancel;  /* the session is asked to stop while this id is performed */
+  const char *die;     /* the process is killed while this id is performed */
 } calendar;
 
 static int place_of(calendar *c, aon_text id) {
@@ -51,8 +51,8 @@ static void put(calendar *c, aon_text id, const bson_t *document) {
 static void note(calendar *c, const char *what, const aon_callback_operation *operation) {
   static const char *const kinds[] = {"", "create", "update", "delete"};
   size_t used = strlen(c->calls);
-  snprintf(c->calls + used, sizeof c->calls - used, "%s %s %s/%.*s; ", what, kinds[operation->kind], operation->collection, (int)operation->id.length,
-           operation->id.data);
+  snprintf(c->calls + used, sizeof c->calls - used, "%s %s %s/%.*s; ", what, kinds[operation->kind], operation->collection,
+           (int)operation->id.length, operation->id.data);
 }
 
 static bool once(const char **which, aon_text id) {
@@ -98,7 +98,7 @@ typedef struct mail {
   const world *w;
   int sent, early;
   int refuse_times;
-  bool die; /* the process is killed while it posts */
+  bool die;            /* the process is killed while it posts */
   aon_session *reader; /* another session, which looks for the letter while it is posted; NULL */
   char *committed, *latest;
 } mail;
@@ -157,13 +157,16 @@ static int set_up(void **state) {
   office *o = calloc(1, sizeof *o);
   world_make(&o->w);
   o->mail.w = o->days.w = o->rooms.w = &o->w;
-  o->days_callbacks = (aon_callbacks){.version = AON_CALLBACKS_VERSION, .context = &o->days, .perform = perform, .undo = undo, .read = look_up};
+  o->days_callbacks =
+      (aon_callbacks){.version = AON_CALLBACKS_VERSION, .context = &o->days, .perform = perform, .undo = undo, .read = look_up};
   o->rooms_callbacks = o->days_callbacks;
   o->rooms_callbacks.context = &o->rooms;
   o->mail_callbacks = (aon_callbacks){.version = AON_CALLBACKS_VERSION, .context = &o->mail, .perform = post};
   open_office(o);
-  json_decref(world_apply(&o->w, LINE("settings", "themes", "t1", "create", "{\"colour\":\"red\"}")
-                                     LINE("days", "meetings", "m0", "create", "{\"at\":9}") LINE("days", "meetings", "m1", "create", "{\"at\":10}"), NULL, 0));
+  json_decref(world_apply(&o->w,
+                          LINE("settings", "themes", "t1", "create", "{\"colour\":\"red\"}") LINE(
+                              "days", "meetings", "m0", "create", "{\"at\":9}") LINE("days", "meetings", "m1", "create", "{\"at\":10}"),
+                          NULL, 0));
   o->days.calls[0] = 0;
   *state = o;
   return 0;
@@ -188,12 +191,9 @@ static int32_t hour_of(calendar *c, const char *id) {
 }
 
 static const char lines[] = LINE("days", "meetings", "m1", "update", "{\"at\":11}")
-    LINE("main", "orders", "o1", "create", "{\"item\":\"bolt\"}")
-    LINE("days", "meetings", "m2", "create", "{\"at\":12}")
-    DELETE_LINE("days", "meetings", "m0")
-    LINE("mail", "letters", "l1", "create", "{\"to\":\"ann@example.com\"}")
-    LINE("settings", "themes", "t1", "update", "{\"colour\":\"blue\"}")
-    LINE("rooms", "bookings", "r1", "create", "{\"at\":11}");
+    LINE("main", "orders", "o1", "create", "{\"item\":\"bolt\"}") LINE("days", "meetings", "m2", "create", "{\"at\":12}")
+        DELETE_LINE("days", "meetings", "m0") LINE("mail", "letters", "l1", "create", "{\"to\":\"ann@example.com\"}")
+            LINE("settings", "themes", "t1", "update", "{\"colour\":\"blue\"}") LINE("rooms", "bookings", "r1", "create", "{\"at\":11}");
 #define OPERATIONS 7
 #define LETTER 4
 
@@ -276,8 +276,9 @@ static void an_effect_that_fails_after_the_decision_needs_a_person(void **state)
   aon_error error = AON_ERROR_INIT;
   char *text = NULL;
   int status = -1;
-  json_t *settled = world_result(aon_session_resolve(o->w.session, text_of(result, "bulkOperationId"), "mail/letters/l1", AON_CHOICE_KEEP_THEIRS, NULL, NULL,
-                                                     &text, &status, &error), &text, &error);
+  json_t *settled = world_result(aon_session_resolve(o->w.session, text_of(result, "bulkOperationId"), "mail/letters/l1",
+                                                     AON_CHOICE_KEEP_THEIRS, NULL, NULL, &text, &status, &error),
+                                 &text, &error);
   assert_string_equal(text_of(settled, "state"), "committed");
   assert_int_equal(status, 0);
   json_decref(settled);
@@ -390,7 +391,8 @@ static void a_held_one_goes_on_where_it_stopped(void **state) {
   aon_error error = AON_ERROR_INIT;
   char *text = NULL;
   int status = -1;
-  json_decref(world_result(aon_session_resume(o->w.session, text_of(waiting, "bulkOperationId"), NULL, &text, &status, &error), &text, &error));
+  json_decref(
+      world_result(aon_session_resume(o->w.session, text_of(waiting, "bulkOperationId"), NULL, &text, &status, &error), &text, &error));
   assert_int_equal(status, 0);
   expect_after(o);
   json_decref(waiting);
@@ -429,7 +431,8 @@ static void a_reader_sees_all_of_it_or_nothing(void **state) {
   o->mail.reader = other.w.session;
   aon_error error = AON_ERROR_INIT;
   char *text = NULL;
-  json_decref(world_result(aon_session_resume(o->w.session, text_of(waiting, "bulkOperationId"), NULL, &text, NULL, &error), &text, &error));
+  json_decref(
+      world_result(aon_session_resume(o->w.session, text_of(waiting, "bulkOperationId"), NULL, &text, NULL, &error), &text, &error));
   for (size_t i = 0; i < sizeof all_seen / sizeof *all_seen; i++) {
     expect_seen(other.w.session, &all_seen[i], AON_ISOLATION_COMMITTED, all_seen[i].after);
     expect_seen(other.w.session, &all_seen[i], AON_ISOLATION_LATEST, all_seen[i].after);

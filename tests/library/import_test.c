@@ -19,8 +19,9 @@ static int set_up(void **state) {
   world *w = malloc(sizeof *w);
   aon_error error = AON_ERROR_INIT;
   world_make(w);
-  world_sql(w, "crm.db", "CREATE TABLE contacts (id TEXT PRIMARY KEY, name TEXT NOT NULL, email TEXT UNIQUE, phone TEXT, company TEXT, "
-                         "country TEXT, birthday TEXT, newsletter TEXT NOT NULL CHECK (newsletter IN ('yes', 'no')))");
+  world_sql(w, "crm.db",
+            "CREATE TABLE contacts (id TEXT PRIMARY KEY, name TEXT NOT NULL, email TEXT UNIQUE, phone TEXT, company TEXT, "
+            "country TEXT, birthday TEXT, newsletter TEXT NOT NULL CHECK (newsletter IN ('yes', 'no')))");
   aon_session_options options = {.data_folder = w->folder, .organization = "org1", .pack_folders = packs};
   assert_int_equal(aon_session_open(&options, &w->session, &error), AON_OK);
   char *path = world_path(w, "crm.db"), *folder = world_path(w, "upload");
@@ -72,7 +73,8 @@ static void rows_are_read_back(void **state) {
   for (size_t i = 0; i < 2; i++) {
     aon_error error = AON_ERROR_INIT;
     char *text = NULL, *missing = NULL;
-    json_t *bob = world_result(aon_session_get(w->session, "crm", "contacts", "c2", i ? NULL : "contacts", both[i], &text, &error), &text, &error);
+    json_t *bob =
+        world_result(aon_session_get(w->session, "crm", "contacts", "c2", i ? NULL : "contacts", both[i], &text, &error), &text, &error);
     assert_string_equal(text_of(bob, "name"), "Bob");
     json_decref(bob);
     assert_int_equal(aon_session_get(w->session, "crm", "contacts", "c3", NULL, both[i], &missing, &error), AON_OK);
@@ -135,7 +137,8 @@ static char *zip_of(world *w, const char *name, const char *csv) {
     put(file, central ? 0x02014b50 : 0x04034b50, 4);
     if (central)
       put(file, 20, 2);
-    put(file, 20, 2), put(file, 0, 2), put(file, 0, 2), put(file, 0x21 << 16, 4), put(file, sum, 4), put(file, length, 4), put(file, length, 4);
+    put(file, 20, 2), put(file, 0, 2), put(file, 0, 2), put(file, 0x21 << 16, 4), put(file, sum, 4), put(file, length, 4),
+        put(file, length, 4);
     put(file, name_length, 2), put(file, 0, 2);
     if (central)
       put(file, 0, 2), put(file, 0, 2), put(file, 0, 2), put(file, 0, 4), put(file, 0, 4);
@@ -143,7 +146,8 @@ static char *zip_of(world *w, const char *name, const char *csv) {
     if (!central)
       fwrite(csv, 1, length, file);
   }
-  put(file, 0x06054b50, 4), put(file, 0, 4), put(file, 1, 2), put(file, 1, 2), put(file, 46 + name_length, 4), put(file, 30 + name_length + length, 4);
+  put(file, 0x06054b50, 4), put(file, 0, 4), put(file, 1, 2), put(file, 1, 2), put(file, 46 + name_length, 4),
+      put(file, 30 + name_length + length, 4);
   put(file, 0, 2);
   fclose(file);
   return path;

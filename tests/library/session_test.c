@@ -5,16 +5,13 @@
 #include "world.h"
 
 static const char first_lines[] = LINE("main", "users", "u1", "create", "{\"name\":\"Ann\",\"age\":30}")
-    LINE("main", "users", "u2", "create", "{\"name\":\"Bob\"}")
-    LINE("realtime", "presence", "u1", "create", "{\"online\":true}")
-    LINE("settings", "themes", "t1", "create", "{\"colour\":\"red\"}");
+    LINE("main", "users", "u2", "create", "{\"name\":\"Bob\"}") LINE("realtime", "presence", "u1", "create", "{\"online\":true}")
+        LINE("settings", "themes", "t1", "create", "{\"colour\":\"red\"}");
 
-static const char more_lines[] = LINE("main", "users", "u1", "update", "{\"age\":31}")
-    LINE("main", "users", "u3", "create", "{\"name\":\"Cid\"}")
-    LINE("realtime", "presence", "u1", "replace", "{\"online\":false}")
-    DELETE_LINE("settings", "themes", "t1")
-    LINE("identity", "accounts", "a1", "upsert", "{\"mail\":\"ann@example.com\"}")
-    DELETE_LINE("main", "users", "u2");
+static const char more_lines[] =
+    LINE("main", "users", "u1", "update", "{\"age\":31}") LINE("main", "users", "u3", "create", "{\"name\":\"Cid\"}")
+        LINE("realtime", "presence", "u1", "replace", "{\"online\":false}") DELETE_LINE("settings", "themes", "t1")
+            LINE("identity", "accounts", "a1", "upsert", "{\"mail\":\"ann@example.com\"}") DELETE_LINE("main", "users", "u2");
 #define MORE 6
 
 static int set_up(void **state) {
@@ -128,7 +125,8 @@ static void a_held_one_is_rolled_back(void **state) {
   char *before = world_rows(w), *text = NULL;
   int status = -1;
   json_t *waiting = held(w);
-  json_t *back = world_result(aon_session_rollback(w->session, text_of(waiting, "bulkOperationId"), NULL, &text, &status, &error), &text, &error);
+  json_t *back =
+      world_result(aon_session_rollback(w->session, text_of(waiting, "bulkOperationId"), NULL, &text, &status, &error), &text, &error);
   assert_string_equal(text_of(back, "state"), "rolled_back");
   assert_int_equal(status, 0);
   expect_rows(w, before);
@@ -146,7 +144,8 @@ static void a_held_one_is_resumed(void **state) {
   json_t *waiting = held(w);
   world_reopen(w);
   world_sql(w, "settings.db", "drop trigger no");
-  json_t *done = world_result(aon_session_resume(w->session, text_of(waiting, "bulkOperationId"), NULL, &text, &status, &error), &text, &error);
+  json_t *done =
+      world_result(aon_session_resume(w->session, text_of(waiting, "bulkOperationId"), NULL, &text, &status, &error), &text, &error);
   assert_string_equal(text_of(done, "state"), "committed");
   assert_int_equal(status, 0);
   assert_null(world_document(w, "settings", "themes", "t1"));
@@ -183,7 +182,8 @@ static void the_same_again_gives_the_first_result(void **state) {
 static void wrong_lines_are_all_named(void **state) {
   world *w = *state;
   char *before = world_rows(w);
-  json_t *rejected = world_apply(w, LINE("main", "users", "u8", "delete", "{}") LINE("main", "users", "u9", "update", "{\"age\":1}") "oops\n", NULL, 2);
+  json_t *rejected =
+      world_apply(w, LINE("main", "users", "u8", "delete", "{}") LINE("main", "users", "u9", "update", "{\"age\":1}") "oops\n", NULL, 2);
   assert_string_equal(text_of(rejected, "state"), "rejected");
   assert_int_equal(json_array_size(json_object_get(rejected, "errors")), 3);
   expect_rows(w, before);
@@ -200,7 +200,8 @@ static void nothing_at_all_is_committed(void **state) {
 static void a_table_of_the_programs_own(void **state) {
   world *w = *state;
   aon_error error = AON_ERROR_INIT;
-  world_sql(w, "shop.db", "create table stock (id text primary key, amount integer not null check (amount >= 0)); insert into stock values ('bolt', 5)");
+  world_sql(w, "shop.db",
+            "create table stock (id text primary key, amount integer not null check (amount >= 0)); insert into stock values ('bolt', 5)");
   aon_session_close(w->session);
   w->session = NULL;
   aon_session_options options = {.data_folder = w->folder};
@@ -228,7 +229,8 @@ static void what_others_changed_is_decided_by_a_person(void **state) {
   assert_int_equal(status, 2);
   char *theirs = world_document(w, "main", "users", "u1");
   assert_string_equal(theirs, "{\"name\":\"Ann\",\"age\":99}");
-  assert_int_equal(aon_session_resolve(w->session, text_of(done, "bulkOperationId"), "main/users/u1", AON_CHOICE_FORCE, NULL, NULL, &text, &status, &error),
+  assert_int_equal(aon_session_resolve(w->session, text_of(done, "bulkOperationId"), "main/users/u1", AON_CHOICE_FORCE, NULL, NULL, &text,
+                                       &status, &error),
                    AON_USAGE);
   assert_string_equal(error.code, "wrong_state");
   free(theirs);

@@ -87,8 +87,10 @@ static void arguments(void **state) {
   expect(aon_session_rollback(w->session, "", NULL, &text, &status, &error), AON_USAGE, &error, "required");
   expect(aon_session_resume(w->session, NULL, NULL, &text, &status, &error), AON_USAGE, &error, "required");
   expect(aon_session_show(w->session, NULL, &text, &error), AON_USAGE, &error, "required");
-  expect(aon_session_resolve(w->session, NOBODY, NULL, AON_CHOICE_FORCE, NULL, NULL, &text, &status, &error), AON_USAGE, &error, "required");
-  expect(aon_session_resolve(w->session, NOBODY, "all", (aon_session_choice)9, NULL, NULL, &text, &status, &error), AON_USAGE, &error, "required");
+  expect(aon_session_resolve(w->session, NOBODY, NULL, AON_CHOICE_FORCE, NULL, NULL, &text, &status, &error), AON_USAGE, &error,
+         "required");
+  expect(aon_session_resolve(w->session, NOBODY, "all", (aon_session_choice)9, NULL, NULL, &text, &status, &error), AON_USAGE, &error,
+         "required");
   expect(aon_session_examine(w->session, "nowhere", &text, NULL, &error), AON_REJECTED, &error, "unknown_store");
   assert_null(text);
   assert_int_equal(status, 1);
@@ -106,7 +108,8 @@ static void reads(void **state) {
   expect(aon_session_get(w->session, "main", "users", NULL, NULL, committed, &text, &error), AON_USAGE, &error, "required");
   expect(aon_session_get(w->session, "main", "users", "u1", NULL, committed, NULL, &error), AON_USAGE, &error, "required");
   expect(aon_session_get(w->session, "main", "users", "u1", NULL, (aon_session_isolation)9, &text, &error), AON_USAGE, &error, "required");
-  expect(aon_session_get(w->session, "main", "users", "u1", "no-such-pack", committed, &text, &error), AON_ENVIRONMENT, &error, "unknown_pack");
+  expect(aon_session_get(w->session, "main", "users", "u1", "no-such-pack", committed, &text, &error), AON_ENVIRONMENT, &error,
+         "unknown_pack");
   expect(aon_session_get(w->session, "nowhere", "users", "u1", NULL, committed, &text, &error), AON_REJECTED, &error, "unknown_store");
   assert_int_equal(aon_session_get(w->session, "nowhere", "users", "u1", NULL, committed, &text, NULL), AON_REJECTED);
   assert_ptr_equal(text, untouched);
@@ -148,7 +151,8 @@ static void imports(void **state) {
   aon_error error = AON_ERROR_INIT;
   char *text = NULL, *missing = world_path(w, "missing.xlsx");
   int status = -1;
-  expect(aon_session_import(w->session, missing, "no-such-pack", NULL, NULL, &text, &status, &error), AON_ENVIRONMENT, &error, "unknown_pack");
+  expect(aon_session_import(w->session, missing, "no-such-pack", NULL, NULL, &text, &status, &error), AON_ENVIRONMENT, &error,
+         "unknown_pack");
   world_write(w, "broken.lua", "return {\n  name = 17,\n");
   char *broken = world_path(w, "broken.lua");
   aon_result result = aon_session_import(w->session, missing, broken, NULL, NULL, &text, &status, &error);

@@ -91,8 +91,9 @@ static void add_table(FILE *out, sqlite3 *in, const char *name, const char *tabl
 
 static void add_database(FILE *out, const world *w, const char *name) {
   sqlite3 *in = database(w, name, SQLITE_OPEN_READWRITE);
-  sqlite3_stmt *tables = statement(in, "select name from sqlite_master where type = 'table' and name not like 'aon\\_%' escape '\\' and name not like "
-                                       "'sqlite\\_%' escape '\\' order by name");
+  sqlite3_stmt *tables =
+      statement(in, "select name from sqlite_master where type = 'table' and name not like 'aon\\_%' escape '\\' and name not like "
+                    "'sqlite\\_%' escape '\\' order by name");
   while (sqlite3_step(tables) == SQLITE_ROW)
     add_table(out, in, name, (const char *)sqlite3_column_text(tables, 0));
   sqlite3_finalize(tables);

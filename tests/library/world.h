@@ -38,8 +38,9 @@ json_t *world_apply(world *w, const char *lines, const aon_session_run *run, int
 const char *text_of(const json_t *object, const char *member);
 
 /* One line for aon_session_apply; all are literals, data as JSON. */
-#define LINE(store, collection, id, operation, data) \
+#define LINE(store, collection, id, operation, data)                                                                                       \
   "{\"store\":\"" store "\",\"collection\":\"" collection "\",\"id\":\"" id "\",\"operation\":\"" operation "\",\"data\":" data "}\n"
-#define DELETE_LINE(store, collection, id) "{\"store\":\"" store "\",\"collection\":\"" collection "\",\"id\":\"" id "\",\"operation\":\"delete\"}\n"
+#define DELETE_LINE(store, collection, id)                                                                                                 \
+  "{\"store\":\"" store "\",\"collection\":\"" collection "\",\"id\":\"" id "\",\"operation\":\"delete\"}\n"
 
 #endif

@@ -48,7 +48,10 @@ static void compares_numbers_exactly(void **state) {
 /* libbson's own copy of code ends at the first NUL in it. */
 static void compares_code_whole(void **state) {
   (void)state;
-  static const uint8_t left[] = "\x10\0\0\0\x0d" "a\0\4\0\0\0x\0y\0", right[] = "\x10\0\0\0\x0d" "a\0\4\0\0\0x\0z\0";
+  static const uint8_t left[] = "\x10\0\0\0\x0d"
+                                "a\0\4\0\0\0x\0y\0",
+                       right[] = "\x10\0\0\0\x0d"
+                                 "a\0\4\0\0\0x\0z\0";
   bson_t a, b;
   assert_true(bson_init_static(&a, left, sizeof left) && bson_init_static(&b, right, sizeof right));
   assert_true(aon_document_equal(&a, &a, NULL));

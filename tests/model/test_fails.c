@@ -5,12 +5,13 @@
 #include "model/problems.h"
 #include "model/text.h"
 
-#define FIRST                                                                                                                              \
-  "{\"a\":1,\"b\":-2.5,\"c\":\"t\\u00e9xt\\n\\ud83d\\ude00\",\"d\":[1,[2,{\"e\":null}],\"x\"],\"o\":{\"p\":{\"q\":true},\"ids\":[1,2,3]},\"ids\":[\"u\",\"v\"],"       \
+#define FIRST                                                                                                                                                    \
+  "{\"a\":1,\"b\":-2.5,\"c\":\"t\\u00e9xt\\n\\ud83d\\ude00\",\"d\":[1,[2,{\"e\":null}],\"x\"],\"o\":{\"p\":{\"q\":true},\"ids\":[1,2,3]},\"ids\":[\"u\",\"v\"]," \
   "\"big\":9007199254740993,\"updatedAt\":1}"
-#define SECOND "{\"a\":2,\"c\":null,\"d\":[1],\"o\":{\"p\":{\"q\":false,\"r\":{}},\"ids\":[1,2,3,4]},\"ids\":[\"u\",\"v\",\"w\"],\"n\":{\"m\":[{\"l\":1}]},\"updatedAt\":2}"
-#define THIRD                                                                                                                              \
-  "{\"a\":3,\"c\":null,\"d\":[1],\"o\":{\"p\":{\"q\":false,\"r\":{},\"s\":7},\"ids\":[4,3,2,1,9]},\"ids\":[\"w\",\"u\",\"x\"],\"n\":{\"m\":[{\"l\":1}]},\"t\":{\"u\":1},"       \
+#define SECOND                                                                                                                             \
+  "{\"a\":2,\"c\":null,\"d\":[1],\"o\":{\"p\":{\"q\":false,\"r\":{}},\"ids\":[1,2,3,4]},\"ids\":[\"u\",\"v\",\"w\"],\"n\":{\"m\":[{\"l\":1}]},\"updatedAt\":2}"
+#define THIRD                                                                                                                                                             \
+  "{\"a\":3,\"c\":null,\"d\":[1],\"o\":{\"p\":{\"q\":false,\"r\":{},\"s\":7},\"ids\":[4,3,2,1,9]},\"ids\":[\"w\",\"u\",\"x\"],\"n\":{\"m\":[{\"l\":1}]},\"t\":{\"u\":1}," \
   "\"updatedAt\":3}"
 
 static bson_t *first, *second, *third; /* made once: what is tried is not the making of them */
@@ -84,9 +85,20 @@ static aon_result image(aon_buffer *out, aon_error *error) {
 
 static aon_result tell_problems(aon_buffer *out, aon_error *error) {
   aon_problems list = {0};
-  const aon_problem cell = {.severity = AON_PROBLEM_ERROR, .sheet = "Users", .heading = "Name", .value = "x", .row = 3, .column = 2, .code = "required",
+  const aon_problem cell = {.severity = AON_PROBLEM_ERROR,
+                            .sheet = "Users",
+                            .heading = "Name",
+                            .value = "x",
+                            .row = 3,
+                            .column = 2,
+                            .code = "required",
                             .sentence = "Give a name."},
-                    line = {.severity = AON_PROBLEM_ERROR, .line = 7, .store = "s", .collection = "c", .document_id = "1", .code = "not_found",
+                    line = {.severity = AON_PROBLEM_ERROR,
+                            .line = 7,
+                            .store = "s",
+                            .collection = "c",
+                            .document_id = "1",
+                            .code = "not_found",
                             .sentence = "It is not there."};
   aon_result result = AON_OK;
   for (int i = 0; !result && i < 40; i++)
@@ -100,7 +112,8 @@ static aon_result tell_problems(aon_buffer *out, aon_error *error) {
 
 static void each_call(void **state) {
   (void)state;
-  static aon_result (*const deeds[])(aon_buffer *out, aon_error *error) = {read_text, patch, merge, differ, fold, ids, image, tell_problems};
+  static aon_result (*const deeds[])(aon_buffer * out, aon_error * error) = {read_text, patch, merge, differ,
+                                                                             fold,      ids,   image, tell_problems};
   for (size_t i = 0; i < sizeof deeds / sizeof *deeds; i++) {
     AON_BUFFER_CLEANUP aon_buffer whole = {0};
     aon_error error = AON_ERROR_INIT;

@@ -330,8 +330,7 @@ static void assert_same_both_ways(const bson_t *document) {
 
 static void writes_the_same_both_ways(void **state) {
   (void)state;
-  static const char *const special[] = {"{}",
-                                        "{\"\":null,\"a\":[]}",
+  static const char *const special[] = {"{}", "{\"\":null,\"a\":[]}",
                                         "{\"n\":[null,null,-9223372036854775808,9223372036854775807,true,false,-0.0,1e300,5e-324]}",
                                         "{\"quote\\\"\":\"a\\\\b\\n\",\"\u00fc\":\"\u00e4\u20ac\U0001f600\",\"t\":\"\\u0000\"}",
                                         "{\"text of eight and more\":\"plain, then \\u001f, then \u00f6 and more\"}"};
@@ -462,9 +461,8 @@ int main(void) {
       cmocka_unit_test(shows_types_beyond_json),   cmocka_unit_test(leaves_the_buffer_when_it_fails),
       cmocka_unit_test(escapes_at_every_offset),   cmocka_unit_test(survives_deep_bytes),
       cmocka_unit_test(survives_damaged_bytes),    cmocka_unit_test(reads_back_every_double),
-      cmocka_unit_test(writes_the_same_both_ways),
-      cmocka_unit_test(heeds_no_locale),           cmocka_unit_test(agrees_with_jansson),
-      cmocka_unit_test(reads_back_what_it_writes),
+      cmocka_unit_test(writes_the_same_both_ways), cmocka_unit_test(heeds_no_locale),
+      cmocka_unit_test(agrees_with_jansson),       cmocka_unit_test(reads_back_what_it_writes),
   };
   return cmocka_run_group_tests_name("model json", tests, NULL, NULL);
 }

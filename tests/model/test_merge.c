@@ -127,7 +127,8 @@ static void gives_stamps_back_without_conflict(void **state) {
 /* Theirs is kept as it stands or not at all: what can't be copied whole is refused, never cut. */
 static void cuts_nothing(void **state) {
   (void)state;
-  static const uint8_t bytes[] = "\x17\0\0\0\x0d" "a\0\4\0\0\0x\0y\0\x10n\0\1\0\0\0";
+  static const uint8_t bytes[] = "\x17\0\0\0\x0d"
+                                 "a\0\4\0\0\0x\0y\0\x10n\0\1\0\0\0";
   bson_t current, merged, *before = document_of("{\"n\":0}"), *after = document_of("{\"n\":1}");
   aon_error found = AON_ERROR_INIT;
   size_t conflicts;

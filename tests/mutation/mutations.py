@@ -48,7 +48,7 @@ mutation('no_watch', 'late writes', BACK, 'if (result || watch <= 0)', 'if (resu
 mutation('late_beside_older', 'late writes', BACK, '  if (!aon_hashes_has(&g->doubted_documents, hash) ||', '  if (hash ||', LOST)
 mutation('late_from_anywhere', 'late writes', BACK, '  if (g->part->caps->store_class == AON_CLASS_PLAIN || aon_image_same(asked,',
          '  if (asked || aon_image_same(asked,', LOST)
-mutation('late_in_part', 'late writes', BACK, '*ret_explains = redone.verdict == AON_RESTORE_WRITE && aon_image_same(', '*ret_explains = redone.verdict != AON_RESTORE_CONFLICT || aon_image_same(', LOST)
+mutation('late_in_part', 'late writes', BACK, 'redone.verdict == AON_RESTORE_WRITE && aon_image_same(', 'redone.verdict != AON_RESTORE_CONFLICT || aon_image_same(', LOST)
 mutation('unproved_batch_is_refused', 'invariant 9', EXECUTE,
          '      if (result)\n        return report(run, operations, count, failed, result, &failure, error);\n      if (state', '      if (!result && state', LOST)
 mutation('giving_up_names_anew', 'invariant 3', RECOVER, 'if (aon_hashes_has(&named, sequence_hash(operations[i].sequence)))', 'if (false)', 'coordinator asked')
@@ -228,7 +228,7 @@ mutation('pg_gaps_in_the_log', 'invariant 1', PG % 'log', '" and state in (\'que
 # ---- what only a seed of the simulator had shown at first ----
 mutation('stale_plan_is_read', 'reads', 'src/coordinator/read.c', '(!held->operation.before.bson || is_planned(held->bulk.state))',
          '!held->operation.before.bson', 'coordinator together')
-mutation('given_up_stays_named', 'invariant 2', BACK, 'return found->watched || strcmp(found->code, AON_GAVE_UP) ? AON_OK', 'return run ? AON_OK',
+mutation('given_up_stays_named', 'invariant 2', BACK, 'return found->watched || strcmp(found->code, AON_GAVE_UP)', 'return run',
          'coordinator asked')
 mutation('claim_read_late', 'invariant 7', LEASE, '  if (!result)\n    *ret_bulk = call.bulk;\n  return result;',
          '  return result ? result : aon_ledger_bulk(state, id, arena, ret_bulk, error);', 'journal sqlite')

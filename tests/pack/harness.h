@@ -38,7 +38,7 @@ typedef struct harness {
   char folder[64]; /* of the sheets being written */
   int uploads;
   const char *hides; /* a property that the stores take and never tell again; NULL: none */
-  bool again; /* validate and collect a second time, as when documents were taken meanwhile; the second outcome counts */
+  bool again;        /* validate and collect a second time, as when documents were taken meanwhile; the second outcome counts */
 } harness;
 
 void harness_open(harness *h, const char *pack);

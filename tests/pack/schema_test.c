@@ -130,8 +130,9 @@ static void test_rows_without_functions(void **state) {
 }
 
 /* A cell that a pack hands on and can't look into. */
-#define WITH_SECRET "collections={{name='c',store='main',id='id'},{name='d',store='other',id='id',sensitive={'word'}}},sheets={{name='S',collection='c'," \
-  COLUMNS ",{heading='Word',property='word',type='text',collection=false,sensitive=true}},"
+#define WITH_SECRET                                                                                                                             \
+  "collections={{name='c',store='main',id='id'},{name='d',store='other',id='id',sensitive={'word'}}},sheets={{name='S',collection='c'," COLUMNS \
+  ",{heading='Word',property='word',type='text',collection=false,sensitive=true}},"
 
 static void upload_secret(harness *h, const char *functions, const char *hides, aon_error *error) {
   char path[64], text[2000];
@@ -148,11 +149,11 @@ static void upload_secret(harness *h, const char *functions, const char *hides, 
 
 static void test_a_secret_is_handed_on_unseen(void **state) {
   (void)state;
-  static const char *const nowhere[] = {
-      "collect=function(row, out) out.merge('d', row.id, {}, {a = {row.secrets.word}}) end",
-      "collect=function(row, out) out.merge('d', row.id, {word = row.secrets.word}) end",
-      "adjust=function(row) return {word = row.secrets.word} end"};
-  const char *fine = "collect=function(row, out) out.merge('d', row.id, {told = tostring(row.document.word) .. tostring(row.filled.word)}, {word = row.secrets.word}) end";
+  static const char *const nowhere[] = {"collect=function(row, out) out.merge('d', row.id, {}, {a = {row.secrets.word}}) end",
+                                        "collect=function(row, out) out.merge('d', row.id, {word = row.secrets.word}) end",
+                                        "adjust=function(row) return {word = row.secrets.word} end"};
+  const char *fine =
+      "collect=function(row, out) out.merge('d', row.id, {told = tostring(row.document.word) .. tostring(row.filled.word)}, {word = row.secrets.word}) end";
   for (int hidden = 0; hidden < 2; hidden++) {
     harness h;
     aon_error error = AON_ERROR_INIT;

@@ -180,7 +180,7 @@ static void made_cells_look_like_their_row_or_column(void **state) {
       "<worksheet " MAIN
       "><cols><col min=\"2\" max=\"3\" style=\"2\"/></cols><sheetData><row r=\"2\" s=\"1\" customFormat=\"true\"/></sheetData></worksheet>";
   const char styles[] = "<styleSheet " MAIN "><cellXfs count=\"3\"><xf fontId=\"0\"/><xf fontId=\"1\"/><xf numFmtId=\"14\"><alignment "
-                                            "wrapText=\"1\"/></xf></cellXfs></styleSheet>";
+                        "wrapText=\"1\"/></xf></cellXfs></styleSheet>";
   const char relations[] = "<Relationships xmlns=\"" PACKAGE "/relationships\"><Relationship Id=\"r1\" Type=\"" RELATIONS
                            "/worksheet\" Target=\"worksheets/sheet1.xml\"/><Relationship Id=\"r2\" Type=\"" RELATIONS
                            "/styles\" Target=\"/xl/styles.xml\"/></Relationships>";

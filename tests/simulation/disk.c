@@ -489,8 +489,7 @@ static int sim_open(sqlite3_vfs *vfs, const char *path, sqlite3_file *file, int 
     return SQLITE_CANTOPEN;
   if (!mine->file)
     mine->file = make_file(W->disk, path);
-  mine->syncs_name =
-      (flags & SQLITE_OPEN_CREATE) && (flags & (SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_WAL | SQLITE_OPEN_SUPER_JOURNAL));
+  mine->syncs_name = (flags & SQLITE_OPEN_CREATE) && (flags & (SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_WAL | SQLITE_OPEN_SUPER_JOURNAL));
   mine->next = mine->file->handles;
   mine->file->handles = mine;
   mine->base.pMethods = &methods;
@@ -665,7 +664,8 @@ static aon_result env_info(void *context, const char *path, aon_file_info *ret_i
   (void)error;
   sim_point("file.info");
   const inode *file = find_file(W->disk, path);
-  *ret_info = (aon_file_info){.exists = file != NULL, .free_bytes = W->disk_faults.free_bytes < 0 ? 1u << 30 : (uint64_t)W->disk_faults.free_bytes};
+  *ret_info =
+      (aon_file_info){.exists = file != NULL, .free_bytes = W->disk_faults.free_bytes < 0 ? 1u << 30 : (uint64_t)W->disk_faults.free_bytes};
   if (file) {
     ret_info->size_bytes = file->now.size;
     ret_info->mode = 0600;

@@ -28,7 +28,7 @@ static struct {
   struct slot {
     uintptr_t at; /* 0: free */
     int owner;
-  } *slots;
+  } * slots;
   size_t capacity, count;
   uint32_t fail_in;
 } heap;
@@ -121,7 +121,7 @@ static uint32_t class_of(uint32_t bytes, uint32_t *ret_bytes) {
   }
   uint32_t class = 0;
   while (SMALL_LIMIT << (class + 1) < bytes)
-    class++;
+    class ++;
   *ret_bytes = SMALL_LIMIT << (class + 1);
   return SMALL_CLASSES + class;
 }

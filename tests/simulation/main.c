@@ -63,8 +63,8 @@ static void prepare_warm(void) {
 }
 
 static void prepare(void) {
-  if (heap_sqlite_config() || sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) || sqlite3_config(SQLITE_CONFIG_PAGECACHE, NULL, 0, 0) || sqlite3_config(SQLITE_CONFIG_SINGLETHREAD) ||
-      sqlite3_initialize() || sodium_init() < 0)
+  if (heap_sqlite_config() || sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) || sqlite3_config(SQLITE_CONFIG_PAGECACHE, NULL, 0, 0) ||
+      sqlite3_config(SQLITE_CONFIG_SINGLETHREAD) || sqlite3_initialize() || sodium_init() < 0)
     abort();
   mallopt(M_MMAP_THRESHOLD, 64 << 20); /* nothing goes back to the machine between two worlds */
   mallopt(M_TRIM_THRESHOLD, 256 << 20);
@@ -291,7 +291,8 @@ static void show_failure(uint64_t seed, bool quick) {
     printf("seed %llu failed in its chunk and does not fail alone\n", (unsigned long long)seed);
     return;
   }
-  printf("\nFAILED: seed %llu (tools/simulate --seed %llu --trace): %s", (unsigned long long)seed, (unsigned long long)seed, last_run->failure);
+  printf("\nFAILED: seed %llu (tools/simulate --seed %llu --trace): %s", (unsigned long long)seed, (unsigned long long)seed,
+         last_run->failure);
   s.best = calloc(400000, sizeof *s.best);
   s.trial = calloc(400000, sizeof *s.trial);
   s.count = last_run->count;
@@ -304,7 +305,8 @@ static void show_failure(uint64_t seed, bool quick) {
     bool tells = fails(s.best, s.count, 0, true);
     snprintf(path, sizeof path, "failed-%llu.choices", (unsigned long long)seed);
     save(&s, path, last_run->failure);
-    printf("shrunk to %zu choices in %u tries%s: tools/simulate --replay %s --trace\n", s.count, s.tries, tells ? "" : " (fails no more)", path);
+    printf("shrunk to %zu choices in %u tries%s: tools/simulate --replay %s --trace\n", s.count, s.tries, tells ? "" : " (fails no more)",
+           path);
   }
   free(s.best);
   free(s.trial);
@@ -313,21 +315,22 @@ static void show_failure(uint64_t seed, bool quick) {
 /* ---- many seeds ---- */
 
 static void summary(const counts *c, double took) {
-  printf("%llu seeds, %.0f a second: %llu crashes, %llu machine crashes, %llu freezes, %llu lost replies, %llu lost requests, %llu late deliveries, "
-         "%llu refusals, %llu restarts of stores, %llu foreign writes, %llu clock jumps, %llu failed allocations, %llu disk errors, "
-         "%llu full disks; %llu takeovers, %llu commits, %llu rollbacks, %llu undone, %llu held, %llu resumed, %llu conflicts named, %llu committed reads, "
-         "%llu changes of stores, %llu documents not judged, %llu dry runs, %llu parts undone, %llu choices of persons, %llu named locks, "
-         "%llu new keys, %llu given up, %llu reserves given free, %llu switches\n",
-         (unsigned long long)c->seeds, (double)c->seeds / took, (unsigned long long)c->crashes, (unsigned long long)c->machine_crashes,
-         (unsigned long long)c->freezes, (unsigned long long)c->lost_replies, (unsigned long long)c->lost_requests, (unsigned long long)c->late_deliveries,
-         (unsigned long long)c->refusals, (unsigned long long)c->store_restarts, (unsigned long long)c->foreign_writes,
-         (unsigned long long)c->clock_jumps, (unsigned long long)c->failed_allocations, (unsigned long long)c->disk_errors,
-         (unsigned long long)c->full_disks, (unsigned long long)c->takeovers, (unsigned long long)c->commits,
-         (unsigned long long)c->rollbacks, (unsigned long long)c->undone, (unsigned long long)c->held,
-         (unsigned long long)c->resumed, (unsigned long long)c->conflicts,
-         (unsigned long long)c->committed_reads, (unsigned long long)c->changes, (unsigned long long)c->excused,
-         (unsigned long long)c->planned, (unsigned long long)c->parts_undone, (unsigned long long)c->resolved, (unsigned long long)c->locks,
-         (unsigned long long)c->rotations, (unsigned long long)c->gave_up, (unsigned long long)c->reserves, (unsigned long long)c->switches);
+  printf(
+      "%llu seeds, %.0f a second: %llu crashes, %llu machine crashes, %llu freezes, %llu lost replies, %llu lost requests, %llu late deliveries, "
+      "%llu refusals, %llu restarts of stores, %llu foreign writes, %llu clock jumps, %llu failed allocations, %llu disk errors, "
+      "%llu full disks; %llu takeovers, %llu commits, %llu rollbacks, %llu undone, %llu held, %llu resumed, %llu conflicts named, %llu committed reads, "
+      "%llu changes of stores, %llu documents not judged, %llu dry runs, %llu parts undone, %llu choices of persons, %llu named locks, "
+      "%llu new keys, %llu given up, %llu reserves given free, %llu switches\n",
+      (unsigned long long)c->seeds, (double)c->seeds / took, (unsigned long long)c->crashes, (unsigned long long)c->machine_crashes,
+      (unsigned long long)c->freezes, (unsigned long long)c->lost_replies, (unsigned long long)c->lost_requests,
+      (unsigned long long)c->late_deliveries, (unsigned long long)c->refusals, (unsigned long long)c->store_restarts,
+      (unsigned long long)c->foreign_writes, (unsigned long long)c->clock_jumps, (unsigned long long)c->failed_allocations,
+      (unsigned long long)c->disk_errors, (unsigned long long)c->full_disks, (unsigned long long)c->takeovers,
+      (unsigned long long)c->commits, (unsigned long long)c->rollbacks, (unsigned long long)c->undone, (unsigned long long)c->held,
+      (unsigned long long)c->resumed, (unsigned long long)c->conflicts, (unsigned long long)c->committed_reads,
+      (unsigned long long)c->changes, (unsigned long long)c->excused, (unsigned long long)c->planned, (unsigned long long)c->parts_undone,
+      (unsigned long long)c->resolved, (unsigned long long)c->locks, (unsigned long long)c->rotations, (unsigned long long)c->gave_up,
+      (unsigned long long)c->reserves, (unsigned long long)c->switches);
 }
 
 typedef struct campaign {

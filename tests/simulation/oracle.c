@@ -85,21 +85,52 @@ bool oracle_in_conflict(int s, int d) {
 
 /* ---- arrows, as docs/protocol.md draws them ---- */
 
-static const char *const arrows[][2] = {
-    {"", "parsing"}, {"", "planning"}, {"", "queued"}, {"parsing", "validating"}, {"validating", "planning"}, {"planning", "logged"},
-    {"logged", "executing"}, {"executing", "preparing"}, {"preparing", "committing"}, {"committing", "committed"},
-    {"planning", "planned"}, {"planning", "validating"}, {"parsing", "rejected"}, {"validating", "rejected"}, {"planning", "rejected"},
-    {"parsing", "cancelled"}, {"validating", "cancelled"}, {"planning", "cancelled"}, {"logged", "cancelled"},
-    {"parsing", "rolled_back"}, {"validating", "rolled_back"}, {"planning", "rolled_back"}, {"logged", "rolled_back"},
-    {"executing", "rolling_back"}, {"preparing", "rolling_back"}, {"rolling_back", "rolled_back"}, {"rolling_back", "rollback_failed"},
-    {"executing", "held"}, {"held", "executing"}, {"held", "rolling_back"}, {"committed", "undoing"}, {"undoing", "undone"},
-    {"undoing", "undo_failed"}, {"undoing", "committed"}, {"committing", "commit_failed"}, {"rollback_failed", "rolling_back"},
-    {"rollback_failed", "rolled_back"}, {"commit_failed", "committing"}, {"commit_failed", "committed"}, {"undo_failed", "undoing"},
-    {"undo_failed", "undone"}, {"undo_failed", "committed"}};
+static const char *const arrows[][2] = {{"", "parsing"},
+                                        {"", "planning"},
+                                        {"", "queued"},
+                                        {"parsing", "validating"},
+                                        {"validating", "planning"},
+                                        {"planning", "logged"},
+                                        {"logged", "executing"},
+                                        {"executing", "preparing"},
+                                        {"preparing", "committing"},
+                                        {"committing", "committed"},
+                                        {"planning", "planned"},
+                                        {"planning", "validating"},
+                                        {"parsing", "rejected"},
+                                        {"validating", "rejected"},
+                                        {"planning", "rejected"},
+                                        {"parsing", "cancelled"},
+                                        {"validating", "cancelled"},
+                                        {"planning", "cancelled"},
+                                        {"logged", "cancelled"},
+                                        {"parsing", "rolled_back"},
+                                        {"validating", "rolled_back"},
+                                        {"planning", "rolled_back"},
+                                        {"logged", "rolled_back"},
+                                        {"executing", "rolling_back"},
+                                        {"preparing", "rolling_back"},
+                                        {"rolling_back", "rolled_back"},
+                                        {"rolling_back", "rollback_failed"},
+                                        {"executing", "held"},
+                                        {"held", "executing"},
+                                        {"held", "rolling_back"},
+                                        {"committed", "undoing"},
+                                        {"undoing", "undone"},
+                                        {"undoing", "undo_failed"},
+                                        {"undoing", "committed"},
+                                        {"committing", "commit_failed"},
+                                        {"rollback_failed", "rolling_back"},
+                                        {"rollback_failed", "rolled_back"},
+                                        {"commit_failed", "committing"},
+                                        {"commit_failed", "committed"},
+                                        {"undo_failed", "undoing"},
+                                        {"undo_failed", "undone"},
+                                        {"undo_failed", "committed"}};
 
 static char last_state[SIM_BULKS][24];
 static int64_t leased_to[SIM_BULKS]; /* number of the process that has the lease, as the journal's rows tell */
-static bool named_once[SIM_BULKS]; /* some of its documents were in conflict, so readers saw what the store had */
+static bool named_once[SIM_BULKS];   /* some of its documents were in conflict, so readers saw what the store had */
 
 static void take_arrow(sqlite3_stmt *statement) {
   int b = bulk_of(text_at(statement, 0));
@@ -201,8 +232,8 @@ static void judge_document(int s, int d) {
   for (int i = 0; i < SIM_PROPERTIES; i++)
     lost = lost || (theirs[i] && it->now.there && want.there && strcmp(it->now.p[i], want.p[i]));
   if (lost)
-    violation("%s/%s is in conflict, and somebody else's write got lost: it is %s and should show what they wrote in %s", store->name, it->id,
-              is_text, want_text);
+    violation("%s/%s is in conflict, and somebody else's write got lost: it is %s and should show what they wrote in %s", store->name,
+              it->id, is_text, want_text);
 }
 
 /* ---- all of it, once ---- */
@@ -293,14 +324,15 @@ static void judge_out(int b, int s, int d) {
     violation("bulk %d is %s, but %s/%s still has its value", b, rows[b].state, W->stores[s].name, it->id);
   if (named[b][s][d] && !it->excused && !it->decided) {
     bool somebody = false;
-    /* Classes 4 and 5 can't tell whether a request that was never answered had arrived before somebody else wrote; and of a chain that ends as
-     * it began the store shows no change. */
+    /* Classes 4 and 5 can't tell whether a request that was never answered had arrived before somebody else wrote; and of a chain that ends
+     * as it began the store shows no change. */
     for (const entry *e = W->stores[s].memory.store_class >= AON_CLASS_CONDITIONAL || !first ? it->first : first; e; e = e->next)
-      somebody = somebody || e->hand == BY_FOREIGN || (e->late && e->at_ms > e->sent_ms + W->stores[s].config.horizon_ms) ||
-                 e->expired || (e->bulk != b && e->late); /* a stray, not yet taken back when it was looked at */
+      somebody = somebody || e->hand == BY_FOREIGN || (e->late && e->at_ms > e->sent_ms + W->stores[s].config.horizon_ms) || e->expired ||
+                 (e->bulk != b && e->late);            /* a stray, not yet taken back when it was looked at */
     for (int i = 0; i < W->bulks[b].line_count; i++) { /* nor whether it made what was there before */
       const line *l = &W->bulks[b].lines[i];
-      somebody = somebody || (l->store == s && l->doc == d && l->verb == V_CREATE && W->stores[s].memory.store_class >= AON_CLASS_CONDITIONAL);
+      somebody =
+          somebody || (l->store == s && l->doc == d && l->verb == V_CREATE && W->stores[s].memory.store_class >= AON_CLASS_CONDITIONAL);
     }
     if (!somebody && strcmp(named_code[b][s][d], "gave_up"))
       violation("bulk %d names %s/%s (%s), which nobody else has written since", b, W->stores[s].name, it->id, named_code[b][s][d]);
@@ -310,7 +342,8 @@ static void judge_out(int b, int s, int d) {
 /* ---- words ---- */
 
 static void judge_words(int b) {
-  static const char *const ends[] = {"committed", "planned", "rejected", "cancelled", "rolled_back", "undone", "rollback_failed", "undo_failed", "commit_failed"};
+  static const char *const ends[] = {"committed", "planned",         "rejected",    "cancelled",    "rolled_back",
+                                     "undone",    "rollback_failed", "undo_failed", "commit_failed"};
   const bulk *asked = &W->bulks[b];
   bool ended = false, failed = is(b, "rollback_failed") || is(b, "commit_failed");
   for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
@@ -330,9 +363,9 @@ static void judge_words(int b) {
   if (asked->told == AON_STATE_COUNT)
     return;
   const char *told = aon_state_name(asked->told);
-  bool same = !strcmp(told, rows[b].state) || (asked->told == AON_COMMITTED && is_in(b)) || (asked->told == AON_COMMIT_FAILED && is_in(b)) ||
-              (asked->told == AON_ROLLBACK_FAILED && is(b, "rolled_back")) || (asked->told == AON_UNDO_FAILED && is_in(b)) ||
-              (asked->told == AON_UNDONE && is(b, "undone"));
+  bool same = !strcmp(told, rows[b].state) || (asked->told == AON_COMMITTED && is_in(b)) ||
+              (asked->told == AON_COMMIT_FAILED && is_in(b)) || (asked->told == AON_ROLLBACK_FAILED && is(b, "rolled_back")) ||
+              (asked->told == AON_UNDO_FAILED && is_in(b)) || (asked->told == AON_UNDONE && is(b, "undone"));
   if (!same)
     violation("bulk %d: a caller was told %s, and it is %s", b, told, rows[b].there ? rows[b].state : "unknown");
 }

@@ -49,23 +49,23 @@ int heap_sqlite_config(void);
 #define HEAP_STILLS 8
 void heap_still_begin(int which); /* what SQLite allocates from now on belongs to this still */
 void heap_still_end(void);
-void heap_still_restore(int which);    /* as it was at its end */
+void heap_still_restore(int which);   /* as it was at its end */
 int heap_still_of(const void *block); /* -1: of none */
 
 /* ---- the disk (disk.c) ---- */
 typedef struct disk disk;
 disk *disk_new(void);
 disk *disk_copy(const disk *from); /* what is there now, all of it durable */
-void disk_track(disk *d);         /* from now on it is known what is not durable yet */
-void disk_machine_crash(disk *d); /* every unsynced change is kept, lost or torn, each by itself */
+void disk_track(disk *d);          /* from now on it is known what is not durable yet */
+void disk_machine_crash(disk *d);  /* every unsynced change is kept, lost or torn, each by itself */
 void disk_process_crash(disk *d, int owner);
 void disk_write_file(disk *d, const char *path, const char *text);
-void disk_env_ops(aon_env_ops *ops); /* its part of the environment */
-#define DISK_WHICH_FILE 7700 /* sqlite3_file_control: the file of this disk, below any layer of the program */
+void disk_env_ops(aon_env_ops *ops);                   /* its part of the environment */
+#define DISK_WHICH_FILE 7700                           /* sqlite3_file_control: the file of this disk, below any layer of the program */
 void disk_adopt(sqlite3_file *file, const char *path); /* a handle that was open is one of this world, and of who asks */
 bool disk_fails_next(void);
 void disk_unlog(disk *d, const char *path); /* marks a database as one that has no log */
-void disk_register(void); /* the SQLite file system "simulated" */
+void disk_register(void);                   /* the SQLite file system "simulated" */
 extern const char *const disk_vfs_name;
 typedef struct disk_faults { /* counted down by the calls of tasks; 0: never */
   uint32_t fail_in;
@@ -78,8 +78,8 @@ void warm_make(disk *journal, const char *texts);
 void warm_drop(int owner); /* < 0: all */
 
 /* ---- values and history (history.c) ---- */
-typedef struct value { /* a document, as the oracle knows it */
-  bool there, odd;     /* odd: holds something that nobody wrote */
+typedef struct value {        /* a document, as the oracle knows it */
+  bool there, odd;            /* odd: holds something that nobody wrote */
   char p[SIM_PROPERTIES][32]; /* "": missing */
   char stamp[44];
 } value;
@@ -102,10 +102,10 @@ typedef struct doc {
   value now;
   entry *first, *last;
   size_t changes;
-  bool decided; /* a person chose for it */
-  bool locked_by_name; /* somebody holds a named lock of it … */
+  bool decided;          /* a person chose for it */
+  bool locked_by_name;   /* somebody holds a named lock of it … */
   int64_t lock_until_ms; /* … until then */
-  bool excused; /* the store can't promise anything for it: why stands in the trace (README, guarantees) */
+  bool excused;          /* the store can't promise anything for it: why stands in the trace (README, guarantees) */
 } doc;
 
 typedef struct author { /* of what is about to change in a store */
@@ -129,9 +129,9 @@ typedef struct simstore {
   author unseen_author;
   author ending; /* of a transaction of a file that is being committed: whoever looks meanwhile may see its changes */
   bool ends;
-  bool loses; /* the request that is sent now is lost at once, with its connection */
+  bool loses;          /* the request that is sent now is lost at once, with its connection */
   uint64_t open_since; /* transactions that are older than this number were lost with a restart of the store */
-  struct flight { /* requests under way, in the order in which they were sent */
+  struct flight {      /* requests under way, in the order in which they were sent */
     struct flight *next;
     hand hand;
     int bulk, process;
@@ -139,12 +139,12 @@ typedef struct simstore {
     bool lost;   /* it never arrives */
     doc *single; /* of a single write: its document, and how many changes that had seen when the request left */
     size_t changes;
-  } *flights;
+  } * flights;
   struct aborted { /* branches whose abort marker somebody was shown */
     struct aborted *next;
     int bulk;
     uint32_t attempt, batch;
-  } *aborted;
+  } * aborted;
 } simstore;
 
 /* ---- bulk operations as they were asked for ---- */
@@ -159,15 +159,15 @@ typedef struct bulk {
   char id[37], path[24], key[24]; /* path: of its lines; key: "" none */
   line lines[SIM_LINES];
   int line_count;
-  int undoes; /* < 0: none */
-  int same_as; /* < 0: of its own; else it has the lines and the idempotency key of that one */
+  int undoes;          /* < 0: none */
+  int same_as;         /* < 0: of its own; else it has the lines and the idempotency key of that one */
   int64_t first, last; /* of an undo: the operations that it takes back; first < 0: all */
   bool hold, dry, submitted;
   int64_t lost_ms; /* when another process first took it over; 0: never */
-  int owner; /* process that had its lease last */
+  int owner;       /* process that had its lease last */
   int told_count;
   bool told_failed; /* somebody was told that documents are left to a person */
-  aon_state told; /* the last end that a caller was told; AON_STATE_COUNT: none */
+  aon_state told;   /* the last end that a caller was told; AON_STATE_COUNT: none */
 } bulk;
 
 typedef struct sight { /* what a committed read saw */
@@ -179,7 +179,19 @@ typedef struct sight { /* what a committed read saw */
 } sight;
 
 /* ---- processes ---- */
-typedef enum command_kind { C_APPLY, C_UNDO, C_RECOVER, C_READ, C_RESUME, C_ROLLBACK, C_CANCEL, C_SLEEP, C_RESOLVE, C_LOCK, C_ROTATE } command_kind;
+typedef enum command_kind {
+  C_APPLY,
+  C_UNDO,
+  C_RECOVER,
+  C_READ,
+  C_RESUME,
+  C_ROLLBACK,
+  C_CANCEL,
+  C_SLEEP,
+  C_RESOLVE,
+  C_LOCK,
+  C_ROTATE
+} command_kind;
 typedef struct command {
   command_kind kind;
   int bulk, store, doc;
@@ -196,7 +208,7 @@ typedef struct process {
   aon_engine_config config;
   command commands[SIM_COMMANDS];
   int command_count, at;
-  int bulk; /* the one it works on now, -1: none */
+  int bulk;               /* the one it works on now, -1: none */
   struct witness *stores; /* open ones */
   int64_t restart_ms;
   int sweeps;
@@ -206,14 +218,28 @@ typedef struct process {
 
 /* ---- kinds of faults ---- */
 typedef enum fault {
-  F_CRASH, F_MACHINE, F_FREEZE, F_LOSE_REPLY, F_DELAY, F_LOSE, F_REFUSE, F_SLOW, F_AWAY, F_STORE_RESTART, F_FOREIGN, F_CLOCK, F_ALLOCATION,
-  F_DISK_ERROR, F_DISK_FULL, F_KINDS
+  F_CRASH,
+  F_MACHINE,
+  F_FREEZE,
+  F_LOSE_REPLY,
+  F_DELAY,
+  F_LOSE,
+  F_REFUSE,
+  F_SLOW,
+  F_AWAY,
+  F_STORE_RESTART,
+  F_FOREIGN,
+  F_CLOCK,
+  F_ALLOCATION,
+  F_DISK_ERROR,
+  F_DISK_FULL,
+  F_KINDS
 } fault;
 
 typedef struct counts {
-  uint64_t seeds, crashes, machine_crashes, freezes, lost_replies, lost_requests, late_deliveries, refusals, store_restarts, foreign_writes, takeovers,
-      rollbacks, commits, conflicts, committed_reads, failed_allocations, disk_errors, full_disks, clock_jumps, undone, held, resumed, excused,
-      planned, parts_undone, resolved, locks, rotations, gave_up, reserves, switches, changes, failed;
+  uint64_t seeds, crashes, machine_crashes, freezes, lost_replies, lost_requests, late_deliveries, refusals, store_restarts, foreign_writes,
+      takeovers, rollbacks, commits, conflicts, committed_reads, failed_allocations, disk_errors, full_disks, clock_jumps, undone, held,
+      resumed, excused, planned, parts_undone, resolved, locks, rotations, gave_up, reserves, switches, changes, failed;
 } counts;
 
 typedef struct world {
@@ -229,12 +255,12 @@ typedef struct world {
   process processes[SIM_PROCESSES];
   size_t process_count;
   bool several_hosts, beyond_horizon;
-  bool late; /* a world of requests that come late */
-  bool busy; /* one of few documents that all want */
+  bool late;     /* a world of requests that come late */
+  bool busy;     /* one of few documents that all want */
   bool gives_up; /* soon, where a store is out of reach */
-  bool stolen; /* one of workers that freeze and are taken over */
-  bool cold;  /* SQLite reads the journal's schema and prepares each statement anew */
-  bool fresh; /* no journal is there in the beginning, so none that notes its arrows */
+  bool stolen;   /* one of workers that freeze and are taken over */
+  bool cold;     /* SQLite reads the journal's schema and prepares each statement anew */
+  bool fresh;    /* no journal is there in the beginning, so none that notes its arrows */
   int64_t next_pid, dead_pid;
   int boots;
   bool enabled[F_KINDS];
@@ -259,10 +285,10 @@ void task_kill(task *t);
 bool task_done(const task *t);
 int64_t task_wakes_ms(const task *t);
 void task_freeze(task *t, int64_t until_ms);
-process *task_process(void);     /* whose coroutine runs now; NULL: the world itself */
+process *task_process(void);      /* whose coroutine runs now; NULL: the world itself */
 void sim_point(const char *what); /* may give way to others */
 void sim_sleep(int64_t ms);
-bool world_enter(void);       /* what runs now belongs to the world: no giving way, no faults, the world's memory */
+bool world_enter(void); /* what runs now belongs to the world: no giving way, no faults, the world's memory */
 void world_leave(bool before);
 int heap_owner_now(void);
 aon_env_ops sim_env_ops(void);
@@ -280,9 +306,9 @@ extern const aon_store_adapter witness_adapter;
 void witness_observe(simstore *store, const author *who);
 void witness_process_crash(process *p);
 void witness_machine_crash(void);
-void witness_begin(void); /* of a new world */
-void witness_events(void);             /* requests and broken connections whose time has come */
-int64_t witness_next_event_ms(void);   /* INT64_MAX: none */
+void witness_begin(void);            /* of a new world */
+void witness_events(void);           /* requests and broken connections whose time has come */
+int64_t witness_next_event_ms(void); /* INT64_MAX: none */
 void witness_restart_store(simstore *store);
 void witness_make_store(simstore *store); /* its database, with what its documents hold now */
 int bulk_of(const char *id);

@@ -1,8 +1,8 @@
-/* Connections to the journal that are there already. Reading a schema and preparing statements was half of what a world costs, and comes out
- * the same each time. So some connections are opened once, on a journal as it was just made, with its schema read and the statements prepared
- * that worlds were seen to use; all their memory lies in a still (heap.c). Who opens the journal gets one of them as it was then, with
- * nothing of the file in its cache and its file handle in this world's disk. What SQLite does from there on is its own, real work: a schema
- * that is another one by its number is read anew.
+/* Connections to the journal that are there already. Reading a schema and preparing statements was half of what a world costs, and comes
+ * out the same each time. So some connections are opened once, on a journal as it was just made, with its schema read and the statements
+ * prepared that worlds were seen to use; all their memory lies in a still (heap.c). Who opens the journal gets one of them as it was then,
+ * with nothing of the file in its cache and its file handle in this world's disk. What SQLite does from there on is its own, real work: a
+ * schema that is another one by its number is read anew.
  *
  * Invariants: what is lent depends on the world alone, never on worlds before it; a still is used by one connection at a time; one world in
  * sixteen opens all its connections the long way (W->cold). */
@@ -96,7 +96,8 @@ static void make_still(int which) {
   heap_still_begin(which);
   int rc = __real_sqlite3_open_v2(SIM_JOURNAL, &s->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, layer);
   if (!rc)
-    rc = sqlite3_db_config(s->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL); /* as wire/sqlite.c does: a change of it would cost all statements */
+    rc = sqlite3_db_config(s->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0,
+                           NULL); /* as wire/sqlite.c does: a change of it would cost all statements */
   for (size_t i = 0; !rc && i < warm.count; i++)
     rc = __real_sqlite3_prepare_v3(s->handle, warm.texts[i], -1, warm.flags[i], &s->statements[i], NULL) == SQLITE_NOMEM ? SQLITE_NOMEM : 0;
   if (rc || sqlite3_db_release_memory(s->handle) || sqlite3_file_control(s->handle, "main", DISK_WHICH_FILE, &s->file))
@@ -196,8 +197,8 @@ int __wrap_sqlite3_finalize(sqlite3_stmt *statement) {
   return __real_sqlite3_finalize(statement);
 }
 
-/* A connection with statements left would not close. They go with their still, so mostly it is enough that SQLite does not find them: the list
- * of them is the second field of a connection (make_still looks whether it is). */
+/* A connection with statements left would not close. They go with their still, so mostly it is enough that SQLite does not find them: the
+ * list of them is the second field of a connection (make_still looks whether it is). */
 static void give_back(sqlite3 *handle) {
   struct still *s = still_of(handle);
   if (!s)

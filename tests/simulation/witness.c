@@ -1,5 +1,5 @@
-/* Between the coordinator and each store stands a witness: it makes calls fail in the ways that a store may, and notes every change that the
- * store took, by whom. It also hears what the journal is asked (--wrap), to know on whose behalf a process is at work.
+/* Between the coordinator and each store stands a witness: it makes calls fail in the ways that a store may, and notes every change that
+ * the store took, by whom. It also hears what the journal is asked (--wrap), to know on whose behalf a process is at work.
  *
  * What a store answers stays within its contract (aon/store.h): a request whose reply is lost is AON_UNKNOWN, all else is proven. */
 #include "model/document.h"
@@ -197,8 +197,8 @@ static bool put_sqlite(simstore *store, const char *id, const value *wanted) {
       abort();
     bson_destroy(document);
   }
-  if (sqlite3_prepare_v2(eye_of(store), wanted->there ? "insert or replace into c (id, doc) values (?, ?)" : "delete from c where id = ?", -1,
-                         &statement, NULL))
+  if (sqlite3_prepare_v2(eye_of(store), wanted->there ? "insert or replace into c (id, doc) values (?, ?)" : "delete from c where id = ?",
+                         -1, &statement, NULL))
     return false;
   sqlite3_bind_text(statement, 1, id, -1, SQLITE_STATIC);
   if (wanted->there)
@@ -260,8 +260,8 @@ static bool repeats_doubtful(const simstore *store, const doc *d, const value *w
   return false;
 }
 
-/* A delete of what a bulk operation had deleted and made anew: going back it finds nothing where its create was, and gives back what its own
- * delete took (README, found and not mended). */
+/* A delete of what a bulk operation had deleted and made anew: going back it finds nothing where its create was, and gives back what its
+ * own delete took (README, found and not mended). */
 static bool deletes_remade(const simstore *store, const doc *d, const value *wanted) {
   for (size_t b = 0; !wanted->there && b < W->bulk_count; b++) {
     bool deleted = false;
@@ -795,7 +795,8 @@ static aon_result ends_prepared(witness *w, const aon_branch *branch, bool commi
   bool before = world_enter();
   aon_memory_trouble_at(w->store->database, what, 1, 1);
   size_t under_way = aon_memory_under_way(w->store->database);
-  result = commits ? aon_memory_adapter.commit_prepared(w->inner, branch, error) : aon_memory_adapter.abort_prepared(w->inner, branch, error);
+  result =
+      commits ? aon_memory_adapter.commit_prepared(w->inner, branch, error) : aon_memory_adapter.abort_prepared(w->inner, branch, error);
   aon_memory_trouble_at(w->store->database, AON_MEMORY_NONE, 0, 0);
   witness_observe(w->store, &who);
   if (aon_memory_under_way(w->store->database) > under_way)

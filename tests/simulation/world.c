@@ -78,7 +78,8 @@ static void make_store(unsigned i) {
   s->memory.cannot_undo = single && pick(10) == 9;
   if (!s->sqlite && pick(8) == 7)
     snprintf(s->other_name, sizeof s->other_name, "t%u", i);
-  s->config = (aon_store_config){.name = s->name, .location = s->path, .create = true, .horizon_ms = 3000, .timeout_ms = 1000, .options = s};
+  s->config =
+      (aon_store_config){.name = s->name, .location = s->path, .create = true, .horizon_ms = 3000, .timeout_ms = 1000, .options = s};
   s->config.watch_ms = 120000;
   s->config.stamp = single && pick(2);
   s->config.void_stamp = single && pick(3) == 2;
@@ -133,8 +134,9 @@ static void write_lines(const bulk *b) {
     const line *l = &b->lines[i];
     const simstore *s = &W->stores[l->store];
     const char *name = name_for(s, l->doc);
-    length += (size_t)snprintf(text + length, sizeof text - length, "{\"store\":\"%s\",\"collection\":\"c\",\"id\":\"%s\",\"operation\":\"%s\"",
-                               name, s->docs[l->doc].id, verb_name(l->verb));
+    length +=
+        (size_t)snprintf(text + length, sizeof text - length, "{\"store\":\"%s\",\"collection\":\"c\",\"id\":\"%s\",\"operation\":\"%s\"",
+                         name, s->docs[l->doc].id, verb_name(l->verb));
     if (l->verb != V_DELETE)
       length += (size_t)snprintf(text + length, sizeof text - length, ",\"data\":{\"p%d\":\"%s\"}", l->property, l->tag);
     length += (size_t)snprintf(text + length, sizeof text - length, "}\n");
@@ -179,8 +181,8 @@ static void make_bulk(unsigned i) {
 static void make_script(process *p) {
   p->command_count = 2 + (int)pick(SIM_COMMANDS - 2);
   for (int i = 0; i < p->command_count; i++) {
-    static const command_kind kinds[] = {C_APPLY, C_READ, C_APPLY, C_READ, C_RECOVER, C_RESUME, C_ROLLBACK, C_CANCEL, C_SLEEP, C_READ,
-                                         C_RESOLVE, C_APPLY, C_LOCK, C_ROTATE, C_RECOVER};
+    static const command_kind kinds[] = {C_APPLY, C_READ, C_APPLY,   C_READ,  C_RECOVER, C_RESUME, C_ROLLBACK, C_CANCEL,
+                                         C_SLEEP, C_READ, C_RESOLVE, C_APPLY, C_LOCK,    C_ROTATE, C_RECOVER};
     static const command_kind busy[] = {C_APPLY, C_READ, C_READ, C_APPLY, C_READ};
     command *c = &p->commands[i];
     c->kind = W->busy ? busy[pick(sizeof busy / sizeof *busy)] : kinds[pick(sizeof kinds / sizeof *kinds)];
@@ -208,16 +210,17 @@ static void make_process(size_t i) {
   p->number = (int)i;
   p->bulk = -1;
   p->env = (aon_env){.ops = &ops, .context = p, .log_level = pick(16) == 15 ? AON_LOG_INFO : AON_LOG_ERROR, .vfs = disk_vfs_name};
-  p->config = (aon_engine_config){.journal = {.location = SIM_JOURNAL, .key_file = KEY, .lease_ms = leases[W->stolen ? 1 : pick(2)], .reserve_bytes = reserve},
-                                  .hold_ms = pick(3) == 2 ? 1 : 10000,
-                                  .hold_until_ms = 60000,
-                                  .give_up_ms = W->gives_up ? 15000 : 0,
-                                  .batch = 1 + pick(4),
-                                  .test_rollback_at = pick(W->late ? 2 : 5) == (W->late ? 1 : 4) ? (int64_t)pick(SIM_LINES) : -1,
-                                  .test_user_index = -1,
-                                  .test_dept_index = -1,
-                                  .test_site_index = -1,
-                                  .test_schedule_index = -1};
+  p->config = (aon_engine_config){
+      .journal = {.location = SIM_JOURNAL, .key_file = KEY, .lease_ms = leases[W->stolen ? 1 : pick(2)], .reserve_bytes = reserve},
+      .hold_ms = pick(3) == 2 ? 1 : 10000,
+      .hold_until_ms = 60000,
+      .give_up_ms = W->gives_up ? 15000 : 0,
+      .batch = 1 + pick(4),
+      .test_rollback_at = pick(W->late ? 2 : 5) == (W->late ? 1 : 4) ? (int64_t)pick(SIM_LINES) : -1,
+      .test_user_index = -1,
+      .test_dept_index = -1,
+      .test_site_index = -1,
+      .test_schedule_index = -1};
   make_script(p);
   p->serves = W->stolen || pick(2);
 }
@@ -249,7 +252,8 @@ static void make_faults(void) {
     W->enabled[kind] = W->enabled[kind] && (kind == F_SLOW || kind == F_CRASH || kind == F_FREEZE) && pick(3) == 2;
   if (W->stolen) { /* one that wakes up while another one works on */
     for (int kind = 0; kind < F_KINDS; kind++)
-      W->enabled[kind] = kind == F_FREEZE || (W->enabled[kind] && (kind == F_SLOW || kind == F_DELAY || kind == F_LOSE_REPLY || kind == F_AWAY));
+      W->enabled[kind] =
+          kind == F_FREEZE || (W->enabled[kind] && (kind == F_SLOW || kind == F_DELAY || kind == F_LOSE_REPLY || kind == F_AWAY));
     W->rate[F_FREEZE] = 40;
   }
   W->enabled[F_FOREIGN] = (W->enabled[F_FOREIGN] || pick(2)) && !W->busy;
@@ -373,7 +377,8 @@ static void command_read(process *p, const command *c) {
   doc *d = &s->docs[c->doc];
   aon_collection collection = {.store = name_for(s, c->doc), .name = "c"};
   uint64_t began = ++W->number;
-  aon_result result = aon_document_get(p->engine, &collection, (aon_text){d->id, strlen(d->id)}, AON_READ_COMMITTED, 0, &arena, &image, NULL, &error);
+  aon_result result =
+      aon_document_get(p->engine, &collection, (aon_text){d->id, strlen(d->id)}, AON_READ_COMMITTED, 0, &arena, &image, NULL, &error);
   if (result) {
     trace("read %s/%s: %s", s->name, d->id, error.sentence);
     return;
@@ -417,7 +422,8 @@ static void command_resolve(process *p, const command *c) {
   for (int i = 0; i < of->line_count; i++)
     if (c->choice != AON_MERGE || &of->lines[i] == one)
       W->stores[of->lines[i].store].docs[of->lines[i].doc].decided = true;
-  aon_result result = aon_resolve(p->engine, b->id, name, (aon_choice)c->choice, c->choice == AON_MERGE ? merged : NULL, &options, &outcome, &error);
+  aon_result result =
+      aon_resolve(p->engine, b->id, name, (aon_choice)c->choice, c->choice == AON_MERGE ? merged : NULL, &options, &outcome, &error);
   W->counts.resolved += !result;
   told(b, result, &outcome, &error);
   aon_outcome_release(&outcome);
@@ -722,8 +728,9 @@ static int64_t journal_number(const char *sql) {
 }
 
 static bool at_rest(void) {
-  return journal_number("select (select count(*) from bulk where state not in ('committed', 'planned', 'rejected', 'cancelled', 'rolled_back', 'undone',"
-                        " 'rollback_failed', 'undo_failed', 'commit_failed')) + (select count(*) from conflicts where watched = 1)") == 0;
+  return journal_number(
+             "select (select count(*) from bulk where state not in ('committed', 'planned', 'rejected', 'cancelled', 'rolled_back', 'undone',"
+             " 'rollback_failed', 'undo_failed', 'commit_failed')) + (select count(*) from conflicts where watched = 1)") == 0;
 }
 
 static void come_to_rest(void) {
@@ -774,7 +781,8 @@ static void try_locks(void) {
       *l = (line){.verb = V_UPSERT, .store = (int)s, .doc = (int)d, .property = 0};
       snprintf(l->tag, sizeof l->tag, "B%zu.%d", W->bulk_count - 1, b->line_count++);
     }
-  if (!b->line_count || journal_number("select count(*) from named_locks") > 0) { /* every document waits for a person, or some are locked */
+  if (!b->line_count ||
+      journal_number("select count(*) from named_locks") > 0) { /* every document waits for a person, or some are locked */
     W->bulk_count--;
     return;
   }

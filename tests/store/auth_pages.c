@@ -1,5 +1,5 @@
-/* Accounts of Firebase Auth come in pages: a search tells all of them or fails, whichever allocation on its way fails. The service is a thread
- * of this process with two pages of canned replies, since an emulator has none that small. */
+/* Accounts of Firebase Auth come in pages: a search tells all of them or fails, whichever allocation on its way fails. The service is a
+ * thread of this process with two pages of canned replies, since an emulator has none that small. */
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -21,7 +21,8 @@ typedef struct service {
 static const char *reply_to(const char *request) {
   if (!strstr(request, ":batchGet"))
     return "{}";
-  return strstr(request, "nextPageToken=second") ? "{\"users\":[{\"localId\":\"b\"}]}" : "{\"users\":[{\"localId\":\"a\"}],\"nextPageToken\":\"second\"}";
+  return strstr(request, "nextPageToken=second") ? "{\"users\":[{\"localId\":\"b\"}]}"
+                                                 : "{\"users\":[{\"localId\":\"a\"}],\"nextPageToken\":\"second\"}";
 }
 
 /* One connection after the other, a request each: what the store keeps open would keep the next one waiting. */
@@ -40,7 +41,8 @@ static void *serve(void *argument) {
         wanted = (size_t)(body + 4 - request) + (announced && announced < body ? strtoul(announced + 15, NULL, 10) : 0);
     }
     const char *body = reply_to(request);
-    snprintf(reply, sizeof reply, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s", strlen(body), body);
+    snprintf(reply, sizeof reply, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s",
+             strlen(body), body);
     (void)!send(peer, reply, strlen(reply), MSG_NOSIGNAL);
   }
   return NULL;

@@ -1,7 +1,7 @@
-/* The one suite that every store passes: SQLite document tables and column tables, memory in classes 1 to 5, callbacks; one with the tracing
- * and the fault-injecting decorator around it, which change nothing while no fault is due; with the argument postgresql, PostgreSQL's (tests/servers/postgresql starts one, with
- * prepared transactions and without); with rtdb the Realtime Database's (tests/servers/rtdb starts a
- * double), with firestore that of Firestore (tests/servers/firestore starts Google's emulator).
+/* The one suite that every store passes: SQLite document tables and column tables, memory in classes 1 to 5, callbacks; one with the
+ * tracing and the fault-injecting decorator around it, which change nothing while no fault is due; with the argument postgresql,
+ * PostgreSQL's (tests/servers/postgresql starts one, with prepared transactions and without); with rtdb the Realtime Database's
+ * (tests/servers/rtdb starts a double), with firestore that of Firestore (tests/servers/firestore starts Google's emulator).
  * Everything runs under the asserting decorator, so the contract is watched from both sides meanwhile. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* The n-th allocation, step or statement of SQLite, or exchange with a server fails, once, in the life of a store: it is opened, described,
- * written in several transactions, taken back, searched, resolved, examined. With the argument postgresql, mongodb, rtdb or firestore, one on
- * such a server (tests/servers).
+ * written in several transactions, taken back, searched, resolved, examined. With the argument postgresql, mongodb, rtdb or firestore, one
+ * on such a server (tests/servers).
  *
  * A failing call has a kind, a code and a sentence, none of them the caller's fault; what it says of its writes is true of what a sound
  * store finds afterwards (unknown: what resolve then says); no transaction stays; and the same life can be led again. All of it runs under
@@ -99,7 +99,9 @@ static void open_store(life *l, aon_store **ret_store, aon_result *ret_result, a
                              .location = l->location,
                              .create = true,
                              .stamp = l->fixture->kind == DOCUMENTS,
-                             .timeout_ms = l->fixture->kind == FIRESTORE ? 20000 : on_server(l) ? 3000 : 300,
+                             .timeout_ms = l->fixture->kind == FIRESTORE ? 20000
+                                           : on_server(l)                ? 3000
+                                                                         : 300,
                              .options = &l->wrap};
   *ret_result = aon_store_open(l->w.env, &aon_assert_adapter, &config, ret_store, error);
 }
@@ -233,7 +235,10 @@ static void life_open(life *l, const fixture *f) {
   if (f->kind == MONGODB)
     mdb_world_open(&l->mdb);
   snprintf(l->firebase, sizeof l->firebase, f->kind == RTDB ? "//127.0.0.1/?ns=f%d" : "//demo-f%d/", (int)getpid());
-  l->location = of_postgresql(l) ? l->pg.location : f->kind == MONGODB ? l->mdb.location : on_server(l) ? l->firebase : world_path(&l->w, "s.db");
+  l->location = of_postgresql(l)     ? l->pg.location
+                : f->kind == MONGODB ? l->mdb.location
+                : on_server(l)       ? l->firebase
+                                     : world_path(&l->w, "s.db");
   l->items = (aon_collection){.store = "main", .name = "items"};
   l->pairs = (aon_collection){.store = "main", .name = "pairs"};
   static const char *const item = "{\"i\":2,\"x\":\"é\",\"note\":\"n\"}", *const pg_item =
@@ -466,7 +471,10 @@ static void each_fault(void **state) {
   for (int kind = 0; kind < EXCHANGES; kind++) {
     if (on_server(l) && (kind == CALL_STEP || kind == CALL_STATEMENT)) /* SQLite has no part in it */
       continue;
-    for (int nth = 0;; nth = calls_next(nth, of_postgresql(l) ? 16 : on_server(l) ? 1 : kind <= CALL_PIECE ? 64 : 16)) { /* the 0th: without a fault */
+    for (int nth = 0;; nth = calls_next(nth, of_postgresql(l)     ? 16
+                                             : on_server(l)       ? 1
+                                             : kind <= CALL_PIECE ? 64
+                                                                  : 16)) { /* the 0th: without a fault */
       AON_ARENA_CLEANUP aon_arena arena = {0};
       aon_error error = AON_ERROR_INIT;
       snprintf(about, sizeof about, "%s, %s %d", l->fixture->name, kind_name(kind), nth);

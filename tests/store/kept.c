@@ -8,8 +8,8 @@
 #include "calls.h"
 #include "model/document.h"
 
-aon_result kept_answer(kept_normaliser normalise, void *state, const aon_collection *in, aon_text id, const bson_t *document, char **ret_text,
-                         aon_error *error) {
+aon_result kept_answer(kept_normaliser normalise, void *state, const aon_collection *in, aon_text id, const bson_t *document,
+                       char **ret_text, aon_error *error) {
   AON_ARENA_CLEANUP aon_arena arena = {0};
   AON_BUFFER_CLEANUP aon_buffer text = {0};
   aon_image image;

@@ -1,4 +1,5 @@
-/* What Firestore, a Realtime Database and Firebase Auth keep of a document, how what they give is read, and how they are asked: without them. */
+/* What Firestore, a Realtime Database and Firebase Auth keep of a document, how what they give is read, and how they are asked: without
+ * them. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,7 +112,8 @@ static void firestore_keeps(void **state) {
   for (size_t i = 1500; i <= 1501; i++) {
     kept_repeat(long_text, 'n', i);
     snprintf(json, sizeof json, "{\"%s\":1}", long_text);
-    kept_case long_name[] = {{"a", json, i > 1500 ? "!forbidden_character" : NULL}}, long_id[] = {{long_text, "{\"x\":1}", i > 1500 ? "!forbidden_character" : NULL}};
+    kept_case long_name[] = {{"a", json, i > 1500 ? "!forbidden_character" : NULL}},
+              long_id[] = {{long_text, "{\"x\":1}", i > 1500 ? "!forbidden_character" : NULL}};
     KEEPS(fs_normalise, &firestore, &items, long_name);
     KEEPS(fs_normalise, &firestore, &items, long_id);
   }
@@ -130,8 +132,9 @@ static void firestore_keeps_types(void **state) {
   BSON_APPEND_INT32(&document, "i", 5);
   BSON_APPEND_DATE_TIME(&document, "t", 1799222400123);
   BSON_APPEND_BINARY(&document, "b", BSON_SUBTYPE_BINARY, (const uint8_t *)"\x00\xff", 2);
-  kept_is(fs_normalise, &firestore, &items, text("a"), &document,
-                 "{\"nan\":\"NaN\",\"inf\":\"Infinity\",\"less\":\"-Infinity\",\"undefined\":null,\"i\":5,\"t\":\"2027-01-06T08:00:00.123Z\",\"b\":\"AP8=\"}");
+  kept_is(
+      fs_normalise, &firestore, &items, text("a"), &document,
+      "{\"nan\":\"NaN\",\"inf\":\"Infinity\",\"less\":\"-Infinity\",\"undefined\":null,\"i\":5,\"t\":\"2027-01-06T08:00:00.123Z\",\"b\":\"AP8=\"}");
   bson_decimal128_from_string("1.5", &decimal);
   BSON_APPEND_DECIMAL128(&document, "d", &decimal);
   kept_is(fs_normalise, &firestore, &items, text("a"), &document, "!bad_type");
@@ -189,13 +192,20 @@ static void firestore_is_read(void **state) {
   reads_firestore("{\"fields\":{\"a\":{\"arrayValue\":{}},\"m\":{\"mapValue\":{}}}}", "{\"a\":[],\"m\":{}}");
   reads_firestore("{\"fields\":{\"d\":{\"doubleValue\":\"NaN\"},\"e\":{\"doubleValue\":\"-Infinity\"},\"f\":{\"doubleValue\":2}}}",
                   "{\"d\":\"NaN\",\"e\":\"-Infinity\",\"f\":2.0}");
-  reads_firestore("{\"fields\":{\"t\":{\"timestampValue\":\"2027-01-06T08:00:00.1234Z\"}}}", "{\"t\":{\"$timestamp\":\"2027-01-06T08:00:00.1234Z\"}}");
+  reads_firestore("{\"fields\":{\"t\":{\"timestampValue\":\"2027-01-06T08:00:00.1234Z\"}}}",
+                  "{\"t\":{\"$timestamp\":\"2027-01-06T08:00:00.1234Z\"}}");
   reads_firestore("{\"fields\":{\"t\":{\"timestampValue\":\"9999999\"}}}", "{\"t\":{\"$timestamp\":\"9999999\"}}");
   reads_firestore("{\"fields\":{\"r\":{\"referenceValue\":\"" ROOT "\"}}}", "{\"r\":{\"$reference\":\"" ROOT "\"}}");
   /* What it may have got since, or what makes no sense, is refused rather than lost. */
-  static const char *const bad[] = {"{\"vectorValue\":{}}", "{}", "{\"timestampValue\":5}", "{\"bytesValue\":5}", "{\"bytesValue\":\"!\"}",
-                                    "{\"referenceValue\":null}", "{\"arrayValue\":{\"values\":[{\"x\":1}]}}",
-                                    "{\"mapValue\":{\"fields\":{\"x\":{\"y\":1}}}}", "{\"mapValue\":{\"fields\":{\"$map\":{\"y\":1}}}}"};
+  static const char *const bad[] = {"{\"vectorValue\":{}}",
+                                    "{}",
+                                    "{\"timestampValue\":5}",
+                                    "{\"bytesValue\":5}",
+                                    "{\"bytesValue\":\"!\"}",
+                                    "{\"referenceValue\":null}",
+                                    "{\"arrayValue\":{\"values\":[{\"x\":1}]}}",
+                                    "{\"mapValue\":{\"fields\":{\"x\":{\"y\":1}}}}",
+                                    "{\"mapValue\":{\"fields\":{\"$map\":{\"y\":1}}}}"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     char json[200];
     snprintf(json, sizeof json, "{\"fields\":{\"a\":{\"nullValue\":null},\"x\":%s,\"z\":{\"nullValue\":null}}}", bad[i]);
@@ -215,7 +225,8 @@ static void firestore_is_stamped(void **state) {
   assert_int_equal(aon_image_from(&document, &arena, &image, &error), AON_OK);
   bson_destroy(&document);
   assert_int_equal(fs_put_document(&firestore, "n", &image, "new", &out, &error), AON_OK);
-  assert_string_equal(out.data, "{\"name\":\"n\",\"fields\":{\"x\":{\"integerValue\":\"1\"},\"" AON_STAMP_NAME "\":{\"stringValue\":\"new\"}}}");
+  assert_string_equal(out.data,
+                      "{\"name\":\"n\",\"fields\":{\"x\":{\"integerValue\":\"1\"},\"" AON_STAMP_NAME "\":{\"stringValue\":\"new\"}}}");
   image.bson_length--;
   assert_int_equal(fs_put_document(&firestore, "n", &image, "new", &out, &error), AON_REJECTED);
   assert_string_equal(error.code, "bad_document");
@@ -225,34 +236,33 @@ static void firestore_is_stamped(void **state) {
 
 static void rtdb_keeps(void **state) {
   (void)state;
-  static const kept_case cases[] = {
-      {"a", "{\"x\":1,\"n\":null,\"e\":{},\"l\":[],\"d\":{\"e\":{\"f\":[null]}}}", "{\"x\":1}"},
-      {"a", "{\"n\":null}", "!bad_format"},
-      {"a", "{}", "!bad_format"},
-      {"a", "{\"t\":\"\xc3\xa9\",\"b\":true,\"f\":false,\"d\":-2.5}", NULL},
-      {"a", "{\"d\":1.0,\"e\":-0.0,\"big\":1e16}", "{\"d\":1,\"e\":0,\"big\":1e+16}"},
-      {"a", "{\"i\":9007199254740992,\"j\":-9007199254740992}", NULL},
-      {"a", "{\"i\":9007199254740993}", "!out_of_range"},
-      {"a", "{\"i\":-9007199254740993}", "!out_of_range"},
-      {"a", "{\"l\":{\"0\":\"a\",\"1\":\"b\"}}", "{\"l\":[\"a\",\"b\"]}"},
-      {"a", "{\"l\":{\"1\":\"b\",\"0\":{\"x\":1}}}", "{\"l\":[{\"x\":1},\"b\"]}"},
-      {"a", "{\"l\":[\"a\",null,\"c\"]}", NULL},
-      {"a", "{\"l\":[null,null,null,1]}", "{\"l\":{\"3\":1}}"},
-      {"a", "{\"l\":{\"1\":\"a\"}}", "{\"l\":[null,\"a\"]}"},
-      {"a", "{\"l\":{\"2\":\"a\"}}", NULL},
-      {"a", "{\"l\":{\"00\":\"a\"}}", NULL},
-      {"a", "{\"l\":{\"0\":\"a\",\"x\":\"b\"}}", NULL},
-      {"a", "{\"l\":{\"1234567890\":\"a\"}}", NULL},
-      {"a", "{\"l\":{\"0\":\"a\",\"-1\":\"b\"}}", NULL},
-      {"a", "{\"0\":\"a\",\"1\":\"b\"}", NULL}, /* a document is an object */
-      {"a", "{\"a.b\":1}", "!forbidden_character"},
-      {"a", "{\"o\":{\"\":1}}", "!forbidden_character"},
-      {"a", "{\"o\":{\"\\u0001\":1}}", "!forbidden_character"},
-      {"a", "{\"o\":{\"\\u007f\":1}}", "!forbidden_character"},
-      {"a", "{\"l\":[{\"$\":1}]}", "!forbidden_character"},
-      {"", "{\"x\":1}", "!bad_format"},
-      {"a.b", "{\"x\":1}", "!forbidden_character"},
-      {"a/b", "{\"x\":1}", "!forbidden_character"}};
+  static const kept_case cases[] = {{"a", "{\"x\":1,\"n\":null,\"e\":{},\"l\":[],\"d\":{\"e\":{\"f\":[null]}}}", "{\"x\":1}"},
+                                    {"a", "{\"n\":null}", "!bad_format"},
+                                    {"a", "{}", "!bad_format"},
+                                    {"a", "{\"t\":\"\xc3\xa9\",\"b\":true,\"f\":false,\"d\":-2.5}", NULL},
+                                    {"a", "{\"d\":1.0,\"e\":-0.0,\"big\":1e16}", "{\"d\":1,\"e\":0,\"big\":1e+16}"},
+                                    {"a", "{\"i\":9007199254740992,\"j\":-9007199254740992}", NULL},
+                                    {"a", "{\"i\":9007199254740993}", "!out_of_range"},
+                                    {"a", "{\"i\":-9007199254740993}", "!out_of_range"},
+                                    {"a", "{\"l\":{\"0\":\"a\",\"1\":\"b\"}}", "{\"l\":[\"a\",\"b\"]}"},
+                                    {"a", "{\"l\":{\"1\":\"b\",\"0\":{\"x\":1}}}", "{\"l\":[{\"x\":1},\"b\"]}"},
+                                    {"a", "{\"l\":[\"a\",null,\"c\"]}", NULL},
+                                    {"a", "{\"l\":[null,null,null,1]}", "{\"l\":{\"3\":1}}"},
+                                    {"a", "{\"l\":{\"1\":\"a\"}}", "{\"l\":[null,\"a\"]}"},
+                                    {"a", "{\"l\":{\"2\":\"a\"}}", NULL},
+                                    {"a", "{\"l\":{\"00\":\"a\"}}", NULL},
+                                    {"a", "{\"l\":{\"0\":\"a\",\"x\":\"b\"}}", NULL},
+                                    {"a", "{\"l\":{\"1234567890\":\"a\"}}", NULL},
+                                    {"a", "{\"l\":{\"0\":\"a\",\"-1\":\"b\"}}", NULL},
+                                    {"a", "{\"0\":\"a\",\"1\":\"b\"}", NULL}, /* a document is an object */
+                                    {"a", "{\"a.b\":1}", "!forbidden_character"},
+                                    {"a", "{\"o\":{\"\":1}}", "!forbidden_character"},
+                                    {"a", "{\"o\":{\"\\u0001\":1}}", "!forbidden_character"},
+                                    {"a", "{\"o\":{\"\\u007f\":1}}", "!forbidden_character"},
+                                    {"a", "{\"l\":[{\"$\":1}]}", "!forbidden_character"},
+                                    {"", "{\"x\":1}", "!bad_format"},
+                                    {"a.b", "{\"x\":1}", "!forbidden_character"},
+                                    {"a/b", "{\"x\":1}", "!forbidden_character"}};
   KEEPS(rtdb_normalise, &rtdb, &items, cases);
   char long_text[800];
   for (size_t i = 768; i <= 769; i++) {
@@ -295,7 +305,8 @@ static void rtdb_is_read(void **state) {
     aon_image image;
     bson_t view;
     const char *reply = cases[i].reply;
-    assert_int_equal(rtdb_image(&rtdb, *reply ? reply : NULL, strlen(reply), i % 2 ? "tag" : NULL, &arena, &image, &error), cases[i].result);
+    assert_int_equal(rtdb_image(&rtdb, *reply ? reply : NULL, strlen(reply), i % 2 ? "tag" : NULL, &arena, &image, &error),
+                     cases[i].result);
     assert_int_equal(image.bson != NULL, cases[i].wanted != NULL);
     if (!cases[i].wanted)
       continue;
@@ -309,7 +320,8 @@ static void rtdb_is_read(void **state) {
 /* ---- accounts ---- */
 
 static const char *const secret[] = {"phone", "password", NULL};
-static const aon_collection accounts = {.store = "main", .name = "accounts", .sensitive = secret}, unguarded = {.store = "main", .name = "accounts"};
+static const aon_collection accounts = {.store = "main", .name = "accounts", .sensitive = secret},
+                            unguarded = {.store = "main", .name = "accounts"};
 
 static void auth_keeps(void **state) {
   (void)state;
@@ -319,7 +331,8 @@ static void auth_keeps(void **state) {
       {"u", "{\"uid\":\"v\"}", "!inconsistent"},
       {"u", "{\"uid\":\"uu\"}", "!inconsistent"},
       {"u", "{\"uid\":5}", "!inconsistent"},
-      {"u", "{\"email\":\"An@B.C[\",\"displayName\":\"\",\"phoneNumber\":null}", "{\"uid\":\"u\",\"email\":\"an@b.c[\",\"disabled\":false}"},
+      {"u", "{\"email\":\"An@B.C[\",\"displayName\":\"\",\"phoneNumber\":null}",
+       "{\"uid\":\"u\",\"email\":\"an@b.c[\",\"disabled\":false}"},
       {"u", "{\"displayName\":\"An\",\"phoneNumber\":\"+1\",\"photoURL\":\"http://p\"}",
        "{\"uid\":\"u\",\"displayName\":\"An\",\"phoneNumber\":\"+1\",\"photoURL\":\"http://p\",\"disabled\":false}"},
       {"u", "{\"disabled\":true,\"emailVerified\":true}", "{\"uid\":\"u\",\"emailVerified\":true,\"disabled\":true}"},
@@ -335,7 +348,8 @@ static void auth_keeps(void **state) {
       {"u", "{\"password\":\"p\"}", "{\"uid\":\"u\",\"password\":\"p\",\"disabled\":false}"},
       {"u", "{\"password\":\"p\",\"customClaims\":{\"a\":1}}", "!inconsistent"},
       {"", "{}", "!bad_format"}};
-  static const kept_case bare[] = {{"u", "{\"password\":\"p\"}", "!not_supported"}, {"u", "{\"displayName\":\"An\"}", "{\"uid\":\"u\",\"displayName\":\"An\",\"disabled\":false}"}};
+  static const kept_case bare[] = {{"u", "{\"password\":\"p\"}", "!not_supported"},
+                                   {"u", "{\"displayName\":\"An\"}", "{\"uid\":\"u\",\"displayName\":\"An\",\"disabled\":false}"}};
   KEEPS(auth_normalise, &auth, &accounts, cases);
   KEEPS(auth_normalise, &auth, &unguarded, bare);
   char long_text[1100], json[1200];
@@ -360,7 +374,8 @@ static void auth_is_read(void **state) {
       {"{\"localId\":\"u\",\"customAttributes\":\"[1]\"}", "{\"uid\":\"u\",\"disabled\":false}"},
       {"{\"localId\":\"u\",\"customAttributes\":\"x\"}", "{\"uid\":\"u\",\"disabled\":false}"},
       {"{\"localId\":\"u\",\"customAttributes\":\"{\\\"a\\\":1,\\\"" AUTH_MARK "\\\":true}\"}", NULL},
-      {"{\"localId\":\"u\",\"customAttributes\":\"{\\\"" AUTH_MARK "\\\":false}\"}", "{\"uid\":\"u\",\"disabled\":false,\"customClaims\":{\"" AUTH_MARK "\":false}}"},
+      {"{\"localId\":\"u\",\"customAttributes\":\"{\\\"" AUTH_MARK "\\\":false}\"}",
+       "{\"uid\":\"u\",\"disabled\":false,\"customClaims\":{\"" AUTH_MARK "\":false}}"},
       {"{\"localId\":\"u\",\"customAttributes\":\"{\\\"a\\\":1,\\\"a\\\":2}\"}", "!"},
       {"{\"email\":\"e\"}", "!"},
       {"{}", "!"}};
@@ -397,7 +412,8 @@ static void says(json_t *body, const char *wanted) {
 
 static void auth_is_asked(void **state) {
   (void)state;
-  auth_account bare = {.disabled = true}, full = {.texts = {"e", "d", "+1", "p"}, .password = "pw", .email_verified = true, .claims = "{\"a\":1}"};
+  auth_account bare = {.disabled = true},
+               full = {.texts = {"e", "d", "+1", "p"}, .password = "pw", .email_verified = true, .claims = "{\"a\":1}"};
   says(auth_to_create("u", &bare), "{\"disabled\":true,\"emailVerified\":false,\"localId\":\"u\"}");
   says(auth_to_create("u", &full), "{\"disabled\":false,\"displayName\":\"d\",\"email\":\"e\",\"emailVerified\":true,\"localId\":\"u\","
                                    "\"password\":\"pw\",\"phoneNumber\":\"+1\",\"photoUrl\":\"p\"}");
@@ -406,18 +422,20 @@ static void auth_is_asked(void **state) {
                                    "\"emailVerified\":true,\"localId\":\"u\",\"phoneNumber\":\"+1\",\"photoUrl\":\"p\"}");
   says(auth_to_update("u", &bare), "{\"customAttributes\":\"{}\",\"deleteAttribute\":[\"EMAIL\",\"DISPLAY_NAME\",\"PHOTO_URL\"],"
                                    "\"deleteProvider\":[\"phone\"],\"disableUser\":true,\"emailVerified\":false,\"localId\":\"u\"}");
-  says(auth_to_update("u", &full), "{\"customAttributes\":\"{\\\"a\\\":1}\",\"disableUser\":false,\"displayName\":\"d\",\"email\":\"e\","
-                                   "\"emailVerified\":true,\"localId\":\"u\",\"password\":\"pw\",\"phoneNumber\":\"+1\",\"photoUrl\":\"p\"}");
+  says(auth_to_update("u", &full),
+       "{\"customAttributes\":\"{\\\"a\\\":1}\",\"disableUser\":false,\"displayName\":\"d\",\"email\":\"e\","
+       "\"emailVerified\":true,\"localId\":\"u\",\"password\":\"pw\",\"phoneNumber\":\"+1\",\"photoUrl\":\"p\"}");
   says(auth_to_set_aside("u", &bare), "{\"customAttributes\":\"{\\\"" AUTH_MARK "\\\":true}\",\"disableUser\":true,\"localId\":\"u\"}");
-  says(auth_to_set_aside("u", &full), "{\"customAttributes\":\"{\\\"a\\\":1,\\\"" AUTH_MARK "\\\":true}\",\"disableUser\":true,\"localId\":\"u\"}");
+  says(auth_to_set_aside("u", &full),
+       "{\"customAttributes\":\"{\\\"a\\\":1,\\\"" AUTH_MARK "\\\":true}\",\"disableUser\":true,\"localId\":\"u\"}");
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(reads_paths),          cmocka_unit_test(escapes_urls),
-                                     cmocka_unit_test(firestore_keeps),      cmocka_unit_test(firestore_keeps_types),
+  const struct CMUnitTest tests[] = {cmocka_unit_test(reads_paths),           cmocka_unit_test(escapes_urls),
+                                     cmocka_unit_test(firestore_keeps),       cmocka_unit_test(firestore_keeps_types),
                                      cmocka_unit_test(firestore_has_a_limit), cmocka_unit_test(firestore_is_read),
-                                     cmocka_unit_test(firestore_is_stamped), cmocka_unit_test(rtdb_keeps),
-                                     cmocka_unit_test(rtdb_is_read),         cmocka_unit_test(auth_keeps),
-                                     cmocka_unit_test(auth_is_read),         cmocka_unit_test(auth_is_asked)};
+                                     cmocka_unit_test(firestore_is_stamped),  cmocka_unit_test(rtdb_keeps),
+                                     cmocka_unit_test(rtdb_is_read),          cmocka_unit_test(auth_keeps),
+                                     cmocka_unit_test(auth_is_read),          cmocka_unit_test(auth_is_asked)};
   return cmocka_run_group_tests_name("store kept_firebase", tests, NULL, NULL);
 }

@@ -11,26 +11,30 @@ static const aon_collection items = {.store = "main", .name = "items"};
 
 static void mongodb_keeps(void **state) {
   (void)state;
-  static const aon_collection shown = {.store = "main", .name = "items", .id_property = "_id"}, own = {.store = "main", .name = "items", .id_property = "code"},
+  static const aon_collection shown = {.store = "main", .name = "items", .id_property = "_id"},
+                              own = {.store = "main", .name = "items", .id_property = "code"},
                               odd = {.store = "main", .name = "items", .id_property = "a.b"};
   static const kept_case cases[] = {{"a", "{\"x\":[[1],{\"a.b\":-0.0,\"$c\":null}]}", NULL},
-                                {"a", "{\"_id\":\"a\",\"x\":1}", "{\"x\":1}"},
-                                {"5", "{\"_id\":5,\"x\":1}", "{\"x\":1}"},
-                                {"5", "{\"_id\":5.0}", "{}"},
-                                {"5", "{\"_id\":5.5}", "!inconsistent"},
-                                {"a", "{\"_id\":\"b\"}", "!inconsistent"},
-                                {"a", "{\"_id\":null}", "!inconsistent"},
-                                {"a", "{\"_id\":\"\"}", "!inconsistent"},
-                                {"a", "{\"_id\":1e300}", "!inconsistent"},
-                                {"", "{\"x\":1}", "!bad_format"},
-                                {"\xff", "{\"x\":1}", "!bad_format"}};
+                                    {"a", "{\"_id\":\"a\",\"x\":1}", "{\"x\":1}"},
+                                    {"5", "{\"_id\":5,\"x\":1}", "{\"x\":1}"},
+                                    {"5", "{\"_id\":5.0}", "{}"},
+                                    {"5", "{\"_id\":5.5}", "!inconsistent"},
+                                    {"a", "{\"_id\":\"b\"}", "!inconsistent"},
+                                    {"a", "{\"_id\":null}", "!inconsistent"},
+                                    {"a", "{\"_id\":\"\"}", "!inconsistent"},
+                                    {"a", "{\"_id\":1e300}", "!inconsistent"},
+                                    {"", "{\"x\":1}", "!bad_format"},
+                                    {"\xff", "{\"x\":1}", "!bad_format"}};
   static const kept_case of_shown[] = {{"a", "{\"x\":1}", "{\"_id\":\"a\",\"x\":1}"}, {"5", "{\"_id\":5}", "{\"_id\":\"5\"}"}};
-  static const kept_case of_own[] = {{"a", "{\"code\":\"a\"}", NULL}, {"5", "{\"code\":5}", NULL}, {"a", "{\"x\":1}", "!inconsistent"}, {"a", "{\"code\":\"b\"}", "!inconsistent"}};
+  static const kept_case of_own[] = {{"a", "{\"code\":\"a\"}", NULL},
+                                     {"5", "{\"code\":5}", NULL},
+                                     {"a", "{\"x\":1}", "!inconsistent"},
+                                     {"a", "{\"code\":\"b\"}", "!inconsistent"}};
   static const kept_case of_ferretdb[] = {{"a", "{\"x\":[1,{\"y\":[null]}],\"t\":\"x\",\"b\":true,\"d\":0.0}", NULL},
-                                      {"a", "{\"x\":[[1]]}", "!bad_type"},
-                                      {"a", "{\"x\":{\"a.b\":1}}", "!bad_type"},
-                                      {"a", "{\"$x\":1}", "!bad_type"},
-                                      {"a", "{\"x\":-0.0}", "!bad_type"}};
+                                          {"a", "{\"x\":[[1]]}", "!bad_type"},
+                                          {"a", "{\"x\":{\"a.b\":1}}", "!bad_type"},
+                                          {"a", "{\"$x\":1}", "!bad_type"},
+                                          {"a", "{\"x\":-0.0}", "!bad_type"}};
   KEEPS(mdb_normalise, &mongodb, &items, cases);
   KEEPS(mdb_normalise, &mongodb, &shown, of_shown);
   KEEPS(mdb_normalise, &mongodb, &own, of_own);
@@ -117,6 +121,7 @@ static void mongodb_refuses_ids(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(mongodb_keeps), cmocka_unit_test(mongodb_knows_ids), cmocka_unit_test(mongodb_refuses_ids)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(mongodb_keeps), cmocka_unit_test(mongodb_knows_ids),
+                                     cmocka_unit_test(mongodb_refuses_ids)};
   return cmocka_run_group_tests_name("store kept_mongodb", tests, NULL, NULL);
 }

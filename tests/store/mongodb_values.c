@@ -127,7 +127,8 @@ static void append_all_types(bson_t *d) {
   BSON_APPEND_DATE_TIME(d, "date", -1);
   BSON_APPEND_TIMESTAMP(d, "timestamp", 7, 9);
   for (int i = 0; i < 7; i++)
-    bson_append_binary(d, &"b0\0b1\0b2\0b3\0b4\0b5\0b6"[3 * i], 2, (bson_subtype_t)(i == 2 ? 0x80 : i), (const uint8_t *)"0123456789abcdef", 16);
+    bson_append_binary(d, &"b0\0b1\0b2\0b3\0b4\0b5\0b6"[3 * i], 2, (bson_subtype_t)(i == 2 ? 0x80 : i), (const uint8_t *)"0123456789abcdef",
+                       16);
   BSON_APPEND_OID(d, "oid", &oid);
   BSON_APPEND_BOOL(d, "bool", false);
   BSON_APPEND_INT32(d, "i32", 5);
@@ -235,7 +236,8 @@ static void finds_by_a_property_of_their_own(void **state) {
   bson_t wrong = BSON_INITIALIZER;
   aon_image ignored;
   BSON_APPEND_UTF8(&wrong, "userID", "other");
-  FAILS(&s->w, aon_store_normalise(s->store, &s->keyed, text("u1"), &wrong, &s->w.arena, &ignored, &s->w.error), AON_REJECTED, "inconsistent");
+  FAILS(&s->w, aon_store_normalise(s->store, &s->keyed, text("u1"), &wrong, &s->w.arena, &ignored, &s->w.error), AON_REJECTED,
+        "inconsistent");
   bson_destroy(&wrong);
   bson_destroy(&document);
 }
@@ -245,8 +247,9 @@ static void names_what_a_unique_index_refuses(void **state) {
   bson_destroy(mdb_run(&s->mdb, "{'createIndexes': 'items', 'indexes': [{'key': {'email': 1}, 'name': 'email_1', 'unique': true}]}"));
   aon_write one = write_of(&s->items, "a", (aon_image){0}, normal(&s->w, s->store, &s->items, "a", "{\"email\":\"x@example.com\"}"), 0);
   OK(&s->w, apply_now(&s->w, s->store, &one, 1));
-  aon_write two[2] = {write_of(&s->items, "b", (aon_image){0}, normal(&s->w, s->store, &s->items, "b", "{\"email\":\"y@example.com\"}"), 7),
-                      write_of(&s->items, "c", (aon_image){0}, normal(&s->w, s->store, &s->items, "c", "{\"email\":\"x@example.com\"}"), 8)};
+  aon_write two[2] = {
+      write_of(&s->items, "b", (aon_image){0}, normal(&s->w, s->store, &s->items, "b", "{\"email\":\"y@example.com\"}"), 7),
+      write_of(&s->items, "c", (aon_image){0}, normal(&s->w, s->store, &s->items, "c", "{\"email\":\"x@example.com\"}"), 8)};
   aon_result result = apply_now(&s->w, s->store, two, 2);
   assert_int_equal(result, AON_PERMANENT);
   assert_string_equal(s->w.error.code, "duplicate");
@@ -300,7 +303,9 @@ static void names_the_first_of_those_gathered(void **state) {
   alternating(s, writes);
   bson_destroy(mdb_run(&s->mdb, "{'insert': 'items', 'documents': [{'_id': 'w6'}]}"));
   refused_at(s, writes, ALTERNATING, 6, "duplicate");
-  bson_destroy(mdb_run(&s->mdb, "{'update': 'items', 'updates': [{'q': {'_id': 'w5'}, 'u': {'$set': {'n': 3}}}, {'q': {'_id': 'w7'}, 'u': {'$set': {'n': 3}}}]}"));
+  bson_destroy(mdb_run(
+      &s->mdb,
+      "{'update': 'items', 'updates': [{'q': {'_id': 'w5'}, 'u': {'$set': {'n': 3}}}, {'q': {'_id': 'w7'}, 'u': {'$set': {'n': 3}}}]}"));
   refused_at(s, writes, ALTERNATING, 5, "changed_meanwhile");
   bson_destroy(mdb_run(&s->mdb, "{'insert': 'items', 'documents': [{'_id': 'w3'}]}"));
   refused_at(s, writes, ALTERNATING, 3, "duplicate");
@@ -339,21 +344,23 @@ static void keeps_the_order_that_an_index_demands(void **state) {
   aon_image x = normal(&s->w, s->store, &s->items, "a", "{\"email\":\"x@example.com\"}");
   aon_write one = write_of(&s->items, "a", (aon_image){0}, x, 0);
   OK(&s->w, apply_now(&s->w, s->store, &one, 1));
-  aon_write two[2] = {write_of(&s->items, "a", look(&s->w, s->store, &s->items, "a"),
-                               normal(&s->w, s->store, &s->items, "a", "{\"email\":\"y@example.com\"}"), 0),
-                      write_of(&s->items, "b", (aon_image){0}, normal(&s->w, s->store, &s->items, "b", "{\"email\":\"x@example.com\"}"), 1)};
+  aon_write two[2] = {
+      write_of(&s->items, "a", look(&s->w, s->store, &s->items, "a"),
+               normal(&s->w, s->store, &s->items, "a", "{\"email\":\"y@example.com\"}"), 0),
+      write_of(&s->items, "b", (aon_image){0}, normal(&s->w, s->store, &s->items, "b", "{\"email\":\"x@example.com\"}"), 1)};
   OK(&s->w, apply_now(&s->w, s->store, two, 2));
 }
 
 /* null is not missing, a value is not a list that holds it, one more property is a change. */
 static void sees_every_foreign_change(void **state) {
   subject *s = *state;
-  static const char *const changes[] = {"{'$unset': {'nothing': 1}}", "{'$set': {'n': [1]}}", "{'$set': {'more': 1}}", "{'$set': {'n': 1.5}}",
-                                        "{'$set': {'list': [1, 2, 3]}}"};
+  static const char *const changes[] = {"{'$unset': {'nothing': 1}}", "{'$set': {'n': [1]}}", "{'$set': {'more': 1}}",
+                                        "{'$set': {'n': 1.5}}", "{'$set': {'list': [1, 2, 3]}}"};
   for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
     char id[8], command[300];
     snprintf(id, sizeof id, "d%zu", i);
-    aon_write create = write_of(&s->items, id, (aon_image){0}, normal(&s->w, s->store, &s->items, id, "{\"n\":1,\"nothing\":null,\"list\":[1,2]}"), 0);
+    aon_write create =
+        write_of(&s->items, id, (aon_image){0}, normal(&s->w, s->store, &s->items, id, "{\"n\":1,\"nothing\":null,\"list\":[1,2]}"), 0);
     OK(&s->w, apply_now(&s->w, s->store, &create, 1));
     aon_image before = look(&s->w, s->store, &s->items, id);
     snprintf(command, sizeof command, "{'update': 'items', 'updates': [{'q': {'_id': '%s'}, 'u': %s}]}", id, changes[i]);
@@ -371,7 +378,8 @@ static void refuses_what_the_server_can_not_hold(void **state) {
   if (s->set)
     OK(&s->w, aon_store_normalise(s->store, &s->items, text("a"), &document, &s->w.arena, &ignored, &s->w.error));
   else
-    FAILS(&s->w, aon_store_normalise(s->store, &s->items, text("a"), &document, &s->w.arena, &ignored, &s->w.error), AON_REJECTED, "bad_type");
+    FAILS(&s->w, aon_store_normalise(s->store, &s->items, text("a"), &document, &s->w.arena, &ignored, &s->w.error), AON_REJECTED,
+          "bad_type");
   aon_text nul = {"a\0b", 3};
   FAILS(&s->w, aon_store_normalise(s->store, &s->items, nul, &document, &s->w.arena, &ignored, &s->w.error), AON_REJECTED, "bad_format");
   bson_destroy(&document);

@@ -417,8 +417,9 @@ static void a_trigger_sees_the_order_of_operations(void **state) {
   subject *s = *state;
   aon_write writes[MANY / 2];
   make_accounts(s);
-  pg_sql(&s->pg, "create table seen(n serial, id text); create function f() returns trigger language plpgsql as 'begin insert into seen(id) "
-                 "values(new.id); return null; end'; create trigger t after insert or update on items for each row execute function f()");
+  pg_sql(&s->pg,
+         "create table seen(n serial, id text); create function f() returns trigger language plpgsql as 'begin insert into seen(id) "
+         "values(new.id); return null; end'; create trigger t after insert or update on items for each row execute function f()");
   alternating(s, writes);
   OK(&s->w, apply_now(&s->w, s->store, writes, MANY / 2));
   assert_string_equal(pg_text_of(&s->w, &s->pg, "select string_agg(substr(id, 2), ',' order by n) from seen"),

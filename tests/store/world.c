@@ -39,7 +39,12 @@ aon_store *world_store(world *w, const aon_store_adapter *adapter, const void *o
                        bool create) {
   aon_assert *wrap = aon_arena_alloc(&w->arena, sizeof *wrap);
   *wrap = (aon_assert){.inner = adapter, .inner_options = options};
-  aon_store_config config = {.name = name, .location = location, .create = create, .timeout_ms = w->timeout_ms ? w->timeout_ms : 300, .exclusive = w->exclusive, .options = wrap};
+  aon_store_config config = {.name = name,
+                             .location = location,
+                             .create = create,
+                             .timeout_ms = w->timeout_ms ? w->timeout_ms : 300,
+                             .exclusive = w->exclusive,
+                             .options = wrap};
   aon_store *store = NULL;
   OK(w, aon_store_open(w->env, &aon_assert_adapter, &config, &store, &w->error));
   return store;
