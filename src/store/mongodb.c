@@ -287,7 +287,6 @@ static aon_result open_store(aon_env *env, const aon_store_config *config, void 
                          .transaction_bytes = config->transaction_bytes ? config->transaction_bytes : MDB_TRANSACTION_BYTES,
                          .splits = !config->transaction_refuse,
                          .max_exact_integer = INT64_MAX,
-                         .any_thread = true,
                          .can_undo = true};
   mdb_store *store;
   aon_result result = good_config(config, error);

@@ -179,7 +179,6 @@ static aon_result open_store(aon_env *env, const aon_store_config *config, void 
                          .batch_operations = PG_BATCH_OPERATIONS,
                          .batch_bytes = PG_BATCH_BYTES,
                          .max_exact_integer = INT64_MAX,
-                         .any_thread = true,
                          .can_undo = true};
   pg_store *store;
   aon_result result = good_config(config, error);
