@@ -222,7 +222,7 @@ def a_role_of_its_own(folder):
 CASES = [cases.workbooks_end_as_the_oracle_says, cases.replies_lost_at_calls, cases.requests_lost_at_calls, two_recover_at_once, workers_on_two_machines,
          a_journal_moves_there_and_back, a_role_of_its_own, cases.secrets_stay_in, addresses_that_are_wrong_keep_their_secrets, doctor_tells, crash.workbook_of_our_own,
          cases.servers_killed_in_the_middle]
-# The same calls of the journal in other commands: on one kind of server in the short version.
+# The same calls of the journal in other commands.
 MORE = [crash.recovery_itself, crash.undo_killed, crash.forced_failure_killed, crash.resume_killed, crash.resolve_killed]
 LONG = [crash.frozen_worker, the_server_stays_away]  # they wait for minutes; a frozen worker is also in workers_test.py
 
@@ -232,4 +232,4 @@ if __name__ == '__main__':
         sys.exit(77)
     p.Data, crash.Data, crash.Point = Journalled, Journalled, Point  # whose cases run here
     every = p.FULL or sys.argv[1:]
-    p.main(f'{KIND.KIND} journal', CASES + (MORE if every or POSTGRESQL else []) + (LONG if every else []))
+    p.main(f'{KIND.KIND} journal', CASES + (MORE + LONG if every else []))
