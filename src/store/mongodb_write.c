@@ -15,11 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <xxhash.h>
+
 #include "model/document.h"
 #include "store/mongodb_internal.h"
 
-#define FNV_BASIS 0xcbf29ce484222325u
-#define FNV_PRIME 0x100000001b3u
 #define GROUPS_LIMIT 32 /* of writes that are gathered; beyond it their own order is kept */
 
 typedef enum kind { KIND_INSERT, KIND_UPDATE, KIND_DELETE } kind;
@@ -91,16 +91,10 @@ static aon_result look_and_compare(applying *a, run *r, size_t *ret_failed, aon_
 
 /* ---- runs ---- */
 
-static uint64_t hash_more(uint64_t hash, const char *bytes, size_t length) {
-  for (size_t i = 0; i < length; i++)
-    hash = (hash ^ (unsigned char)bytes[i]) * FNV_PRIME;
-  return hash;
-}
-
-/* Two of one hash only make a stretch shorter. */
-static bool meet(applying *a, const aon_write *write) {
-  uint64_t hash = hash_more(FNV_BASIS, write->collection->name, strlen(write->collection->name) + 1);
-  hash = hash_more(hash, write->id.data, write->id.length) | 1; /* 0 is a free place */
+/* Seeded by where its stretch begins, so what older stretches left in the table is met by none. Two of one hash only make a stretch shorter. */
+static bool meet(applying *a, const aon_write *write, size_t from) {
+  uint64_t seed = XXH3_64bits_withSeed(write->collection->name, strlen(write->collection->name), from);
+  uint64_t hash = XXH3_64bits_withSeed(write->id.data, write->id.length, seed) | 1; /* 0 is a free place */
   size_t at = (hash >> 32) & (a->met_size - 1);
   for (; a->met[at]; at = (at + 1) & (a->met_size - 1))
     if (a->met[at] == hash)
@@ -111,8 +105,7 @@ static bool meet(applying *a, const aon_write *write) {
 
 static size_t stretch_end(applying *a, size_t from) {
   size_t to = from;
-  memset(a->met, 0, a->met_size * sizeof *a->met);
-  while (to < a->count && meet(a, &a->writes[to]))
+  while (to < a->count && meet(a, &a->writes[to], from))
     to++;
   return to;
 }
@@ -393,8 +386,8 @@ static size_t find_groups(const applying *a, size_t from, size_t to, aon_write *
   return count;
 }
 
-/* May they go out in another order? Then creates of several collections are looked for, as the server would name the first of one of them.
- * */
+/* May they go out in another order? Then creates of several collections are looked for, as the server would name the first of
+ * one of them. */
 static aon_result may_gather(const applying *a, run *runs, size_t count, bool *ret_may, aon_error *error) {
   size_t creates = 0;
   aon_result result = AON_OK;
@@ -492,7 +485,7 @@ aon_result mdb_apply(void *state, aon_transaction *transaction, const aon_write 
     states[i] = AON_WRITE_NOT_SENT;
   for (a.met_size = 16; a.met_size < 2 * count + 2;)
     a.met_size *= 2;
-  a.met = malloc(a.met_size * sizeof *a.met);
+  a.met = calloc(a.met_size, sizeof *a.met);
   if (!a.met)
     result = aon_fail_memory(error);
   for (size_t from = 0, to; !result && from < count; from = to)
