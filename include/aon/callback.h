@@ -40,8 +40,8 @@ typedef struct aon_callbacks {
   aon_result (*perform)(void *context, const aon_callback_operation *operation, aon_error *error);
 
   /* Takes an operation back that was performed by a bulk operation which then failed. (An undo of a committed one is a bulk operation of
-   * its own: it is performed, as the opposite operation.) NULL: effects can't be taken back, so they wait until everything else is decided.
-   * */
+   * its own: it is performed, as the opposite operation.) NULL: effects can't be taken back, so they wait until everything
+   * else is decided. */
   aon_result (*undo)(void *context, const aon_callback_operation *operation, aon_error *error);
 
   /* The document as it is now: appended to document (empty when called) and *ret_exists true, or *ret_exists false. NULL: the store has

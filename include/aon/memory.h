@@ -22,8 +22,8 @@ void *aon_arena_copy(struct aon_arena *arena, const void *bytes, size_t length) 
 char *aon_arena_text(struct aon_arena *arena, const char *text, size_t length) AON_MUST_USE; /* NUL appended */
 char *aon_arena_format(struct aon_arena *arena, const char *format, ...) AON_MUST_USE __attribute__((format(printf, 2, 3)));
 
-/* Adds to the end. AON_OK, AON_NO_MEMORY, or AON_PERMANENT with code too_long where the owner's limit is reached (nothing is added then).
- * */
+/* Adds to the end. AON_OK, AON_NO_MEMORY, or AON_PERMANENT with code too_long where the owner's limit is reached (nothing
+ * is added then). */
 aon_result aon_buffer_append(struct aon_buffer *buffer, const void *bytes, size_t length, aon_error *error) AON_MUST_USE;
 aon_result aon_buffer_text(struct aon_buffer *buffer, const char *text, aon_error *error) AON_MUST_USE;
 aon_result aon_buffer_format(struct aon_buffer *buffer, aon_error *error, const char *format, ...) AON_MUST_USE

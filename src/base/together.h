@@ -1,8 +1,8 @@
 /* Threads that help one caller at a time: tasks run side by side, and the caller with them.
  *
  * Invariants: a task is run exactly once, by whoever takes it first; the call returns when the last one has ended, and what tasks wrote
- * is then seen by the caller; helpers sleep in between, take no signals, and hold nothing; where no thread can be made the caller does all.
- * */
+ * is then seen by the caller; helpers sleep in between, take no signals, and hold nothing; where no thread can be made the
+ * caller does all. */
 #ifndef AON_BASE_TOGETHER_H
 #define AON_BASE_TOGETHER_H
 

@@ -1,8 +1,8 @@
 /* Moving a journal: what one backend hands to another, row by row, in an order in which it can be put.
  *
  * Cells are numbers, texts and bytes as the tables have them; pieces of the log go over as they are, sealed and with their sums. Locks of
- * documents go one by one (each backend keeps them in a form of its own). Named locks don't move: they are leases of those who hold them.
- * */
+ * documents go one by one (each backend keeps them in a form of its own). Named locks don't move: they are leases of those
+ * who hold them. */
 #ifndef AON_JOURNAL_COPY_H
 #define AON_JOURNAL_COPY_H
 

@@ -92,8 +92,8 @@ aon_operation aon_piece_fold(const aon_operation *first, const aon_operation *la
 /* The collections of a dictionary, copied. */
 aon_result aon_piece_collections(const aon_dictionary *dictionary, aon_arena *arena, const aon_collection **ret_collections,
                                  size_t *ret_count, aon_error *error) AON_MUST_USE;
-/* Copies the collection and the texts that a dictionary holds; bytes: also id, path and images, which point into an arena that goes away.
- * */
+/* Copies the collection and the texts that a dictionary holds; bytes: also id, path and images, which point into an arena
+ * that goes away. */
 aon_result aon_piece_own(aon_operation *operation, aon_arena *arena, bool bytes, aon_error *error) AON_MUST_USE;
 
 /* ---- files ---- */

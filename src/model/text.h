@@ -28,8 +28,8 @@ aon_result aon_text_fold(const char *text, size_t length, aon_buffer *out, aon_e
 
 /* Composite ids: parts joined with ':'; ':' and '%' inside a part percent-encoded. */
 aon_result aon_id_join(const aon_text *parts, size_t count, aon_buffer *out, aon_error *error) AON_MUST_USE;
-/* Splits into exactly count parts, decoded, in the arena; *ret_fits false: not that many, or a bad escape. Fails only for lack of memory.
- * */
+/* Splits into exactly count parts, decoded, in the arena; *ret_fits false: not that many, or a bad escape. Fails only for
+ * lack of memory. */
 struct aon_arena;
 aon_result aon_id_split(aon_text id, size_t count, struct aon_arena *arena, aon_text *ret_parts, bool *ret_fits,
                         aon_error *error) AON_MUST_USE;

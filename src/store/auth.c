@@ -33,12 +33,6 @@ static const char *const volatiles[] = {"password", NULL};
 
 /* ---- requests ---- */
 
-static aon_result parse(const auth_store *store, const aon_http_request *request, json_t **ret_root, aon_error *error) {
-  json_error_t ignored;
-  *ret_root = json_loadb(request->reply.data ? request->reply.data : "", request->reply.length, JSON_ALLOW_NUL, &ignored);
-  return *ret_root ? AON_OK : aon_fail(error, AON_CORRUPT, "corrupt", "%s gave a reply that is no JSON.", store->fb.name);
-}
-
 /* The word that stands first in what the service says: it names no values. */
 static void word_of(const char *message, char word[48]) {
   size_t length = message ? strspn(message, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") : 0;
@@ -133,7 +127,8 @@ static aon_result look_up_some(auth_store *store, const aon_text *ids, size_t co
   if (!result)
     result = fb_run(&store->fb, &request, 1, NULL, NULL, error);
   if (!result)
-    result = fb_went_well(NULL, &request) ? parse(store, &request, &root, error) : fb_refused(&store->fb, &request, "reading", error);
+    result =
+        fb_went_well(NULL, &request) ? fb_parse(&store->fb, &request, 0, &root, error) : fb_refused(&store->fb, &request, "reading", error);
   memset(accounts, 0, count * sizeof *accounts);
   json_array_foreach(json_object_get(root, "users"), index, user) {
     const char *uid = json_string_value(json_object_get(user, "localId"));
@@ -232,13 +227,9 @@ static aon_result get_page(auth_store *store, const char *page, json_t **ret_roo
   aon_result result = aon_buffer_format(&url, error, "%s:batchGet?maxResults=%d%s", store->base, AUTH_PAGE, page ? "&nextPageToken=" : "");
   if (!result && page)
     result = fb_escape(page, strlen(page), &url, error);
-  aon_http_request request = {.method = "GET", .url = url.data};
   fb_enter(&store->fb);
   if (!result)
-    result = fb_run(&store->fb, &request, 1, NULL, NULL, error);
-  if (!result)
-    result = fb_went_well(NULL, &request) ? parse(store, &request, ret_root, error) : fb_refused(&store->fb, &request, "searching", error);
-  aon_http_release(&request, 1);
+    result = fb_get(&store->fb, url.data, 0, ret_root, error);
   const char *next = json_string_value(json_object_get(*ret_root, "nextPageToken"));
   bool more = !result && next && *next && json_array_size(json_object_get(*ret_root, "users"));
   *ret_next = more ? strdup(next) : NULL;
@@ -357,7 +348,7 @@ static bool goes_on(void *context, const aon_http_request *request) {
 
 static aon_result refusal(round_state *r, size_t at, const aon_http_request *request, aon_error *error) {
   json_t *root = NULL;
-  if (request->result || request->status != 400 || parse(r->store, request, &root, NULL))
+  if (request->result || request->status != 400 || fb_parse(&r->store->fb, request, 0, &root, NULL))
     return fb_refused(&r->store->fb, request, "writing", error);
   aon_result result =
       refused_for(r->store, r->ones[at].write, json_string_value(json_object_get(json_object_get(root, "error"), "message")), error);
@@ -400,7 +391,7 @@ static aon_result import_all(round_state *r, aon_error *error) {
   for (size_t i = 0; !result && i < count; i++)
     judge(r, of[i], &request);
   json_t *root = NULL, *item;
-  if (!result && fb_went_well(NULL, &request) && !parse(r->store, &request, &root, NULL))
+  if (!result && fb_went_well(NULL, &request) && !fb_parse(&r->store->fb, &request, 0, &root, NULL))
     json_array_foreach(json_object_get(root, "error"), index, item) {
       size_t place = (size_t)json_integer_value(json_object_get(item, "index"));
       aon_error failure = AON_ERROR_INIT;

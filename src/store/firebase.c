@@ -80,6 +80,22 @@ bool fb_went_well(void *context, const aon_http_request *request) {
   return !request->result && request->status / 100 == 2;
 }
 
+aon_result fb_parse(const fb_store *fb, const aon_http_request *request, size_t flags, json_t **ret_root, aon_error *error) {
+  json_error_t ignored;
+  *ret_root = json_loadb(request->reply.data ? request->reply.data : "", request->reply.length, flags | JSON_ALLOW_NUL, &ignored);
+  return *ret_root ? AON_OK : aon_fail(error, AON_CORRUPT, "corrupt", "%s gave a reply that is no JSON.", fb->name);
+}
+
+aon_result fb_get(fb_store *fb, const char *url, size_t flags, json_t **ret_root, aon_error *error) {
+  aon_http_request request = {.method = "GET", .url = url};
+  *ret_root = NULL;
+  aon_result result = fb_run(fb, &request, 1, NULL, NULL, error);
+  if (!result)
+    result = fb_went_well(NULL, &request) ? fb_parse(fb, &request, flags, ret_root, error) : fb_refused(fb, &request, "searching", error);
+  aon_http_release(&request, 1);
+  return result;
+}
+
 aon_result fb_refused(const fb_store *fb, const aon_http_request *request, const char *doing, aon_error *error) {
   if (request->result)
     return aon_http_fail(fb->http, request, doing, error);

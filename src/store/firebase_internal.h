@@ -5,6 +5,8 @@
 #ifndef AON_STORE_FIREBASE_INTERNAL_H
 #define AON_STORE_FIREBASE_INTERNAL_H
 
+#include <jansson.h>
+
 #include "aon/store.h"
 #include "base/arena.h"
 #include "base/buffer.h"
@@ -48,6 +50,10 @@ aon_result fb_run(fb_store *fb, aon_http_request *requests, size_t count, aon_ht
 aon_result fb_refused(const fb_store *fb, const aon_http_request *request, const char *doing, aon_error *error);
 /* For aon doctor: how far the service's clock is from ours, after a request. */
 aon_result fb_tell_clock(const fb_store *fb, aon_buffer *report, bool *healthy, aon_error *error) AON_MUST_USE;
+/* The JSON of a reply. flags: jansson's, beside what each store needs (text may hold NUL). */
+aon_result fb_parse(const fb_store *fb, const aon_http_request *request, size_t flags, json_t **ret_root, aon_error *error) AON_MUST_USE;
+/* The JSON that a GET finds, while searching; NULL on failure. */
+aon_result fb_get(fb_store *fb, const char *url, size_t flags, json_t **ret_root, aon_error *error) AON_MUST_USE;
 bool fb_went_well(void *context, const aon_http_request *request); /* aon_http_go_on: answered with 2xx */
 
 /* The failure of writes as the contract of aon/store.h has it: unknown before refused for good before transient. */

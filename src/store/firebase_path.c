@@ -1,5 +1,5 @@
-/* Paths of documents. A placeholder stands for one part of the id, in order; a template with several has ids joined by ':' (model/text.h).
- * */
+/* Paths of documents. A placeholder stands for one part of the id, in order; a template with several has ids joined
+ * by ':' (model/text.h). */
 #include <string.h>
 
 #include "model/text.h"

@@ -29,13 +29,6 @@ static const aon_google_settings google_settings = {.emulator = "FIRESTORE_EMULA
 
 /* ---- requests ---- */
 
-aon_result fs_parse(const fs_store *store, const aon_http_request *request, json_t **ret_root, aon_error *error) {
-  json_error_t ignored;
-  *ret_root =
-      json_loadb(request->reply.data ? request->reply.data : "", request->reply.length, JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, &ignored);
-  return *ret_root ? AON_OK : aon_fail(error, AON_CORRUPT, "corrupt", "%s gave a reply that is no JSON.", store->fb.name);
-}
-
 const char *fs_status(json_t *root) {
   const char *status = json_string_value(json_object_get(json_object_get(root, "error"), "status"));
   return status ? status : "";
@@ -62,7 +55,7 @@ aon_result fs_post(fs_store *store, const char *method, const aon_buffer *body, 
     return result;
   if (request.result)
     result = aon_http_fail(store->fb.http, &request, doing, error);
-  else if (fs_parse(store, &request, ret_root, NULL) && request.status / 100 == 2)
+  else if (fb_parse(&store->fb, &request, FS_JSON, ret_root, NULL) && request.status / 100 == 2)
     result = aon_fail(error, changes ? AON_UNKNOWN : AON_CORRUPT, "corrupt", "%s gave a reply that is no JSON.", store->fb.name);
   *ret_status = request.status;
   aon_http_release(&request, 1);
@@ -274,8 +267,8 @@ static fs_pending *same_name(struct aon_transaction *t, const char *name) {
   return NULL;
 }
 
-/* A write whose expected image has no version: it is read, and its version is the condition. Chains within a transaction become one write.
- * */
+/* A write whose expected image has no version: it is read, and its version is the condition. Chains within a transaction
+ * become one write. */
 static aon_result compare(fs_store *store, fs_pending *pending, const aon_write *write, aon_error *error) {
   AON_ARENA_CLEANUP aon_arena scratch = {0};
   aon_image now;

@@ -62,12 +62,13 @@ aon_result fs_put_document(const fs_store *store, const char *name, const aon_im
 /* A Document of Firestore's as an image. */
 aon_result fs_image(const fs_store *store, json_t *document, aon_arena *arena, aon_image *ret_image, aon_error *error) AON_MUST_USE;
 
+#define FS_JSON JSON_DECODE_INT_AS_REAL /* its integers are texts */
+
 /* POST to the database's own address (":commit"), answered by JSON. *ret_status says how; *ret_root is to be given back where it is set,
  * and holds whatever JSON came. changes: see aon_http_request. A failure: no answer that can be used. */
 aon_result fs_post(fs_store *store, const char *method, const aon_buffer *body, bool changes, const char *doing, int *ret_status,
                    json_t **ret_root, aon_error *error) AON_MUST_USE;
 const char *fs_status(json_t *root); /* "ALREADY_EXISTS"; "" if it is no error */
-aon_result fs_parse(const fs_store *store, const aon_http_request *request, json_t **ret_root, aon_error *error) AON_MUST_USE;
 aon_result fs_bad_status(const fs_store *store, int status, bool changes, const char *doing, aon_error *error);
 
 /* Documents by name, as images; absent where there is none. */

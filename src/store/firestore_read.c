@@ -72,7 +72,7 @@ static aon_result get_round(fs_store *store, const char *const *names, size_t co
     if (!fb_went_well(NULL, &requests[i]))
       result = fb_refused(&store->fb, &requests[i], "reading", error);
     else
-      result = fs_parse(store, &requests[i], &root, error);
+      result = fb_parse(&store->fb, &requests[i], FS_JSON, &root, error);
     if (!result)
       result = take_found(store, root, names + from, some, arena, images + from, error);
     json_decref(root);
@@ -155,15 +155,8 @@ static aon_result list_page(fs_store *store, const char *path, bool bare, const 
     result = aon_buffer_text(&url, "&pageToken=", error);
   if (!result && page)
     result = fb_escape(page, strlen(page), &url, error);
-  aon_http_request request = {.method = "GET", .url = url.data};
   fb_enter(&store->fb);
-  if (!result)
-    result = fb_run(&store->fb, &request, 1, NULL, NULL, error);
-  if (!result)
-    result =
-        fb_went_well(NULL, &request) ? fs_parse(store, &request, ret_root, error) : fb_refused(&store->fb, &request, "searching", error);
-  aon_http_release(&request, 1);
-  return result;
+  return result ? result : fb_get(&store->fb, url.data, FS_JSON, ret_root, error);
 }
 
 static aon_result found(walk *w, json_t *document, aon_error *error) {

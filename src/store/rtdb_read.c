@@ -60,23 +60,11 @@ typedef struct walk {
 
 static aon_result get(rtdb_store *store, const char *path, const char *options, json_t **ret_root, aon_error *error) {
   AON_ARENA_CLEANUP aon_arena scratch = {0};
-  json_error_t ignored;
-  aon_http_request request = {.method = "GET"};
-  aon_result result = rtdb_url(store, path, options, &scratch, &request.url, error);
+  const char *url = NULL;
+  *ret_root = NULL;
+  aon_result result = rtdb_url(store, path, options, &scratch, &url, error);
   fb_enter(&store->fb);
-  if (!result)
-    result = fb_run(&store->fb, &request, 1, NULL, NULL, error);
-  if (result)
-    return result;
-  if (!fb_went_well(NULL, &request))
-    result = fb_refused(&store->fb, &request, "searching", error);
-  *ret_root = result ? NULL
-                     : json_loadb(request.reply.data ? request.reply.data : "", request.reply.length,
-                                  JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, &ignored);
-  if (!result && !*ret_root)
-    result = aon_fail(error, AON_CORRUPT, "corrupt", "%s gave a reply that is no JSON.", store->fb.name);
-  aon_http_release(&request, 1);
-  return result;
+  return result ? result : fb_get(&store->fb, url, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, ret_root, error);
 }
 
 /* ---- the order of keys: numbers of 32 bits first, by value; then texts by UTF-16 (Google's SDK: nameCompare) ---- */

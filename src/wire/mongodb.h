@@ -5,8 +5,8 @@
  * holds a value, a password or a URL; a command that was sent and not answered is AON_UNKNOWN where it may have changed something.
  * One connection is one libmongoc client of its own, for one thread at a time: libmongoc's own pool can't be looked into, keeps idle
  * connections for ever, and waits without end.
- * Sources: https://mongoc.org/libmongoc/1.23.1/, the driver specifications on transactions and retryable writes, MongoDB's error_codes.yml.
- * */
+ * Sources: https://mongoc.org/libmongoc/1.23.1/, the driver specifications on transactions and retryable
+ * writes, MongoDB's error_codes.yml. */
 #ifndef AON_WIRE_MONGODB_H
 #define AON_WIRE_MONGODB_H
 
