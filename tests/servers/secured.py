@@ -1,10 +1,11 @@
 """What stands before Google's services and before no emulator: TLS, and tokens that end.
 
 A Front is such a service in this process: behind the https proxy that it is, it answers for the real host names with a certificate of the test's own
-authority, gives tokens to who signs with the service account's key, refuses who has none, and hands all else on to the double or emulator. Secured has
-the cases that each kind of store has to pass with it."""
+authority, gives tokens to who signs with the service account's key, refuses who has none, and hands all else on to the double or emulator. It speaks HTTP/1; where Node.js is given one of HTTP/2 stands before it
+(firebase/http2.cjs). Secured has the cases that each kind of store has to pass with it."""
 
 import base64
+import contextlib
 import http.client
 import http.server
 import json
@@ -12,6 +13,7 @@ import os
 import pathlib
 import secrets
 import signal
+import socket
 import ssl
 import subprocess
 import tempfile
@@ -21,7 +23,9 @@ import urllib.parse
 
 from served import check, finish, p, same
 
-CERTIFICATES = pathlib.Path(__file__).resolve().parent / 'certificates'
+HERE = pathlib.Path(__file__).resolve().parent
+NODE = HERE.parents[1] / 'build-servers/node/bin/node'
+CERTIFICATES = HERE / 'certificates'
 TOKENS = 'tokens.example'
 # What a store asks for: its host, what the emulator puts before the path, a word of the scope.
 SERVICES = {'realtime': ('db.example', '', 'firebase.database'), 'settings': ('firestore.googleapis.com', '', 'datastore'),
@@ -61,7 +65,7 @@ def decoded(text):
 class Front(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, key, address, certificate, public):
+    def __init__(self, key, address, certificate, public, http2=False):
         super().__init__(('127.0.0.1', 0), Handler)
         self.host, self.prefix, self.scope = SERVICES[key]
         self.address, self.public, self.lock = address, public, threading.Lock()
@@ -69,6 +73,12 @@ class Front(http.server.ThreadingHTTPServer):
         self.context.load_cert_chain(certificate / 'server.pem', certificate / 'server.key')
         self.life, self.skew, self.revoke_at, self.deny = 3600, 0, 0, False
         self.tokens, self.given, self.refused, self.asked, self.denied = {}, 0, 0, 0, 0
+        self.tells, self.versions, self.tunnels = {}, set(), 0  # requests whose answer is cut, or the last of its connection
+        self.http2 = None
+        if http2:
+            self.http2 = subprocess.Popen([NODE, HERE / 'firebase/http2.cjs', certificate / 'server.pem', certificate / 'server.key', str(self.server_port)],
+                                          stdout=subprocess.PIPE, text=True)
+            self.behind = int(self.http2.stdout.readline())
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def now(self):
@@ -86,18 +96,33 @@ class Front(http.server.ThreadingHTTPServer):
                 self.tokens[token] = time.monotonic() + self.life
         return (200, {'access_token': token, 'expires_in': self.life, 'token_type': 'Bearer'}) if fine else (400, {'error': 'invalid_grant'})
 
-    def allowed(self, header):
+    def allowed(self, header, version):
+        """Whether its token is one, and what its answer tells whoever stands before us."""
         with self.lock:
             self.asked += 1
+            self.versions.add(version)
             if self.asked == self.revoke_at:
                 self.tokens.clear()
             fine = not self.deny and self.tokens.get((header or '').removeprefix('Bearer '), 0) > time.monotonic()
             self.denied += not fine
-            return fine
+            return fine, self.tells.get(self.asked)
 
     def __exit__(self, *_):
+        if self.http2:
+            self.http2.kill()
+            self.http2.communicate()
         self.shutdown()
         self.server_close()
+
+
+def copied(source, target):
+    """All bytes, until either side has ended; then both have."""
+    with contextlib.suppress(OSError):
+        while piece := source.recv(65536):
+            target.sendall(piece)
+    for side in (source, target):
+        with contextlib.suppress(OSError):
+            side.shutdown(socket.SHUT_RDWR)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -109,12 +134,25 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_CONNECT(self):
         self.send_response(200)
         self.end_headers()
+        if self.server.http2:
+            self.tunnel()
+            return
         try:
             self.connection = self.server.context.wrap_socket(self.connection, server_side=True)
         except OSError:  # who does not trust us hangs up
             self.close_connection = True
             return
         self.rfile, self.wfile = self.connection.makefile('rb'), self.connection.makefile('wb')
+
+    def tunnel(self):
+        self.wfile.flush()
+        self.server.tunnels += self.path.startswith(self.server.host)
+        with socket.create_connection(('127.0.0.1', self.server.behind)) as other:
+            back = threading.Thread(target=copied, args=(other, self.connection), daemon=True)
+            back.start()
+            copied(self.connection, other)
+            back.join()
+        self.close_connection = True
 
     def answer(self, status, body, headers=()):
         self.send_response(status)
@@ -125,12 +163,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def pass_on(self, body):
+    def pass_on(self, body, told):
         connection = http.client.HTTPConnection(*self.server.address, timeout=60)
         headers = {name: self.headers[name] for name in PASSED_ON if self.headers[name]}
         connection.request(self.command, self.server.prefix + self.path, body or None, {**headers, 'Authorization': 'Bearer owner'})
         response = connection.getresponse()
-        self.answer(response.status, response.read(), [('ETag', response.headers['ETag'])] if response.headers['ETag'] else ())
+        headers = {'ETag': response.headers['ETag'], 'X-Front': told}
+        self.answer(response.status, response.read(), [(name, value) for name, value in headers.items() if value])
         connection.close()
 
     def respond(self):
@@ -138,10 +177,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.headers['Host'] == TOKENS:
             status, said = self.server.grant(urllib.parse.parse_qs(body.decode())['assertion'][0])
             self.answer(status, json.dumps(said).encode())
-        elif self.headers['Host'] != self.server.host:
+            return
+        if self.headers['Host'] != self.server.host:
             self.answer(404, b'')
-        elif self.server.allowed(self.headers['Authorization']):
-            self.pass_on(body)
+            return
+        allowed, told = self.server.allowed(self.headers['Authorization'], self.headers['X-Http-Version'])
+        if allowed:
+            self.pass_on(body, told)
         else:
             self.answer(401, b'{"error": {"status": "UNAUTHENTICATED"}}')
 
@@ -157,12 +199,12 @@ class Secured:
         self.key = self.place.KEY
         self.host = SERVICES[self.key][0]
 
-    def front(self, folder, *hosts):
+    def front(self, folder, *hosts, http2=False):
         """A front, and the settings by which the program finds it and no emulator."""
         folder.mkdir(exist_ok=True)
         path, public, _ = key_file(folder)
         certificate = certified(folder / 'tls', *(hosts or (self.host, TOKENS)))
-        front = Front(self.key, self.place.address(), certificate, public)
+        front = Front(self.key, self.place.address(), certificate, public, http2)
         return front, certificate / 'ca.pem', {'https_proxy': f'http://127.0.0.1:{front.server_port}', 'no_proxy': None, self.place.VARIABLE: None,
                                                'GOOGLE_APPLICATION_CREDENTIALS': path, 'CURL_CA_BUNDLE': None, 'SSL_CERT_FILE': None, 'SSL_CERT_DIR': None}
 
@@ -232,6 +274,29 @@ class Secured:
             copy.run(*args, env=env).exits(1).says('401', 'credentials')
             same(front.given, 2, 'it is asked for anew once')
             return f'requests refused: {", ".join(said)}'
+
+    def http2_where_it_is_offered(self, folder):
+        """Many requests on few connections; one that is told to go takes no more of them; one that ends leaves all that was under way unknown."""
+        point, args = self.cases.point(folder), self.lines(folder, 60)
+        front, ca, env = self.front(folder / 'front', http2=True)
+        env['SSL_CERT_FILE'] = ca
+        with front:
+            self.cases.calls(point, args, env)
+            whole, said = front.asked, []
+            same(front.versions, {'2.0'}, 'what requests came by')
+            check(front.tunnels <= 2, 'connections for', whole, 'requests:', front.tunnels)
+            ways = [{at: 'cut'} for at in (range(1, whole + 1) if p.FULL else (2, whole // 2, whole))]
+            for tells in [*ways, {at: 'goaway' for at in range(1, 2 * whole, 5)}]:
+                copy = point.fresh()
+                front.asked, front.tunnels, front.tells = 0, 0, tells
+                copy.run(*args, env=env).exits(0, 3)
+                front.tells = {}
+                copy.run('recover', env=env).exits(0)
+                said.append(f'{point.settled(copy, tells)} ({front.tunnels})')
+                check(front.tunnels > 1, 'the connection did not end', tells)
+                point.drop(copy)
+            same(said[-1].split()[0], 'committed', 'connections that end in order')
+            return f'{whole} requests; then, with connections: {", ".join(said)}'
 
     def doctor_tells_the_clock(self, folder):
         data = self.cases.kind(folder / 'data')
