@@ -98,18 +98,25 @@ static aon_result place(void *state, const aon_store_config *config, aon_store_c
 
 typedef struct account { /* as it is now */
   aon_image image;
-  bool aside;
+  bool aside, has[AUTH_TEXTS];
 } account;
 
-static aon_result ask_lookup(const auth_store *store, const aon_text *ids, size_t count, char **ret_body, aon_error *error) {
-  json_t *list = json_array(), *body;
-  for (size_t i = 0; i < count; i++)
-    json_array_append_new(list, json_stringn(ids[i].data, ids[i].length));
-  body = json_pack("{s:o}", "localId", list);
+static aon_result ask_lookup(const aon_text *ids, size_t count, char **ret_body, aon_error *error) {
+  json_t *list = json_array();
+  bool fine = true;
+  for (size_t i = 0; fine && i < count; i++) /* one that is missing would read as absent */
+    fine = !json_array_append_new(list, json_stringn(ids[i].data, ids[i].length));
+  json_t *body = fine ? json_pack("{s:O}", "localId", list) : NULL;
   *ret_body = body ? json_dumps(body, JSON_COMPACT) : NULL;
   json_decref(body);
-  (void)store;
+  json_decref(list);
   return *ret_body ? AON_OK : aon_fail_memory(error);
+}
+
+static aon_result take_account(const auth_store *store, json_t *user, aon_arena *arena, account *ret_account, aon_error *error) {
+  for (int i = 0; i < AUTH_TEXTS; i++)
+    ret_account->has[i] = auth_has(user, i);
+  return auth_image(&store->fb, user, arena, &ret_account->image, &ret_account->aside, error);
 }
 
 static aon_result look_up_some(auth_store *store, const aon_text *ids, size_t count, aon_arena *arena, account *accounts,
@@ -121,7 +128,7 @@ static aon_result look_up_some(auth_store *store, const aon_text *ids, size_t co
   AON_BUFFER_CLEANUP aon_buffer url = {0};
   aon_result result = aon_buffer_format(&url, error, "%s:lookup", store->base);
   if (!result)
-    result = ask_lookup(store, ids, count, &body, error);
+    result = ask_lookup(ids, count, &body, error);
   request.url = url.data;
   request.body = (aon_text){body, body ? strlen(body) : 0};
   if (!result)
@@ -134,7 +141,7 @@ static aon_result look_up_some(auth_store *store, const aon_text *ids, size_t co
     const char *uid = json_string_value(json_object_get(user, "localId"));
     for (size_t i = 0; uid && !result && i < count; i++)
       if (strlen(uid) == ids[i].length && !memcmp(uid, ids[i].data, ids[i].length))
-        result = auth_image(&store->fb, user, arena, &accounts[i].image, &accounts[i].aside, error);
+        result = take_account(store, user, arena, &accounts[i], error);
   }
   json_decref(root);
   aon_http_release(&request, 1);
@@ -316,7 +323,7 @@ static aon_result choose(round_state *r, size_t at, aon_error *error) {
   if (result)
     return result;
   if (write->wanted.bson)
-    o->step = write->expected.bson || now->aside ? STEP_UPDATE : wanted.password ? STEP_CREATE : STEP_IMPORT;
+    o->step = write->expected.bson || now->aside ? STEP_UPDATE : wanted.password.data ? STEP_CREATE : STEP_IMPORT;
   switch (o->step) {
   case STEP_NOTHING:
     return AON_OK;
@@ -327,7 +334,7 @@ static aon_result choose(round_state *r, size_t at, aon_error *error) {
     body = auth_to_create(o->uid, &wanted);
     break;
   case STEP_UPDATE:
-    body = auth_to_update(o->uid, &wanted);
+    body = auth_to_update(o->uid, &wanted, now->has);
     break;
   case STEP_SET_ASIDE:
     body = auth_to_set_aside(o->uid, &wanted);

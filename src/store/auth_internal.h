@@ -23,10 +23,11 @@
 #define AUTH_CLAIMS_BYTES 1000
 #define AUTH_MARK "aon_set_aside" /* in the custom attributes of an account that goes when all is decided */
 
-/* What a store document of an account may hold; email, displayName, phoneNumber and photoURL are texts. */
+#define AUTH_TEXTS 4 /* email, displayName, phoneNumber, photoURL */
+
+/* What a store document of an account may hold. */
 typedef struct auth_account {
-  const char *texts[4]; /* email, displayName, phoneNumber, photoURL; NULL: none */
-  const char *password; /* NULL: none given */
+  aon_text texts[AUTH_TEXTS], password; /* without data: none */
   bool email_verified, disabled;
   const char *claims; /* custom attributes as JSON, NULL: none */
 } auth_account;
@@ -38,9 +39,10 @@ aon_result auth_image(const fb_store *fb, json_t *user, aon_arena *arena, aon_im
                       aon_error *error) AON_MUST_USE;
 aon_result auth_account_of(const fb_store *fb, const aon_image *image, aon_arena *arena, auth_account *ret_account,
                            aon_error *error) AON_MUST_USE;
+bool auth_has(const json_t *user, int place); /* this text of an account as the service gives it */
 /* Bodies of requests; each returns a new object, NULL: no memory. */
 json_t *auth_to_create(const char *uid, const auth_account *account);
-json_t *auth_to_import(const char *uid, const auth_account *account); /* of batchCreate: without a password */
-json_t *auth_to_update(const char *uid, const auth_account *account); /* what it lacks is removed */
+json_t *auth_to_import(const char *uid, const auth_account *account);                             /* of batchCreate: without a password */
+json_t *auth_to_update(const char *uid, const auth_account *account, const bool had[AUTH_TEXTS]); /* what it had and lacks is removed */
 json_t *auth_to_set_aside(const char *uid, const auth_account *account);
 #endif

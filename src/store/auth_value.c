@@ -1,5 +1,6 @@
 /* Accounts of Firebase Auth as documents: uid, email, displayName, phoneNumber, photoURL, emailVerified, disabled, customClaims, and a
- * password that is written only. Properties at their default are left out, but `disabled`, which always stands there.
+ * password that is written only. Properties at their default are left out, but `disabled`, which always stands there. An address that is not
+ * there is not verified: Auth forgets that with it.
  * Source: https://cloud.google.com/identity-platform/docs/reference/rest/v1/UserInfo. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,8 +9,8 @@
 #include "model/document.h"
 #include "store/auth_internal.h"
 
-static const char *const text_names[4] = {"email", "displayName", "phoneNumber", "photoURL"};
-static const char *const service_names[4] = {"email", "displayName", "phoneNumber", "photoUrl"};
+static const char *const text_names[AUTH_TEXTS] = {"email", "displayName", "phoneNumber", "photoURL"};
+static const char *const service_names[AUTH_TEXTS] = {"email", "displayName", "phoneNumber", "photoUrl"};
 
 static aon_result bad(const fb_store *fb, aon_text id, aon_error *error, const char *code, const char *why) {
   return aon_fail(error, AON_REJECTED, code, "The account %s/%.*s %s.", fb->name, (int)(id.length > FB_ID_SHOWN ? FB_ID_SHOWN : id.length),
@@ -19,7 +20,7 @@ static aon_result bad(const fb_store *fb, aon_text id, aon_error *error, const c
 /* ---- documents ---- */
 
 static int text_place(const char *key) {
-  for (int i = 0; i < 4; i++)
+  for (int i = 0; i < AUTH_TEXTS; i++)
     if (!strcmp(text_names[i], key))
       return i;
   return -1;
@@ -32,13 +33,37 @@ static bool listed(const char *const *names, const char *name) {
   return false;
 }
 
-static aon_result take_property(const fb_store *fb, const aon_collection *collection, aon_text id, const bson_iter_t *at, bson_t *out,
-                                bool *disabled, aon_error *error) {
-  const char *key = bson_iter_key(at), *text = BSON_ITER_HOLDS_UTF8(at) ? bson_iter_utf8(at, NULL) : NULL;
+static aon_text text_at(const bson_iter_t *at) {
+  uint32_t length = 0;
+  const char *text = BSON_ITER_HOLDS_UTF8(at) ? bson_iter_utf8(at, &length) : NULL;
+  return (aon_text){text, length};
+}
+
+typedef struct kept {
+  bson_t document;
+  bool disabled, verified, email;
+} kept;
+
+/* Auth keeps addresses in lower case. */
+static aon_result take_text(const char *key, aon_text text, kept *out, aon_error *error) {
+  bool address = !strcmp(key, "email");
+  char *copy = malloc(text.length + 1);
+  for (size_t i = 0; copy && i < text.length; i++)
+    copy[i] = address && text.data[i] >= 'A' && text.data[i] <= 'Z' ? (char)(text.data[i] + 32) : text.data[i];
+  bool fine = copy && bson_append_utf8(&out->document, key, -1, copy, (int)text.length);
+  out->email = out->email || address;
+  free(copy);
+  return fine ? AON_OK : aon_fail_memory(error);
+}
+
+static aon_result take_property(const fb_store *fb, const aon_collection *collection, aon_text id, const bson_iter_t *at, kept *out,
+                                aon_error *error) {
+  const char *key = bson_iter_key(at);
+  aon_text text = text_at(at);
   int place = text_place(key);
-  bool empty = BSON_ITER_HOLDS_NULL(at) || (text && !*text);
+  bool empty = BSON_ITER_HOLDS_NULL(at) || (text.data && !text.length);
   if (!strcmp(key, "uid"))
-    return text && strlen(text) == id.length && !memcmp(text, id.data, id.length)
+    return text.data && text.length == id.length && !memcmp(text.data, id.data, id.length)
                ? AON_OK
                : bad(fb, id, error, "inconsistent", "has another uid than its id");
   if (!strcmp(key, "hasPassword")) /* Auth knows by itself */
@@ -46,57 +71,53 @@ static aon_result take_property(const fb_store *fb, const aon_collection *collec
   if (!strcmp(key, "disabled") || !strcmp(key, "emailVerified")) {
     if (!BSON_ITER_HOLDS_BOOL(at) && !empty)
       return bad(fb, id, error, "bad_type", "needs true or false for disabled and emailVerified");
-    bool value = !empty && bson_iter_bool(at);
-    *disabled = strcmp(key, "disabled") ? *disabled : value;
-    return !strcmp(key, "disabled") || !value || bson_append_bool(out, key, -1, true) ? AON_OK : aon_fail_memory(error);
+    *(strcmp(key, "disabled") ? &out->verified : &out->disabled) = !empty && bson_iter_bool(at);
+    return AON_OK;
   }
   if (empty)
     return AON_OK;
   if (!strcmp(key, "customClaims"))
-    return !BSON_ITER_HOLDS_DOCUMENT(at)        ? bad(fb, id, error, "bad_type", "needs an object for customClaims")
-           : bson_append_iter(out, key, -1, at) ? AON_OK
-                                                : aon_fail_memory(error);
+    return !BSON_ITER_HOLDS_DOCUMENT(at)                   ? bad(fb, id, error, "bad_type", "needs an object for customClaims")
+           : bson_append_iter(&out->document, key, -1, at) ? AON_OK
+                                                           : aon_fail_memory(error);
   if (place < 0 && strcmp(key, "password"))
     return bad(fb, id, error, "unknown_property",
                "can hold uid, email, displayName, phoneNumber, photoURL, emailVerified, disabled, customClaims and password only");
-  if (!text)
+  if (!text.data)
     return bad(fb, id, error, "bad_type", "needs texts for email, displayName, phoneNumber, photoURL and password");
   if (place < 0 && !listed(collection->sensitive, "password"))
     return bad(fb, id, error, "not_supported",
                "has a password, which needs a pack that calls it sensitive (--pack): else the journal would hold it in clear");
-  char lower[320];
-  if (place == 0) { /* Auth keeps addresses in lower case */
-    snprintf(lower, sizeof lower, "%s", text);
-    for (char *c = lower; *c; c++)
-      *c = *c >= 'A' && *c <= 'Z' ? (char)(*c + 32) : *c;
-  }
-  return bson_append_utf8(out, key, -1, place == 0 ? lower : text, -1) ? AON_OK : aon_fail_memory(error);
+  return take_text(key, text, out, error);
 }
 
 aon_result auth_normalise(void *state, const aon_collection *collection, aon_text id, const bson_t *document, aon_arena *arena,
                           aon_image *ret_image, aon_error *error) {
   const fb_store *fb = state;
   bson_iter_t at;
-  bson_t kept = BSON_INITIALIZER;
-  bool disabled = false;
+  kept out = {.document = BSON_INITIALIZER};
   aon_result result = AON_OK;
   if (!id.length || id.length > AUTH_UID_BYTES)
     result = aon_fail(error, AON_REJECTED, "bad_format", "An account of %s needs an id of 1 to %d bytes.", fb->name, AUTH_UID_BYTES);
-  else if (!bson_append_utf8(&kept, "uid", 3, id.data, (int)id.length))
+  else if (memchr(id.data, 0, id.length))
+    result = aon_fail(error, AON_REJECTED, "forbidden_character", "The id of an account of %s holds a NUL byte.", fb->name);
+  else if (!bson_append_utf8(&out.document, "uid", 3, id.data, (int)id.length))
     result = aon_fail_memory(error);
   if (!result && !bson_iter_init(&at, document))
     result = bad(fb, id, error, "bad_document", "is damaged");
   while (!result && bson_iter_next(&at))
-    result = take_property(fb, collection, id, &at, &kept, &disabled, error);
-  if (!result && !bson_append_bool(&kept, "disabled", -1, disabled))
+    result = take_property(fb, collection, id, &at, &out, error);
+  if (!result && out.verified && out.email && !bson_append_bool(&out.document, "emailVerified", -1, true))
+    result = aon_fail_memory(error);
+  if (!result && !bson_append_bool(&out.document, "disabled", -1, out.disabled))
     result = aon_fail_memory(error);
   auth_account account;
   if (!result)
-    result = aon_image_from(&kept, arena, ret_image, error);
-  bson_destroy(&kept);
+    result = aon_image_from(&out.document, arena, ret_image, error);
+  bson_destroy(&out.document);
   if (!result)
     result = auth_account_of(fb, ret_image, arena, &account, error);
-  if (!result && account.claims && account.password)
+  if (!result && account.claims && account.password.data)
     result = bad(fb, id, error, "inconsistent",
                  "has both a password and customClaims, which Firebase Auth takes in two steps: give them one after the other");
   if (!result && account.claims && strlen(account.claims) > AUTH_CLAIMS_BYTES - sizeof AUTH_MARK - 8)
@@ -111,7 +132,8 @@ aon_result auth_account_of(const fb_store *fb, const aon_image *image, aon_arena
   if (!aon_image_view(image, &view) || !bson_iter_init(&at, &view))
     return aon_fail(error, AON_CORRUPT, "bad_document", "An image of an account in %s is damaged.", fb->name);
   while (bson_iter_next(&at)) {
-    const char *key = bson_iter_key(&at), *text = BSON_ITER_HOLDS_UTF8(&at) ? bson_iter_utf8(&at, NULL) : NULL;
+    const char *key = bson_iter_key(&at);
+    aon_text text = text_at(&at);
     int place = text_place(key);
     if (place >= 0)
       ret_account->texts[place] = text;
@@ -139,52 +161,61 @@ aon_result auth_account_of(const fb_store *fb, const aon_image *image, aon_arena
 
 /* ---- from the service ---- */
 
-static bool take_claims(json_t *user, bson_t *out, bool *ret_aside) {
-  const char *text = json_string_value(json_object_get(user, "customAttributes"));
-  json_error_t ignored;
-  json_t *claims = text ? json_loads(text, 0, &ignored) : NULL;
-  bson_t below;
-  bool fine = true;
-  *ret_aside = json_is_true(json_object_get(claims, AUTH_MARK));
-  if (json_is_object(claims) && json_object_size(claims) && !*ret_aside) {
-    fine = !aon_document_from_json(text, strlen(text), &below, NULL);
-    if (fine) {
-      fine = bson_append_document(out, "customClaims", -1, &below);
-      bson_destroy(&below);
-    }
-  }
-  json_decref(claims);
-  return fine;
+static aon_result unreadable(const fb_store *fb, aon_error *error) {
+  return aon_fail(error, AON_CORRUPT, "corrupt", "%s gave an account that can't be read.", fb->name);
+}
+
+/* Claims that can't be read would be lost with the next update, so such an account is refused. */
+static aon_result take_claims(const fb_store *fb, json_t *user, bson_t *out, bool *ret_aside, aon_error *error) {
+  json_t *given = json_object_get(user, "customAttributes");
+  size_t length = json_string_length(given);
+  bson_iter_t at;
+  bson_t claims;
+  *ret_aside = false;
+  if (!length)
+    return AON_OK;
+  aon_result result = aon_document_from_json(json_string_value(given), length, &claims, error);
+  if (result)
+    return result == AON_NO_MEMORY ? result : unreadable(fb, error);
+  *ret_aside = bson_iter_init_find(&at, &claims, AUTH_MARK) && BSON_ITER_HOLDS_BOOL(&at) && bson_iter_bool(&at);
+  bool fine = *ret_aside || bson_empty(&claims) || bson_append_document(out, "customClaims", -1, &claims);
+  bson_destroy(&claims);
+  return fine ? AON_OK : aon_fail_memory(error);
 }
 
 aon_result auth_image(const fb_store *fb, json_t *user, aon_arena *arena, aon_image *ret_image, bool *ret_aside, aon_error *error) {
-  bson_t made = BSON_INITIALIZER;
-  const char *uid = json_string_value(json_object_get(user, "localId"));
+  json_t *uid = json_object_get(user, "localId");
   *ret_image = (aon_image){0};
   *ret_aside = false;
-  bool fine = uid && bson_append_utf8(&made, "uid", 3, uid, -1);
-  for (int i = 0; fine && i < 4; i++) {
-    const char *text = json_string_value(json_object_get(user, service_names[i]));
-    fine = !text || !*text || bson_append_utf8(&made, text_names[i], -1, text, -1);
+  if (!json_string_length(uid))
+    return unreadable(fb, error);
+  bson_t made = BSON_INITIALIZER;
+  bool fine = bson_append_utf8(&made, "uid", 3, json_string_value(uid), (int)json_string_length(uid));
+  for (int i = 0; fine && i < AUTH_TEXTS; i++) {
+    json_t *text = json_object_get(user, service_names[i]);
+    fine = !auth_has(user, i) || bson_append_utf8(&made, text_names[i], -1, json_string_value(text), (int)json_string_length(text));
   }
   if (fine && json_is_true(json_object_get(user, "emailVerified")))
     fine = bson_append_bool(&made, "emailVerified", -1, true);
-  fine = fine && bson_append_bool(&made, "disabled", -1, json_is_true(json_object_get(user, "disabled"))) &&
-         take_claims(user, &made, ret_aside);
-  aon_result result = !fine        ? aon_fail(error, AON_CORRUPT, "corrupt", "%s gave an account that can't be read.", fb->name)
-                      : *ret_aside ? AON_OK
-                                   : aon_image_from(&made, arena, ret_image, error);
+  fine = fine && bson_append_bool(&made, "disabled", -1, json_is_true(json_object_get(user, "disabled")));
+  aon_result result = fine ? take_claims(fb, user, &made, ret_aside, error) : aon_fail_memory(error);
+  if (!result && !*ret_aside)
+    result = aon_image_from(&made, arena, ret_image, error);
   bson_destroy(&made);
   return result;
 }
 
+bool auth_has(const json_t *user, int place) { return json_string_length(json_object_get(user, service_names[place])) > 0; }
+
 /* ---- to the service ---- */
+
+static json_t *json_of(aon_text text) { return json_stringn(text.data, text.length); }
 
 static json_t *basic(const char *uid, const auth_account *account) {
   json_t *body = json_object();
   bool fine = body && !json_object_set_new(body, "localId", json_string(uid));
-  for (int i = 0; fine && i < 4; i++)
-    fine = !account->texts[i] || !json_object_set_new(body, service_names[i], json_string(account->texts[i]));
+  for (int i = 0; fine && i < AUTH_TEXTS; i++)
+    fine = !account->texts[i].data || !json_object_set_new(body, service_names[i], json_of(account->texts[i]));
   fine = fine && !json_object_set_new(body, "emailVerified", json_boolean(account->email_verified));
   if (fine)
     return body;
@@ -195,7 +226,7 @@ static json_t *basic(const char *uid, const auth_account *account) {
 json_t *auth_to_create(const char *uid, const auth_account *account) {
   json_t *body = basic(uid, account);
   bool fine = body && !json_object_set_new(body, "disabled", json_boolean(account->disabled)) &&
-              (!account->password || !json_object_set_new(body, "password", json_string(account->password)));
+              (!account->password.data || !json_object_set_new(body, "password", json_of(account->password)));
   if (fine)
     return body;
   json_decref(body);
@@ -212,18 +243,18 @@ json_t *auth_to_import(const char *uid, const auth_account *account) {
   return NULL;
 }
 
-json_t *auth_to_update(const char *uid, const auth_account *account) {
-  static const char *const attributes[4] = {"EMAIL", "DISPLAY_NAME", NULL, "PHOTO_URL"};
+json_t *auth_to_update(const char *uid, const auth_account *account, const bool had[AUTH_TEXTS]) {
+  static const char *const attributes[AUTH_TEXTS] = {"EMAIL", "DISPLAY_NAME", NULL, "PHOTO_URL"};
   json_t *body = basic(uid, account), *gone = json_array();
   bool fine = body && gone && !json_object_set_new(body, "disableUser", json_boolean(account->disabled)) &&
               !json_object_set_new(body, "customAttributes", json_string(account->claims ? account->claims : "{}")) &&
-              (!account->password || !json_object_set_new(body, "password", json_string(account->password)));
-  for (int i = 0; fine && i < 4; i++)
-    if (attributes[i] && !account->texts[i])
+              (!account->password.data || !json_object_set_new(body, "password", json_of(account->password)));
+  for (int i = 0; fine && i < AUTH_TEXTS; i++)
+    if (attributes[i] && had[i] && !account->texts[i].data)
       fine = !json_array_append_new(gone, json_string(attributes[i]));
   if (fine && json_array_size(gone))
     fine = !json_object_set(body, "deleteAttribute", gone);
-  if (fine && !account->texts[2])
+  if (fine && had[2] && !account->texts[2].data)
     fine = !json_object_set_new(body, "deleteProvider", json_pack("[s]", "phone"));
   json_decref(gone);
   if (fine)
@@ -234,7 +265,7 @@ json_t *auth_to_update(const char *uid, const auth_account *account) {
 
 json_t *auth_to_set_aside(const char *uid, const auth_account *account) {
   json_error_t ignored;
-  json_t *claims = account->claims ? json_loads(account->claims, 0, &ignored) : json_object(), *body = NULL;
+  json_t *claims = account->claims ? json_loads(account->claims, JSON_ALLOW_NUL, &ignored) : json_object(), *body = NULL;
   char *text = NULL;
   if (claims && !json_object_set_new(claims, AUTH_MARK, json_true()))
     text = json_dumps(claims, JSON_COMPACT);

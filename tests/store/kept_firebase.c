@@ -335,7 +335,13 @@ static void auth_keeps(void **state) {
        "{\"uid\":\"u\",\"email\":\"an@b.c[\",\"disabled\":false}"},
       {"u", "{\"displayName\":\"An\",\"phoneNumber\":\"+1\",\"photoURL\":\"http://p\"}",
        "{\"uid\":\"u\",\"displayName\":\"An\",\"phoneNumber\":\"+1\",\"photoURL\":\"http://p\",\"disabled\":false}"},
-      {"u", "{\"disabled\":true,\"emailVerified\":true}", "{\"uid\":\"u\",\"emailVerified\":true,\"disabled\":true}"},
+      {"u", "{\"disabled\":true,\"emailVerified\":true,\"email\":\"a@b.c\"}",
+       "{\"uid\":\"u\",\"email\":\"a@b.c\",\"emailVerified\":true,\"disabled\":true}"},
+      {"u", "{\"emailVerified\":true}", "{\"uid\":\"u\",\"disabled\":false}"}, /* of no address */
+      {"u", "{\"emailVerified\":true,\"email\":null}", "{\"uid\":\"u\",\"disabled\":false}"},
+      {"u", "{\"displayName\":\"a\\u0000b\",\"photoURL\":\"\\u0000\"}",
+       "{\"uid\":\"u\",\"displayName\":\"a\\u0000b\",\"photoURL\":\"\\u0000\",\"disabled\":false}"},
+      {"u", "{\"customClaims\":{\"a\":\"\\u0000\"}}", "{\"uid\":\"u\",\"customClaims\":{\"a\":\"\\u0000\"},\"disabled\":false}"},
       {"u", "{\"disabled\":null,\"emailVerified\":false}", "{\"uid\":\"u\",\"disabled\":false}"},
       {"u", "{\"disabled\":\"\"}", "{\"uid\":\"u\",\"disabled\":false}"},
       {"u", "{\"disabled\":\"yes\"}", "!bad_type"},
@@ -356,10 +362,18 @@ static void auth_keeps(void **state) {
   kept_repeat(long_text, 'u', AUTH_UID_BYTES + 1);
   kept_case long_id[] = {{long_text, "{}", "!bad_format"}};
   KEEPS(auth_normalise, &auth, &accounts, long_id);
+  bson_t nothing = BSON_INITIALIZER;
+  kept_is(auth_normalise, &auth, &accounts, (aon_text){"a\0b", 3}, &nothing, "!forbidden_character");
   kept_repeat(long_text, 'c', 1000);
   snprintf(json, sizeof json, "{\"customClaims\":{\"x\":\"%s\"}}", long_text);
   kept_case long_claims[] = {{"u", json, "!too_long"}};
   KEEPS(auth_normalise, &auth, &accounts, long_claims);
+  kept_repeat(long_text, 'e', 500);
+  snprintf(json, sizeof json, "{\"email\":\"%s\"}", long_text);
+  char whole[1200];
+  snprintf(whole, sizeof whole, "{\"uid\":\"u\",\"email\":\"%s\",\"disabled\":false}", long_text);
+  kept_case long_email[] = {{"u", json, whole}}; /* it is for the service to refuse */
+  KEEPS(auth_normalise, &auth, &accounts, long_email);
 }
 
 static void auth_is_read(void **state) {
@@ -371,8 +385,12 @@ static void auth_is_read(void **state) {
       {"{\"localId\":\"u\",\"email\":\"\",\"photoUrl\":\"p\",\"emailVerified\":true,\"disabled\":true,\"customAttributes\":\"{\\\"a\\\":1}\"}",
        "{\"uid\":\"u\",\"photoURL\":\"p\",\"emailVerified\":true,\"disabled\":true,\"customClaims\":{\"a\":1}}"},
       {"{\"localId\":\"u\",\"customAttributes\":\"{}\"}", "{\"uid\":\"u\",\"disabled\":false}"},
-      {"{\"localId\":\"u\",\"customAttributes\":\"[1]\"}", "{\"uid\":\"u\",\"disabled\":false}"},
-      {"{\"localId\":\"u\",\"customAttributes\":\"x\"}", "{\"uid\":\"u\",\"disabled\":false}"},
+      {"{\"localId\":\"u\",\"customAttributes\":\"\"}", "{\"uid\":\"u\",\"disabled\":false}"},
+      {"{\"localId\":\"u\",\"displayName\":\"a\\u0000b\",\"customAttributes\":\"{\\\"a\\\":\\\"\\\\u0000\\\"}\"}",
+       "{\"uid\":\"u\",\"displayName\":\"a\\u0000b\",\"disabled\":false,\"customClaims\":{\"a\":\"\\u0000\"}}"},
+      {"{\"localId\":\"u\",\"customAttributes\":\"[1]\"}", "!"},
+      {"{\"localId\":\"u\",\"customAttributes\":\"x\"}", "!"},
+      {"{\"localId\":\"u\",\"customAttributes\":\"{\\\"a\\\":1e999}\"}", "!"},
       {"{\"localId\":\"u\",\"customAttributes\":\"{\\\"a\\\":1,\\\"" AUTH_MARK "\\\":true}\"}", NULL},
       {"{\"localId\":\"u\",\"customAttributes\":\"{\\\"" AUTH_MARK "\\\":false}\"}",
        "{\"uid\":\"u\",\"disabled\":false,\"customClaims\":{\"" AUTH_MARK "\":false}}"},
@@ -387,7 +405,7 @@ static void auth_is_read(void **state) {
     aon_image image;
     bool aside;
     bson_t view;
-    json_t *user = json_loads(cases[i].user, 0, &ignored);
+    json_t *user = json_loads(cases[i].user, JSON_ALLOW_NUL, &ignored);
     aon_result result = auth_image(&auth, user, &arena, &image, &aside, &error);
     json_decref(user);
     const char *wanted = cases[i].wanted;
@@ -412,17 +430,23 @@ static void says(json_t *body, const char *wanted) {
 
 static void auth_is_asked(void **state) {
   (void)state;
-  auth_account bare = {.disabled = true},
-               full = {.texts = {"e", "d", "+1", "p"}, .password = "pw", .email_verified = true, .claims = "{\"a\":1}"};
+  auth_account bare = {.disabled = true}, full = {.texts = {text("e"), text("d"), text("+1"), text("p")},
+                                                  .password = text("pw"),
+                                                  .email_verified = true,
+                                                  .claims = "{\"a\":1}"};
+  static const bool none_of_them[AUTH_TEXTS] = {false}, all_of_them[AUTH_TEXTS] = {true, true, true, true};
   says(auth_to_create("u", &bare), "{\"disabled\":true,\"emailVerified\":false,\"localId\":\"u\"}");
   says(auth_to_create("u", &full), "{\"disabled\":false,\"displayName\":\"d\",\"email\":\"e\",\"emailVerified\":true,\"localId\":\"u\","
                                    "\"password\":\"pw\",\"phoneNumber\":\"+1\",\"photoUrl\":\"p\"}");
   says(auth_to_import("u", &bare), "{\"disabled\":true,\"emailVerified\":false,\"localId\":\"u\"}");
   says(auth_to_import("u", &full), "{\"customAttributes\":\"{\\\"a\\\":1}\",\"disabled\":false,\"displayName\":\"d\",\"email\":\"e\","
                                    "\"emailVerified\":true,\"localId\":\"u\",\"phoneNumber\":\"+1\",\"photoUrl\":\"p\"}");
-  says(auth_to_update("u", &bare), "{\"customAttributes\":\"{}\",\"deleteAttribute\":[\"EMAIL\",\"DISPLAY_NAME\",\"PHOTO_URL\"],"
-                                   "\"deleteProvider\":[\"phone\"],\"disableUser\":true,\"emailVerified\":false,\"localId\":\"u\"}");
-  says(auth_to_update("u", &full),
+  says(auth_to_update("u", &bare, none_of_them),
+       "{\"customAttributes\":\"{}\",\"disableUser\":true,\"emailVerified\":false,\"localId\":\"u\"}");
+  says(auth_to_update("u", &bare, all_of_them),
+       "{\"customAttributes\":\"{}\",\"deleteAttribute\":[\"EMAIL\",\"DISPLAY_NAME\",\"PHOTO_URL\"],"
+       "\"deleteProvider\":[\"phone\"],\"disableUser\":true,\"emailVerified\":false,\"localId\":\"u\"}");
+  says(auth_to_update("u", &full, all_of_them),
        "{\"customAttributes\":\"{\\\"a\\\":1}\",\"disableUser\":false,\"displayName\":\"d\",\"email\":\"e\","
        "\"emailVerified\":true,\"localId\":\"u\",\"password\":\"pw\",\"phoneNumber\":\"+1\",\"photoUrl\":\"p\"}");
   says(auth_to_set_aside("u", &bare), "{\"customAttributes\":\"{\\\"" AUTH_MARK "\\\":true}\",\"disableUser\":true,\"localId\":\"u\"}");
