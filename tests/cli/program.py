@@ -4,6 +4,7 @@ AON_BIN names the program, AON_PACKS the folder of packs; AON_SHARED the folder 
 `shared/data` beside the source tree); AON_FULL=1 asks for the long version of each suite.
 """
 
+import concurrent.futures
 import csv
 import json
 import os
@@ -14,6 +15,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 
@@ -120,6 +122,7 @@ def aon(*args, env=None, cwd=None, given=None, **more):
 
 class Data:
     """A data folder and the commands on it."""
+    exact = True  # a copy of it is the same to the program, also in the middle of a run
 
     def __init__(self, folder, env=None):
         self.folder, self.env = pathlib.Path(folder), dict(env or {})
@@ -330,17 +333,26 @@ class Bites:
 
 def each(points, trial):
     """How often each end came: {what trial(point) returned: times}."""
-    points, ends, bite = list(points), {}, float(os.environ.get('AON_BITE') or 'inf')
+    points, bite, at_once = list(points), float(os.environ.get('AON_BITE') or 'inf'), int(os.environ.get('AON_AT_ONCE') or 1)
     Bites.rounds += 1
-    held = Bites.held()
-    for at, point in enumerate(points):
-        if point not in held:
-            if time.monotonic() - Bites.began > bite:
-                raise Skip(f'{at} of {len(points)} points tried so far (AON_BITE)')
+    held, stopped_early = Bites.held(), threading.Event()
+
+    def tried(point):
+        if stopped_early.is_set() or time.monotonic() - Bites.began > bite:
+            return
+        try:
             held[point] = trial(point)
-            Bites.note(point, held[point])
-        ends[held[point]] = ends.get(held[point], 0) + 1
-    return ends
+        except BaseException:
+            stopped_early.set()
+            raise
+        Bites.note(point, held[point])
+
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        list(pool.map(tried, [point for point in points if point not in held]))
+    ends = [held[point] for point in points if point in held]
+    if len(ends) < len(points):
+        raise Skip(f'{len(ends)} of {len(points)} points tried so far (AON_BITE)')
+    return {end: ends.count(end) for end in dict.fromkeys(ends)}
 
 
 def run_cases(area, cases, names):

@@ -8,6 +8,7 @@ After `aon recover` every store is exactly as before or holds exactly the plan, 
 and a second recovery finds nothing to do. AON_FULL=1 tries every call, else a sample that has each kind of call in it.
 """
 
+import itertools
 import json
 import pathlib
 import random
@@ -26,12 +27,13 @@ HIDDEN = '•••'
 # A rollback reads the journal for its lines at level info: runs that die must make the same calls as the one whose calls were counted.
 COUNTED = {'LOG_LEVEL': 'debug'}
 SAMPLE = 16         # points of one kind of run in the short version
+SHARE = 1           # of them; less where each point takes long
 QUIET = ('read', 'normalise', 'describe', 'scan', 'generation', 'log_append')  # calls of which the sample takes few
 
 
 def sample(calls, count=SAMPLE, seed=1):
     """Numbers of calls to die at: every one of them, or some of each kind, those that change something first."""
-    points = range(1, len(calls))
+    points, count = range(1, len(calls)), max(1, round(SHARE * count))
     if p.FULL or len(calls) - 1 <= count:
         return list(points)
     loud = [n for n in points if not calls[n].endswith(QUIET) and (n == 1 or calls[n] != calls[n - 1])]
@@ -73,11 +75,19 @@ class Point:
     """One prepared folder, one deadly run in a copy of it, and what must be true after recovery."""
 
     def __init__(self, folder, data, before, known, after=None):
-        self.folder, self.data, self.before, self.known, self.after, self.tried = folder, data, before, known, after, 0
+        self.folder, self.data, self.before, self.known, self.after, self.names = folder, data, before, known, after, itertools.count(1)
 
     def fresh(self):
-        self.tried += 1
-        return self.data.copy(self.folder / f'copy{self.tried}')
+        return self.data.copy(self.folder / f'copy{next(self.names)}')
+
+    def further(self, make):
+        """A point in the middle of a run, which make() leads a fresh copy to: copied, or, where a copy would differ from it, led there each time."""
+        other = type(self)(self.folder, make(), self.before, self.known)
+        other.names = self.names
+        if not other.data.exact:
+            first, other.data = [other.data], None
+            other.fresh = lambda: first.pop() if first else make()
+        return other
 
     def recover(self, data, where, statuses=(0,)):
         return data.run('recover').exits(*statuses)
@@ -205,14 +215,15 @@ def crashed_at(point, args, name, nth=0):
     return data
 
 
-def recovery_itself(folder):
-    """Killed while it commits, then killed again while it recovers, then recovered."""
+RECOVERED = (('store.main.commit', 0), ('store.settings.commit', 0), ('journal.move', -2), ('journal.move', -1), ('store.main.apply', 0))
+
+
+def recovery_itself(folder, choose=lambda calls: RECOVERED):
+    """Killed before each of the chosen calls, then killed again while it recovers, then recovered."""
     point, args = second_upload(folder)
     said = []
-    for name, nth in (('store.main.commit', 0), ('store.settings.commit', 0), ('journal.move', -2), ('journal.move', -1), ('store.main.apply', 0)):
-        crashed = crashed_at(point, args, name, nth)
-        again = Point(folder, crashed, point.before, point.known)
-        again.tried = 1000 * (1 + len(said))
+    for name, nth in choose(counted(point, args)):
+        again = point.further(lambda: crashed_at(point, args, name, nth))
         calls = counted(again, ['recover'])
         said.append(f'after {name}: ' + die_everywhere(again, ['recover'], calls, count=7))
     return '; '.join(said)
@@ -248,21 +259,30 @@ def forced_failure_killed(folder):
     return die_everywhere(point, args, calls, env, count=10)
 
 
+def newest(data):
+    return data.listed()[0]['bulkOperationId']
+
+
 def resume_killed(folder):
     """On hold after a failure; the person goes on, and that is killed."""
     point, args = second_upload(folder)
-    held = point.fresh()
-    bulk = held.run(*args, '--on-failure', 'hold', env={'TEST_ROLLBACK_AT_OPERATION': 5}).exits(6).json['bulkOperationId']
-    again = Point(folder, held, point.before, point.known)
-    again.tried = 1000
-    calls = counted(again, ['resume', bulk])
-    ends = {}
+
+    def held():
+        data = point.fresh()
+        data.run(*args, '--on-failure', 'hold', env={'TEST_ROLLBACK_AT_OPERATION': 5}).exits(6)
+        return data
+
+    again = point.further(held)
+    whole, ends = again.fresh(), {}
+    calls = calls_of(whole.run('resume', newest(whole), env=COUNTED).exits(0))
+    point.drop(whole)
     for n in sample(calls, 10):
         copy, where = again.fresh(), f'resume killed before call {n} ({calls[n]})'
+        bulk, before = newest(copy), copy.rows()
         copy.run('resume', bulk, env={**COUNTED, 'TEST_CRASH_AT_CALL': n}).exits(KILLED)
         copy.run('recover').exits(0)
         if copy.shown(bulk)['state'] == 'held':  # killed before it had begun: it still waits for a person
-            same_rows(copy.rows(), point.before, where, 'is held')
+            same_rows(copy.rows(), before, where, 'is held')
             copy.run('rollback', bulk).exits(0)
         state = again.settled(copy, where)
         ends[state] = ends.get(state, 0) + 1
@@ -270,18 +290,20 @@ def resume_killed(folder):
     return ', '.join(f'{state} {count}' for state, count in ends.items())
 
 
-def resolve_killed(folder):
-    """Somebody else wrote; the rollback names it; the person's choice is killed, and made again."""
+THEIRS = (('realtime', 'firebase:user', 'u1', 'email'), ('realtime', 'firebase:user', 'n1', 'name'))
+
+
+def resolve_killed(folder, theirs=THEIRS):
+    """Somebody else wrote before the decision, which is the last commit; the rollback names it; the person's choice is killed, and made again."""
     point, args = second_upload(folder)
-    data = crashed_at(point, args, 'store.main.commit')
-    document = data.document('realtime', 'firebase:user', 'u1')
-    data.put('realtime', 'firebase:user', 'u1', {**document, 'email': 'theirs@example.com'})
-    data.put('realtime', 'firebase:user', 'n1', {**data.document('realtime', 'firebase:user', 'n1'), 'name': 'Theirs'})
+    data = crashed_at(point, args, [name for name in counted(point, args)[1:] if name.endswith('.commit')][-1])
+    for store, collection, name, prop in theirs:
+        data.put(store, collection, name, {**data.document(store, collection, name), prop: 'theirs@example.com'})
     data.run('recover').exits(4)
-    bulk = data.listed()[0]['bulkOperationId']
+    bulk = newest(data)
     same(data.shown(bulk)['state'], 'rollback_failed')
     again = Point(folder, data, point.before, point.known)
-    again.tried = 1000
+    again.names = point.names
     calls, tried = counted(again, ['resolve', bulk, 'all', '--force']), 0
     for n in sample(calls, 10):
         copy, where = again.fresh(), f'resolve killed before call {n} ({calls[n]})'

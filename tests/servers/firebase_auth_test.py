@@ -183,7 +183,8 @@ CASES = [cases.workbooks_end_as_the_oracle_says, accounts_go_and_come_back, a_ro
          cases.every_page_of_a_listing_is_read, cases.secrets_stay_in, cases.killed_at_calls, cases.killed_while_rolling_back,
          cases.replies_lost_at_calls, cases.requests_lost_at_calls, cases.taken_back_over_foreign_writes,
          cases.a_foreign_write_between_plan_and_execution_is_refused, doctor_tells, secured.doctor_tells_the_clock,
-         secured.a_token_that_is_refused_is_replaced_once]
+         secured.a_token_that_is_refused_is_replaced_once, cases.late_writes,
+         *cases.commands_killed('resume_killed')]
 
 if __name__ == '__main__':
     if not os.environ.get(Identity.VARIABLE):

@@ -7,12 +7,14 @@ SERVER_SECONDS = 0.5  # a server's time for a request whose reply nobody will se
 
 
 class Proxy:
-    """Between program and server; counts what the program sends, and at one of them hangs up: the request was done but its reply is lost, or
-    the request itself is."""
+    """Between program and server; counts what the program sends, or of that only what `counts` picks. At one of them it hangs up: the request was
+    done but its reply is lost ('reply'), or the request itself is ('request'); or it keeps the request until it is released, and goes on ('late')."""
 
-    def __init__(self, server, drop_at=0, lose='reply'):
+    def __init__(self, server, drop_at=0, lose='reply', counts=None):
         self.server, self.drop_at, self.lose, self.seen, self.lock = server, drop_at, lose, 0, threading.Lock()
+        self.counts = counts or (lambda chunk: True)
         self.ends = []
+        self.kept, self.released, self.delivered, self.done = (threading.Event() for _ in range(4))
         self.listener = socket.create_server(('127.0.0.1', 0))
         self.address = self.listener.getsockname()
         threading.Thread(target=self.accept, daemon=True).start()
@@ -39,10 +41,17 @@ class Proxy:
         try:
             while chunk := client.recv(1 << 20):
                 with self.lock:
-                    self.seen += 1
-                    drop = self.seen == self.drop_at
+                    counted = bool(self.counts(chunk))
+                    self.seen += counted
+                    drop = counted and self.seen == self.drop_at
                 if drop and self.lose == 'request':
                     break
+                if drop and self.lose == 'late':
+                    self.kept.set()
+                    self.released.wait()
+                    server.sendall(chunk)
+                    self.delivered.set()
+                    continue
                 if drop:
                     lost.set()
                 server.sendall(chunk)
@@ -56,6 +65,8 @@ class Proxy:
     def answer(self, server, client, lost, answered):
         try:
             while chunk := server.recv(1 << 20):
+                if self.delivered.is_set():
+                    self.done.set()
                 if lost.is_set():
                     answered.set()
                 else:

@@ -7,6 +7,7 @@ keeps outlives its server, how that is killed and started again.
 
 import glob
 import http.client
+import itertools
 import json
 import os
 import pathlib
@@ -83,13 +84,19 @@ class Place:
     PASSWORDS = True  # it takes any
     SERVER = None    # where what it keeps outlives the server
     SETTINGS = {}    # of the program, with this place
+    exact = True     # a copy is the same to the program, also in the middle of a run
     watched = False  # what is in doubt is looked after for a while, and then taken off the list by housekeeping
-    made = 0
+    WRITES = None    # of a store that writes documents one by one: the requests that change one, as bytes on the wire
+    stamped = True   # of such a store: its documents hold the id of the bulk operation
+    made = itertools.count(1)
 
     def __init__(self, name=None):
-        Place.made += 1
-        self.name = name or f'd{os.getpid()}_{Place.made}'
+        self.name = name or self.new_name()
         self.make(name is None)
+
+    @staticmethod
+    def new_name():
+        return f'd{os.getpid()}_{next(Place.made)}'
 
     def make(self, fresh):
         pass
@@ -158,8 +165,7 @@ class OnPostgresql(Place):
         return f'postgresql://aon{password}@{where[0]}:{where[1]}/{self.name}'
 
     def copy(self):
-        Place.made += 1
-        name = f'd{os.getpid()}_{Place.made}'
+        name = self.new_name()
         psql('postgres', f"select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = '{self.name}'")
         psql('postgres', f'create database {name} template {self.name}')
         return type(self)(name)
@@ -173,6 +179,7 @@ class OnPostgresql(Place):
 
 class PostgresqlMain(OnPostgresql):
     KEY = 'main'
+    exact = False  # prepared transactions are not copied
 
     def env(self, where, password=''):
         return {'AON_STORES_MAIN_URL': self.url(where, password and f':{password}'), 'AON_STORES_MAIN_CREATE': 'true'}
@@ -209,7 +216,7 @@ class PostgresqlMain(OnPostgresql):
         psql(self.name, "insert into ledger values ('a', 1, 2.5), ('a', 2, null), ('b', 1, 1e300)")
 
     def clean(self, *where):
-        same(psql('postgres', "select gid from pg_prepared_xacts where gid like 'aon:%'"), '', 'prepared transactions are left', *where)
+        same(psql('postgres', f"select gid from pg_prepared_xacts where database = '{self.name}'"), '', 'prepared transactions are left', *where)
 
 
 class PostgresqlJournal(OnPostgresql):
@@ -305,6 +312,7 @@ class MongodbMain(OnMongodb):
     KEY = 'main'
     SETTINGS = {} if REPLICA_SET else {'AON_STORES_MAIN_HORIZON': '1s', 'AON_STORES_MAIN_WATCH': '1s'}
     watched = not REPLICA_SET
+    WRITES = None if REPLICA_SET else re.compile(rb'\x02(insert|update|delete)\x00')
 
     def env(self, where, password=''):
         return {'AON_STORES_MAIN_URL': self.url(where, password and f'u:{password}@'), 'AON_STORES_MAIN_CREATE': 'true'}
@@ -418,6 +426,7 @@ class Realtime(OnFirebase):
     KEY, VARIABLE = 'realtime', 'FIREBASE_DATABASE_EMULATOR_HOST'
     SERVER = Server('RTDB', lambda: reachable(Realtime.address()))
     SETTINGS = {'AON_STORES_REALTIME_HORIZON': '300ms'}  # what is lost here is lost for good: nothing arrives late
+    WRITES = re.compile(rb'(PUT|PATCH|DELETE) ')
 
     def url(self):
         return f'firebase-rtdb://db.example/?ns={self.name}'
@@ -472,6 +481,7 @@ def spelled(value):
 
 class Settings(OnFirebase):
     KEY, VARIABLE = 'settings', 'FIRESTORE_EMULATOR_HOST'
+    exact = False  # a copied document has another updateTime
 
     def url(self):
         return f'firestore://{self.name}/'
@@ -520,6 +530,8 @@ TEXTS = (('email', 'email'), ('displayName', 'displayName'), ('phoneNumber', 'ph
 class Identity(OnFirebase):
     KEY, VARIABLE = 'identity', 'FIREBASE_AUTH_EMULATOR_HOST'
     SETTINGS = {'AON_STORES_IDENTITY_HORIZON': '300ms'}  # as Realtime's
+    WRITES = re.compile(rb'POST [^ ]*/accounts(:update|:delete|:batchCreate)? ')
+    stamped = False
 
     def url(self):
         return f'firebase-auth://{self.name}'

@@ -41,7 +41,7 @@ class Served(Data):
         self.places = places or {kind.KEY: kind() for kind in self.PLACES}
         own = {name: value for place in self.places.values() for name, value in {**place.SETTINGS, **place.env(place.address())}.items()}
         super().__init__(folder, {**own, **(env or {})})
-        self.own = own
+        self.own, self.exact = own, all(place.exact for place in self.places.values())
 
     def stores(self):
         return {key: place for key, place in self.places.items() if key != 'journal'}
@@ -78,17 +78,13 @@ class Served(Data):
 
 
 class Point(crash.Point):
-    def recover(self, data, where, statuses=(0,)):
-        ran = super().recover(data, where, statuses)
+    def settled(self, data, where):
         if any(place.watched for place in data.places.values()):
             for _ in range(40):
                 if not data.run('locks', '--json').out:
                     break
                 time.sleep(0.5)
                 data.run('recover')
-        return ran
-
-    def settled(self, data, where):
         state = super().settled(data, where)
         for place in data.places.values():
             place.clean(where)
@@ -272,6 +268,35 @@ class Cases:
     def replies_lost_while_rolling_back(self, folder):
         return self.lost_at_calls(folder, 'reply', back=True)
 
+    # ---- the crash suite's other commands ----
+
+    def of_crash(self, case, *args):
+        """A case of the crash suite with this folder: a sample of its sample."""
+        def run(folder):
+            theirs = p.prepared, crash.Point, crash.SHARE
+            p.prepared, crash.Point, crash.SHARE = self.prepared, Point, 0.2
+            try:
+                return case(folder, *args)
+            finally:
+                p.prepared, crash.Point, crash.SHARE = theirs
+
+        run.__name__ = case.__name__
+        return run
+
+    def commands_killed(self, brief):
+        """Recovery, undo, a forced failure, resume, and a person's choice about a document of the store that is on a server, or of a file where a
+        transaction on the server keeps its own to itself until the decision. brief: the only one in the short version."""
+        key = self.stores[0]
+        visible = key if key != 'main' else 'settings'
+
+        def changing(calls):
+            names = dict.fromkeys(name for name in calls[1:] if name.startswith(f'store.{key}.') and name.endswith(('apply', 'commit', 'prepare', 'commit_prepared')))
+            return [*((name, 0) for name in names), ('journal.move', -2), ('journal.move', -1)][0 if p.FULL else -3:]
+
+        cases = [self.of_crash(crash.recovery_itself, changing), self.of_crash(crash.undo_killed), self.of_crash(crash.forced_failure_killed),
+                 self.of_crash(crash.resume_killed), self.of_crash(crash.resolve_killed, [(visible, *TOUCHED[visible])])]
+        return [case for case in cases if p.FULL or sys.argv[1:] or case.__name__ == brief]
+
     # ---- servers ----
 
     def stopped_before(self, point, args, n, env=None):
@@ -377,6 +402,87 @@ class Cases:
             p.same_rows(copy.rows(), wanted, 'all but the foreign write is as before', key)
             for place in copy.places.values():
                 place.clean(key)
+
+    # ---- late writes ----
+
+    def late(self, point, kind, args, where, begin, let_go):
+        """A run of which one write waits: others end it, then the write comes. What it did is gone when `aon recover` was there, which says so. An account
+        holds no stamp, so that nobody can tell it from somebody else's write: it stays."""
+        data = point.fresh()
+        data.env.update(crash.FROZEN, **{f'AON_STORES_{kind.KEY.upper()}_TIMEOUT': '500ms', f'AON_STORES_{kind.KEY.upper()}_WATCH': '1h'})
+        process = begin(data)
+        try:
+            time.sleep(1.2)  # its lease is over
+            ran = data.run('recover').exits(0)
+            bulk = next(bulk for bulk in data.listed() if bulk['bulkOperationId'] not in point.known)
+            same(bulk['state'], 'rolled_back', where, ran)
+            p.same_rows(data.rows(), point.before, where, 'was taken over')
+            let_go(process)
+            finish(process).exits(1).says('another worker has taken over')
+        finally:
+            process.kill()
+        came, ran, wanted = data.rows(), data.run('recover').exits(0), point.before
+        arrived = came != point.before
+        check(('A late write of bulk operation' in ran.err) == (arrived and kind.stamped), where, 'what came late is told', ran)
+        if not kind.stamped:
+            changed = [row for name, rows in came.items() for row in rows if row not in point.before.get(name, [])]
+            check(all('"late"' in document for _, document in changed), where, 'more than the late write', changed)
+            wanted = came
+        data.run('show', bulk['bulkOperationId']).exits(0).says('everything was put back')
+        Point(point.folder, data, wanted, point.known).settled(data, where)
+        point.drop(data)
+        return 'refused' if not arrived else 'taken back' if kind.stamped else 'stays'
+
+    def late_kept(self, point, kind, args, n):
+        """By the network: the program stands still meanwhile, and then hears that it was done."""
+        proxy = Proxy(kind.address(), n, 'late', kind.WRITES.search)
+
+        def begin(data):
+            process = data.start(*args, env=data.through(kind.KEY, proxy.address))
+            check(proxy.kept.wait(60), 'it sent no write', n)
+            os.kill(process.pid, signal.SIGSTOP)
+            return process
+
+        def let_go(process):
+            proxy.released.set()
+            check(proxy.done.wait(60), 'the server does not answer what came late')
+            os.kill(process.pid, signal.SIGCONT)
+
+        try:
+            return self.late(point, kind, args, f'write {n} to {kind.KEY} came late', begin, let_go)
+        finally:
+            proxy.close()
+
+    def late_frozen(self, point, kind, args, n):
+        def begin(data):
+            process = data.start(*args, env={**crash.COUNTED, 'TEST_STOP_AT_CALL': n})
+            check(p.stopped(process), 'it did not stop before call', n)
+            return process
+
+        return self.late(point, kind, args, f'frozen before call {n}', begin, lambda process: os.kill(process.pid, signal.SIGCONT))
+
+    def late_writes(self, folder):
+        """Of a worker that stood still before it wrote, and of a network that kept a request, until others had ended the run; in stores that write
+        documents one by one."""
+        prepared, said = self.prepared(folder), []
+        for kind in [kind for kind in self.kind.PLACES if kind.WRITES]:
+            collection, prop = ('accounts', 'displayName') if kind.KEY == 'identity' else ('c', 'ours')
+            for n in range(3):
+                prepared.put(kind.KEY, collection, f'k{n}', {prop: f'first {n}'})
+            lines = [{'store': kind.KEY, 'collection': collection, 'id': name, 'operation': what, 'data': {prop: 'late'}}
+                     for what, name in [('update', f'k{n}') for n in range(3)] + [('create', f'new{n}') for n in range(2)]]
+            (folder / 'lines').write_text(''.join(json.dumps(line) + '\n' for line in lines))
+            args, point = ['apply', folder / 'lines', '--json'], Point(folder, prepared, prepared.rows(), {bulk['bulkOperationId'] for bulk in prepared.listed()})
+            calls, fresh, proxy = self.calls(point, args), point.fresh(), Proxy(kind.address(), counts=kind.WRITES.search)
+            fresh.run(*args, env=fresh.through(kind.KEY, proxy.address)).exits(0)
+            proxy.close()
+            point.drop(fresh)
+            check(proxy.seen, 'no request that writes was seen')
+            applies = [n for n in range(1, len(calls)) if calls[n] == f'store.{kind.KEY}.apply']
+            kept = range(1, proxy.seen + 1) if p.FULL else [proxy.seen]
+            said.append(f'{kind.KEY}: frozen {p.each(applies, lambda n: self.late_frozen(point, kind, args, n))}, '
+                        f'kept {p.each(kept, lambda n: self.late_kept(point, kind, args, n))}')
+        return '; '.join(said)
 
     # ---- several at once, secrets ----
 
