@@ -348,7 +348,10 @@ def each(points, trial):
         Bites.note(point, held[point])
 
     with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
-        list(pool.map(tried, [point for point in points if point not in held]))
+        try:
+            list(pool.map(tried, [point for point in points if point not in held]))
+        finally:
+            stopped_early.set()
     ends = [held[point] for point in points if point in held]
     if len(ends) < len(points):
         raise Skip(f'{len(ends)} of {len(points)} points tried so far (AON_BITE)')
