@@ -160,6 +160,11 @@ class Data:
                 found.update({(path.stem, table): rows for table, rows in tables_of(path).items() if rows})
         return found
 
+    @staticmethod
+    def bare(rows):
+        """Without what a store adds by itself, which says who wrote last."""
+        return rows
+
     def sql(self, statement, *values, store='main'):
         with sqlite3.connect(self.store(store), timeout=20) as connection:
             rows = connection.execute(statement, values).fetchall()

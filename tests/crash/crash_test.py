@@ -104,7 +104,7 @@ class Point:
         if state != 'committed':
             same_rows(data.rows(), self.before, where, 'is', state, 'but the stores differ from before')
         elif self.after is not None:
-            same_rows(data.rows(), self.after, where, 'is committed, but the stores differ from the plan')
+            same_rows(data.bare(data.rows()), data.bare(self.after), where, 'is committed, but the stores differ from the plan')
         else:
             holds_plan(data, self.before, new[0]['bulkOperationId'], where)
         same(data.run('locks', '--json').exits(0).out, '', 'locks are left', where)
@@ -246,7 +246,7 @@ def undo_killed(folder):
         same(old, 'undone' if state == 'committed' else 'committed', where, 'the one that is taken back')
         if state != 'committed':
             same(copy.run('undo', bulk, '--json').exits(0).json['undoes'], bulk, where)
-            same_rows(copy.rows(), before, where, 'undone after all')
+            same_rows(copy.bare(copy.rows()), copy.bare(before), where, 'undone after all')
         ends[old] = ends.get(old, 0) + 1
         point.drop(copy)
     return ', '.join(f'{state} {count}' for state, count in ends.items()) + f' of {len(calls) - 1} calls'

@@ -87,7 +87,7 @@ class Place:
     exact = True     # a copy is the same to the program, also in the middle of a run
     watched = False  # what is in doubt is looked after for a while, and then taken off the list by housekeeping
     WRITES = None    # of a store that writes documents one by one: the requests that change one, as bytes on the wire
-    stamped = True   # of such a store: its documents hold the id of the bulk operation
+    stamps = False   # its documents hold the id of the bulk operation that wrote last
     made = itertools.count(1)
 
     def __init__(self, name=None):
@@ -313,6 +313,7 @@ class MongodbMain(OnMongodb):
     SETTINGS = {} if REPLICA_SET else {'AON_STORES_MAIN_HORIZON': '1s', 'AON_STORES_MAIN_WATCH': '1s'}
     watched = not REPLICA_SET
     WRITES = None if REPLICA_SET else re.compile(rb'\x02(insert|update|delete)\x00')
+    stamps = not REPLICA_SET
 
     def env(self, where, password=''):
         return {'AON_STORES_MAIN_URL': self.url(where, password and f'u:{password}@'), 'AON_STORES_MAIN_CREATE': 'true'}
@@ -427,6 +428,7 @@ class Realtime(OnFirebase):
     SERVER = Server('RTDB', lambda: reachable(Realtime.address()))
     SETTINGS = {'AON_STORES_REALTIME_HORIZON': '300ms'}  # what is lost here is lost for good: nothing arrives late
     WRITES = re.compile(rb'(PUT|PATCH|DELETE) ')
+    stamps = True
 
     def url(self):
         return f'firebase-rtdb://db.example/?ns={self.name}'
@@ -531,7 +533,6 @@ class Identity(OnFirebase):
     KEY, VARIABLE = 'identity', 'FIREBASE_AUTH_EMULATOR_HOST'
     SETTINGS = {'AON_STORES_IDENTITY_HORIZON': '300ms'}  # as Realtime's
     WRITES = re.compile(rb'POST [^ ]*/accounts(:update|:delete|:batchCreate)? ')
-    stamped = False
 
     def url(self):
         return f'firebase-auth://{self.name}'
