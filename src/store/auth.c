@@ -375,10 +375,36 @@ static void judge(round_state *r, size_t at, const aon_http_request *request) {
   note(r, at, result, &failure);
 }
 
+/* Which of them are refused stands in the answer. One that can't be read tells of none of them. */
+static void judge_all(round_state *r, const size_t *of, size_t count, const aon_http_request *request) {
+  json_t *root = NULL, *item;
+  size_t index;
+  bool readable = !fb_went_well(NULL, request) || !fb_parse(&r->store->fb, request, 0, &root, NULL);
+  for (size_t i = 0; i < count; i++) {
+    aon_error failure = AON_ERROR_INIT;
+    if (readable) {
+      judge(r, of[i], request);
+      continue;
+    }
+    r->states[r->first + of[i]] = AON_WRITE_UNKNOWN;
+    note(r, of[i], fb_refused(&r->store->fb, request, "creating accounts", &failure), &failure);
+  }
+  json_array_foreach(json_object_get(root, "error"), index, item) {
+    size_t place = (size_t)json_integer_value(json_object_get(item, "index"));
+    aon_error failure = AON_ERROR_INIT;
+    if (place >= count)
+      continue;
+    r->states[r->first + of[place]] = AON_WRITE_REFUSED;
+    aon_result why = refused_for(r->store, r->ones[of[place]].write, json_string_value(json_object_get(item, "message")), &failure);
+    note(r, of[place], why, &failure);
+  }
+  json_decref(root);
+}
+
 /* New accounts without a password: together, each refused by itself. */
 static aon_result import_all(round_state *r, aon_error *error) {
   AON_BUFFER_CLEANUP aon_buffer url = {0}, body = {0};
-  size_t of[AUTH_CREATE_AT_ONCE], count = 0, index;
+  size_t of[AUTH_CREATE_AT_ONCE], count = 0;
   aon_result result = aon_buffer_format(&url, error, "%s:batchCreate", r->store->base);
   if (!result)
     result = aon_buffer_text(&body, "{\"allowOverwrite\":false,\"sanityCheck\":true,\"users\":[", error);
@@ -395,20 +421,8 @@ static aon_result import_all(round_state *r, aon_error *error) {
   aon_http_request request = {
       .method = "POST", .url = url.data, .headers = {"Content-Type: application/json"}, .body = {body.data, body.length}, .changes = true};
   result = fb_run(&r->store->fb, &request, 1, NULL, NULL, error);
-  for (size_t i = 0; !result && i < count; i++)
-    judge(r, of[i], &request);
-  json_t *root = NULL, *item;
-  if (!result && fb_went_well(NULL, &request) && !fb_parse(&r->store->fb, &request, 0, &root, NULL))
-    json_array_foreach(json_object_get(root, "error"), index, item) {
-      size_t place = (size_t)json_integer_value(json_object_get(item, "index"));
-      aon_error failure = AON_ERROR_INIT;
-      if (place >= count)
-        continue;
-      r->states[r->first + of[place]] = AON_WRITE_REFUSED;
-      aon_result why = refused_for(r->store, r->ones[of[place]].write, json_string_value(json_object_get(item, "message")), &failure);
-      note(r, of[place], why, &failure);
-    }
-  json_decref(root);
+  if (!result)
+    judge_all(r, of, count, &request);
   aon_http_release(&request, 1);
   return result;
 }

@@ -1,5 +1,6 @@
-/* Accounts of Firebase Auth come in pages: a search tells all of them or fails, whichever allocation on its way fails. The service is a
- * thread of this process with two pages of canned replies, since an emulator has none that small. */
+/* Accounts of Firebase Auth come in pages: a search tells all of them or fails, whichever allocation on its way fails; and what becomes of
+ * new ones stands in the answer: one that can't be read leaves them in doubt. The service is a thread of this process with canned replies,
+ * since an emulator has no pages that small and no answers that bad. */
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -19,6 +20,8 @@ typedef struct service {
 } service;
 
 static const char *reply_to(const char *request) {
+  if (strstr(request, ":batchCreate"))
+    return "{\"error\":[{\"index\":0,\"message\":\"localId belongs to an exis";
   if (!strstr(request, ":batchGet"))
     return "{}";
   return strstr(request, "nextPageToken=second") ? "{\"users\":[{\"localId\":\"b\"}]}"
@@ -104,7 +107,32 @@ static void told_whole_or_failed(void **unused) {
   stop(&s);
 }
 
+static void in_doubt_where_the_answer_is_cut_off(void **unused) {
+  (void)unused;
+  world w;
+  service s;
+  aon_collection accounts = {.store = "identity", .name = "accounts"};
+  size_t failed = 9;
+  start(&s);
+  world_open(&w);
+  w.timeout_ms = 5000;
+  aon_store *store = world_store(&w, &aon_auth_adapter, NULL, "identity", "//demo-x", false);
+  aon_write writes[2];
+  aon_write_state states[2];
+  for (int i = 0; i < 2; i++) {
+    const char *id = i ? "b" : "a";
+    writes[i] = write_of(&accounts, id, (aon_image){0}, normal(&w, store, &accounts, id, "{}"), 7 + i);
+  }
+  FAILS(&w, aon_store_apply(store, NULL, writes, 2, states, &failed, &w.error), AON_UNKNOWN, "unavailable");
+  assert_int_equal(states[0], AON_WRITE_UNKNOWN);
+  assert_int_equal(states[1], AON_WRITE_UNKNOWN);
+  assert_int_equal(failed, 0);
+  aon_store_close(store);
+  world_close(&w);
+  stop(&s);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(told_whole_or_failed)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(told_whole_or_failed), cmocka_unit_test(in_doubt_where_the_answer_is_cut_off)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
