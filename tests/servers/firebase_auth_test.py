@@ -181,7 +181,7 @@ def doctor_tells(folder):
 CASES = [cases.workbooks_end_as_the_oracle_says, accounts_go_and_come_back, a_rollback_gives_back_the_password_of_what_it_deleted, killed_while_deleting,
          what_auth_refuses_is_named, a_password_is_sent_once_and_never_said, of_a_workbook, many_at_once,
          cases.every_page_of_a_listing_is_read, cases.secrets_stay_in, cases.killed_at_calls, cases.killed_while_rolling_back,
-         cases.replies_lost_at_calls, cases.requests_lost_at_calls, cases.taken_back_over_foreign_writes,
+         cases.replies_lost_at_calls, cases.requests_lost_at_calls, cases.taken_back_over_foreign_writes, cases.a_foreign_write_meets_a_rollback,
          cases.a_foreign_write_between_plan_and_execution_is_refused, doctor_tells, secured.doctor_tells_the_clock,
          secured.a_token_that_is_refused_is_replaced_once, cases.late_writes,
          *cases.commands_killed('resume_killed')]

@@ -119,7 +119,7 @@ def doctor_tells(folder):
 CASES = [cases.workbooks_end_as_the_oracle_says, every_type_comes_back, typed_values_are_written, many_in_batches, cases.every_page_of_a_listing_is_read,
          cases.killed_at_calls,
          cases.killed_while_rolling_back, cases.replies_lost_at_calls, cases.requests_lost_at_calls, cases.replies_lost_while_rolling_back,
-         cases.taken_back_over_foreign_writes, cases.a_foreign_write_between_plan_and_execution_is_refused,
+         cases.taken_back_over_foreign_writes, cases.a_foreign_write_meets_a_rollback, cases.a_foreign_write_between_plan_and_execution_is_refused,
          written_between_reading_and_commit_of_a_rollback, doctor_tells, secured.doctor_tells_the_clock,
          secured.a_token_that_is_refused_is_replaced_once, *cases.commands_killed('undo_killed')]
 

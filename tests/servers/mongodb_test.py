@@ -62,7 +62,8 @@ def addresses_that_are_wrong_keep_their_secrets(folder):
 
 
 CASES = [cases.workbooks_end_as_the_oracle_says, cases.killed_at_calls, cases.killed_while_rolling_back, cases.replies_lost_at_calls,
-         cases.requests_lost_at_calls, cases.taken_back_over_foreign_writes, cases.a_foreign_write_between_plan_and_execution_is_refused,
+         cases.requests_lost_at_calls, cases.taken_back_over_foreign_writes, cases.a_foreign_write_meets_a_rollback,
+         cases.a_foreign_write_between_plan_and_execution_is_refused,
          cases.several_at_once, plans_larger_than_a_transaction, cases.secrets_stay_in, addresses_that_are_wrong_keep_their_secrets, doctor_tells,
          cases.servers_killed_in_the_middle, *([] if REPLICA_SET else [cases.late_writes]), *cases.commands_killed('recovery_itself')]
 

@@ -83,7 +83,8 @@ def a_row_that_a_constraint_refuses_is_named(folder):
 
 
 CASES = [cases.workbooks_end_as_the_oracle_says, cases.killed_at_calls, cases.killed_while_rolling_back, cases.replies_lost_at_calls,
-         cases.requests_lost_at_calls, cases.taken_back_over_foreign_writes, cases.a_foreign_write_between_plan_and_execution_is_refused,
+         cases.requests_lost_at_calls, cases.taken_back_over_foreign_writes, cases.a_foreign_write_meets_a_rollback,
+         cases.a_foreign_write_between_plan_and_execution_is_refused,
          a_row_that_a_constraint_refuses_is_named,
          cases.several_at_once, cases.secrets_stay_in, addresses_that_are_wrong_keep_their_secrets, doctor_tells,
          stores_that_take_turns_are_written_in_few_calls, cases.servers_killed_in_the_middle, *cases.commands_killed('recovery_itself')]

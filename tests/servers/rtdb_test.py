@@ -146,7 +146,7 @@ def doctor_tells(folder):
 CASES = [cases.workbooks_end_as_the_oracle_says, documents_come_back_as_planned, many_at_once, cases.every_page_of_a_listing_is_read,
          cases.killed_at_calls, cases.killed_while_rolling_back,
          cases.replies_lost_at_calls, cases.requests_lost_at_calls, cases.replies_lost_while_rolling_back, replies_of_an_exclusive_store_lost,
-         a_reply_lost_before_a_rollback, troubles_of_the_service, cases.taken_back_over_foreign_writes,
+         a_reply_lost_before_a_rollback, troubles_of_the_service, cases.taken_back_over_foreign_writes, cases.a_foreign_write_meets_a_rollback,
          cases.a_foreign_write_between_plan_and_execution_is_refused, credentials_are_named_when_they_fail, secured.who_is_trusted,
          secured.a_token_is_renewed_before_its_end, secured.a_token_that_is_refused_is_replaced_once, secured.clocks_that_differ, cases.secrets_stay_in, doctor_tells,
          secured.doctor_tells_the_clock, secured.http2_where_it_is_offered, cases.servers_killed_in_the_middle, cases.late_writes,

@@ -9,6 +9,7 @@ import pathlib
 import shutil
 import signal
 import sys
+import threading
 import time
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
@@ -488,6 +489,69 @@ class Cases:
             kept = range(1, proxy.seen + 1) if p.FULL else [proxy.seen]
             said.append(f'{kind.KEY}: frozen {p.each(applies, lambda n: self.late_frozen(point, kind, args, n))}, '
                         f'kept {p.each(kept, lambda n: self.late_kept(point, kind, args, n))}')
+        return '; '.join(said)
+
+    def to_be_rolled_back(self, folder, key):
+        """Changes to documents of one store, and so many to one in a file that this one comes last: when it commits, all is decided."""
+        last = 'realtime' if key == 'main' else 'main'
+        collection, prop = ('accounts', 'displayName') if key == 'identity' else ('c', 'name')
+        data = self.kind(folder / f'{key}-prepared', self.env)
+
+        def line(operation, name, value=None):
+            return {'store': key, 'collection': collection, 'id': name, 'operation': operation, **({'data': {prop: value}} if value else {})}
+
+        data.apply([line('create', name, 'before') for name in ('same', 'other', 'alone', 'gone')]).exits(0)
+        changes = [line('update', name, 'ours') for name in ('same', 'other', 'alone')] + [line('delete', 'gone'), line('create', 'new', 'ours')]
+        changes += [{'store': last, 'collection': 'd', 'id': f'k{n}', 'operation': 'create', 'data': {'n': n}} for n in range(20)]
+        (folder / f'{key}-changes').write_text(''.join(json.dumps(change) + '\n' for change in changes))
+        return Point(folder, data, data.rows(), {bulk['bulkOperationId'] for bulk in data.listed()}), last, collection, prop
+
+    def a_foreign_write_meets_a_rollback(self, folder):
+        """Killed when all but the decision is done. Then somebody changes the property of one document that we changed, and another property of
+        another one: the first is named and left alone, the second keeps theirs, and everything of ours is taken back. A store that has prepared
+        its transaction lets nobody write until it is rolled back."""
+        said = []
+        for key in self.stores:
+            point, last, collection, prop = self.to_be_rolled_back(folder, key)
+            args, free = ['apply', folder / f'{key}-changes', '--json'], UNTOUCHED.get(key, ('nickname', 'theirs'))
+            calls = self.calls(point, args)
+            decision = calls.index(f'store.{last}.commit')
+            written = max(n for n in range(decision) if calls[n] in [f'store.{key}.{call}' for call in ('apply', 'commit', 'prepare')])
+            waits = calls[written].endswith('.prepare')
+
+            def met(n):
+                where, copy, after = f'{key}: killed before call {n} ({calls[n]})', point.fresh(), crash.overlaid(point.before, [])
+                copy.run(*args, env={**crash.COUNTED, 'TEST_CRASH_AT_CALL': n}).exits(crash.KILLED)
+                theirs = {name: {**copy.document(key, collection, name), **change} for name, change in (('same', {prop: 'theirs'}), ('other', dict([free])))}
+                same([document[prop] for document in theirs.values()], ['theirs', 'before' if waits else 'ours'], where)
+
+                def write():
+                    for name, document in theirs.items():
+                        copy.put(key, collection, name, document)
+
+                writer = threading.Thread(target=write)
+                writer.start()
+                writer.join(1 if waits else None)
+                same(writer.is_alive(), waits, where, 'a prepared transaction keeps others waiting, and nothing else does')
+                copy.run('recover').exits(0 if waits else 4)
+                writer.join()
+                after[key, collection].update(same=theirs['same'], other={**after[key, collection]['other'], **dict([free])})
+                same(crash.overlaid(copy.rows(), []), after, where, 'what they wrote stays, and all of ours is taken back')
+                bulk = copy.listed()[0]
+                same((bulk['state'], [(one['store'], one['collection'], one['documentId']) for one in bulk['conflicts']]),
+                     ('rolled_back', []) if waits else ('rollback_failed', [(key, collection, 'same')]), where)
+                if not waits:
+                    same(copy.run('resolve', bulk['bulkOperationId'], 'all', '--keep-theirs', '--json').exits(0).json['state'], 'rolled_back', where)
+                    same(crash.overlaid(copy.rows(), []), after, where, 'theirs was chosen')
+                point.recover(copy, where)
+                same(copy.run('locks', '--json').exits(0).out, '', 'locks are left', where)
+                for place in copy.places.values():
+                    place.clean(where)
+                point.drop(copy)
+                return bulk['state']
+
+            points = range(written + 1, decision + 1) if p.FULL else [decision]
+            said.append(f'{key}: {p.each(points, met)}')
         return '; '.join(said)
 
     # ---- several at once, secrets ----
