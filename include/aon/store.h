@@ -140,6 +140,17 @@ typedef struct aon_found {
 /* Return AON_OK to go on, AON_END to stop early without failure. */
 typedef aon_result (*aon_scan_each)(void *context, const aon_found *found, aon_error *error);
 
+#define AON_STORE_KEY_PARTS 8u /* most properties of a key */
+
+/* The properties by which the documents of a collection are known, where the database itself doesn't say so (MongoDB). */
+typedef struct aon_store_key {
+  const char *collection;
+  const char *const *properties; /* in the order of the id's parts, NULL-terminated */
+} aon_store_key;
+
+/* Why it can't be a key, as the end of a sentence; NULL: it can. */
+const char *aon_store_key_problem(const aon_store_key *key);
+
 typedef struct aon_store_config {
   const char *name;     /* logical name: main */
   const char *location; /* the URL behind its scheme; SQLite: path of the file */
@@ -153,6 +164,7 @@ typedef struct aon_store_config {
   uint64_t transaction_bytes;
   bool transaction_refuse; /* a plan beyond them is refused, not split */
   const void *options; /* what an adapter needs beyond this, as its own header says (callbacks, decorators); borrowed until close; NULL */
+  const aon_store_key *keys; /* MongoDB: ends with a collection that is NULL; borrowed until close; NULL: none */
 } aon_store_config;
 
 #define AON_STORE_READ_LIMIT 65536u /* most ids of one read */

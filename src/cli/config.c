@@ -22,6 +22,7 @@
 #define KEEP_NOTHING (-1)
 #define POOL_LIMIT 1000
 #define SPECIALS 4
+#define KEYS_LIMIT 1000 /* collections of one store whose keys are named */
 
 typedef struct place { /* where a value comes from, for sentences and relative paths */
   const char *file;    /* NULL: the environment or an option */
@@ -41,6 +42,7 @@ typedef struct reading {
   place special_at[STORES_LIMIT][SPECIALS]; /* likewise for its special settings */
   const char *bounded[STORES_LIMIT];        /* one of bounded_settings that was given, and where; NULL: none */
   place bounded_at[STORES_LIMIT];
+  place keys_at[STORES_LIMIT]; /* where its keys were named, empty if nowhere */
   bool special[STORES_LIMIT][SPECIALS];
   bool create_given[STORES_LIMIT];
   place named_at[STORES_LIMIT]; /* where a store was first named */
@@ -250,7 +252,7 @@ static aon_result set_store(reading *r, const char *rest, const char *value, con
     }
   return wrong(
       r, at,
-      "“%s” is no setting of a store; known are url, create, stamp, timeout, exclusive, void_stamp, horizon, watch, pool with max, "
+      "“%s” is no setting of a store; known are url, create, stamp, timeout, exclusive, void_stamp, horizon, watch, keys, pool with max, "
       "idle and connect, and transaction with operations, bytes and beyond.",
       dot + 1);
 }
@@ -328,6 +330,76 @@ static aon_result walk_packs(reading *r, yaml_document_t *document, const yaml_n
   return result;
 }
 
+static const char *scalar(yaml_document_t *document, int item, size_t *ret_line) {
+  const yaml_node_t *node = yaml_document_get_node(document, item);
+  *ret_line = node->start_mark.line + 1;
+  return node->type == YAML_SCALAR_NODE ? (const char *)node->data.scalar.value : NULL;
+}
+
+static aon_result wrong_key(reading *r, const place *at, const char *collection, const char *why) {
+  char text[PATH_BYTES * 2];
+  snprintf(text, sizeof text, "the key of “%.120s” can't serve: %s", collection, why);
+  return wrong(r, at, "%s.", text);
+}
+
+/* orders: [region, number] */
+static aon_result walk_key(reading *r, yaml_document_t *document, const yaml_node_pair_t *pair, place *at, aon_store_key *ret_key) {
+  const char *collection = scalar(document, pair->key, &at->line);
+  const yaml_node_t *list = yaml_document_get_node(document, pair->value);
+  if (!collection)
+    return wrong(r, at, "a collection's name must be a text%s.", "");
+  if (list->type != YAML_SEQUENCE_NODE)
+    return wrong_key(r, at, collection, "it must be a list of properties, such as [region, number]");
+  size_t count = (size_t)(list->data.sequence.items.top - list->data.sequence.items.start);
+  const char **properties = aon_arena_alloc(&r->config->arena, (count + 1) * sizeof *properties);
+  *ret_key = (aon_store_key){.collection = keep(r, collection), .properties = properties};
+  if (!properties || !ret_key->collection)
+    return aon_fail_memory(r->error);
+  for (size_t i = 0; i < count; i++) {
+    size_t line;
+    const char *property = scalar(document, list->data.sequence.items.start[i], &line);
+    if (!property)
+      return wrong_key(r, at, collection, "it must be a list of properties, such as [region, number]");
+    if (!(properties[i] = keep(r, property)))
+      return aon_fail_memory(r->error);
+  }
+  const char *why = aon_store_key_problem(ret_key);
+  return why ? wrong_key(r, at, collection, why) : AON_OK;
+}
+
+/* Names of collections may hold dots, so these are no paths. */
+static aon_result walk_keys(reading *r, yaml_document_t *document, const yaml_node_t *node, const char *path, const place *key_at) {
+  char name[PATH_BYTES];
+  int index;
+  snprintf(name, sizeof name, "%.*s", (int)(strrchr(path, '.') - path - 7), path + 7);
+  aon_result result = add_store(r, name, key_at, &index);
+  if (!result && node->type != YAML_MAPPING_NODE)
+    result = wrong(r, key_at, "“%s” must name collections with the properties of their keys: {orders: [region, number]}.", path);
+  if (result)
+    return result;
+  size_t count = (size_t)(node->data.mapping.pairs.top - node->data.mapping.pairs.start);
+  aon_store_key *keys = count > KEYS_LIMIT ? NULL : aon_arena_alloc(&r->config->arena, (count + 1) * sizeof *keys);
+  if (!keys)
+    return count > KEYS_LIMIT ? wrong(r, key_at, "“%s” names more collections than it may (1000).", path) : aon_fail_memory(r->error);
+  r->keys_at[index] = *key_at;
+  r->stores[index].config.keys = keys;
+  for (size_t i = 0; !result && i < count; i++) {
+    place at = *key_at;
+    result = walk_key(r, document, &node->data.mapping.pairs.start[i], &at, &keys[i]);
+    for (size_t other = 0; !result && other < i; other++)
+      if (!strcmp(keys[other].collection, keys[i].collection))
+        result = wrong(r, &at, "“%s” stands twice.", keys[i].collection);
+  }
+  if (!result)
+    keys[count] = (aon_store_key){0};
+  return result;
+}
+
+static bool names_keys(const char *path) {
+  const char *dot = strncmp(path, "stores.", 7) ? NULL : strchr(path + 7, '.');
+  return dot && !strcmp(dot, ".keys");
+}
+
 static aon_result walk_pair(reading *r, yaml_document_t *document, const yaml_node_t *key, const yaml_node_t *value, const char *path) {
   char deeper[PATH_BYTES];
   place at = {.file = r->file, .line = key->start_mark.line + 1};
@@ -338,6 +410,8 @@ static aon_result walk_pair(reading *r, yaml_document_t *document, const yaml_no
     return wrong(r, &at, "a key is too long%s.", "");
   if (!strcmp(deeper, "packs"))
     return walk_packs(r, document, value);
+  if (names_keys(deeper))
+    return walk_keys(r, document, value, deeper, &at);
   if (value->type != YAML_MAPPING_NODE && value->type != YAML_SCALAR_NODE)
     return wrong(r, &at, "“%s” must not be a list.", deeper);
   if (value->type == YAML_SCALAR_NODE)
@@ -605,6 +679,14 @@ static aon_result check_bounded(reading *r) {
   return AON_OK;
 }
 
+static aon_result check_keys(reading *r) {
+  for (size_t i = 0; i < r->store_count; i++)
+    if (r->stores[i].config.keys && r->stores[i].adapter != &aon_mongodb_adapter)
+      return wrong(r, &r->keys_at[i],
+                   "“%s” has a meaning for MongoDB only, other databases say themselves what keys they have; take it out.", "keys");
+  return AON_OK;
+}
+
 static aon_result fill_defaults(reading *r) {
   aon_config *config = r->config;
   if (!config->user && !(config->user = login_name(r)))
@@ -633,7 +715,9 @@ static aon_result fill_defaults(reading *r) {
     result = check_pools(r);
   if (!result)
     result = check_special(r);
-  return result ? result : check_bounded(r);
+  if (!result)
+    result = check_bounded(r);
+  return result ? result : check_keys(r);
 }
 
 /* The engine takes 0 for "not said". Whoever writes 0 means: keep nothing. */

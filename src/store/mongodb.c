@@ -246,6 +246,11 @@ static void close_store(void *state) {
 /* The location is the URL behind "mongodb": "+srv://…" too. */
 static aon_result good_config(const aon_store_config *config, aon_error *error) {
   const char *location = config->location ? config->location : "";
+  for (const aon_store_key *key = config->keys; key && key->collection; key++) {
+    const char *why = aon_store_key_problem(key);
+    if (why)
+      return aon_fail(error, AON_USAGE, "bad_configuration", "The key of %s/%.120s can't serve: %s.", config->name, key->collection, why);
+  }
   if (!strncmp(location, "//", 2) || !strncmp(location, "+srv://", 7))
     return AON_OK;
   return aon_fail(error, AON_USAGE, "bad_location", "%s names no database: write mongodb://HOST:PORT/DATABASE?replicaSet=NAME.",
@@ -260,6 +265,7 @@ static aon_result new_store(aon_env *env, const aon_store_config *config, mdb_st
   store->env = env;
   store->interrupt.wake = -1;
   store->create = config->create;
+  store->keys = config->keys;
   store->timeout_ms = config->timeout_ms > 0 ? config->timeout_ms : MDB_TIMEOUT_MS;
   store->transaction.store = store;
   store->name = strdup(config->name);

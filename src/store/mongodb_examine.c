@@ -146,7 +146,7 @@ static aon_result tell_indexes(mdb_store *store, aon_mongodb *connection, aon_bu
           !strncmp(bson_iter_utf8(&name, NULL), "aon_", 4))
         continue;
       const char *collection = bson_iter_utf8(&name, NULL);
-      if (!mdb_indexed(store, collection, NULL, &indexed, &documents, NULL) && !indexed && documents > MDB_SMALL)
+      if (!mdb_indexed(store, collection, (mdb_key){0}, &indexed, &documents, NULL) && !indexed && documents > MDB_SMALL)
         result =
             aon_buffer_format(report, error,
                               "collection %.100s: %lld documents and no index but that of _id; an id in another property, or a value that "
@@ -155,6 +155,26 @@ static aon_result tell_indexes(mdb_store *store, aon_mongodb *connection, aon_bu
     }
   bson_destroy(&reply);
   bson_destroy(command);
+  return result;
+}
+
+/* Without such an index a document of the same key that somebody makes beside us is met by the next read only, as ambiguous. */
+static aon_result tell_keys(mdb_store *store, aon_buffer *report, bool *healthy, aon_error *error) {
+  aon_result result = AON_OK;
+  for (const aon_store_key *at = store->keys; !result && at && at->collection; at++) {
+    char shown[MDB_KEY_SHOWN], made[MDB_KEY_SHOWN];
+    mdb_key key = mdb_key_of(store, &(aon_collection){.name = at->collection});
+    bool unique, there;
+    result = mdb_key_unique(store, at->collection, key, &unique, &there, error);
+    if (result || unique || !there)
+      continue;
+    *healthy = false;
+    result =
+        aon_buffer_format(report, error,
+                          "collection %.100s: no unique index keeps two documents from having one key (%s), and a look-up by it may go "
+                          "through all documents. Make one: db.%.100s.createIndex({%s}, {unique: true})\n",
+                          at->collection, mdb_key_shown(key, "", shown), at->collection, mdb_key_shown(key, ": 1", made));
+  }
   return result;
 }
 
@@ -175,6 +195,8 @@ aon_result mdb_examine(void *state, aon_buffer *report, bool *ret_healthy, aon_e
       result = tell_markers(store, connection, report, &failure);
     if (!result)
       result = tell_indexes(store, connection, report, &failure);
+    if (!result)
+      result = tell_keys(store, report, &healthy, &failure);
     mdb_release(store, connection);
   }
   aon_pool_counts pool = aon_pool_look(store->pool);

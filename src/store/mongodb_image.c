@@ -2,27 +2,53 @@
  *
  * Invariants:
  *  - an image and its token give back the stored bytes, but for the place of _id, which the server puts first in every document;
- *  - the id as text is _id (or the collection's own id property) where that is a text; a number, an ObjectId or a UUID is named by its
- *    usual spelling, and the token keeps which of them it is. */
+ *  - the id as text is _id (or the collection's own key) where that is a text; a number, an ObjectId or a UUID is named by its usual
+ *    spelling, and the token keeps which of them _id is. Of several properties the parts are joined. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "model/document.h"
+#include "model/text.h"
 #include "store/mongodb_internal.h"
 
 #define OID_TEXT 24
 #define UUID_TEXT 36
 
-bool mdb_keyed_by_id(const aon_collection *collection) {
-  return !collection->id_property || !strcmp(collection->id_property, "_id") || !mdb_plain_name(collection->id_property);
+/* ---- keys ---- */
+
+/* What the configuration says of the database's collection goes before what a pack says of its documents. */
+mdb_key mdb_key_of(const mdb_store *store, const aon_collection *collection) {
+  static const char *const by_id[] = {"_id"};
+  for (const aon_store_key *key = store->keys; key && key->collection; key++)
+    if (!strcmp(key->collection, collection->name)) {
+      mdb_key found = {.names = key->properties};
+      while (found.names[found.count])
+        found.count++;
+      return found;
+    }
+  bool own = collection->id_property && mdb_plain_name(collection->id_property);
+  return (mdb_key){own ? &collection->id_property : by_id, 1};
 }
 
-const char *mdb_key_of(const aon_collection *collection) { return mdb_keyed_by_id(collection) ? "_id" : collection->id_property; }
+const char *mdb_key_shown(mdb_key key, const char *after, char ret_shown[MDB_KEY_SHOWN]) {
+  size_t length = 0;
+  *ret_shown = 0;
+  for (size_t i = 0; i < key.count && length < MDB_KEY_SHOWN; i++)
+    length += (size_t)snprintf(ret_shown + length, MDB_KEY_SHOWN - length, "%s%s%s", i ? ", " : "", key.names[i], after);
+  return ret_shown;
+}
 
 bool mdb_plain_name(const char *name) { return *name && *name != '$' && !strchr(name, '.'); }
 
 /* ---- ids ---- */
+
+aon_result mdb_id_parts(mdb_key key, aon_text id, aon_arena *arena, aon_text ret_parts[AON_STORE_KEY_PARTS], bool *ret_fits,
+                        aon_error *error) {
+  *ret_fits = true;
+  ret_parts[0] = id;
+  return key.count == 1 ? AON_OK : aon_id_split(id, key.count, arena, ret_parts, ret_fits, error);
+}
 
 static bool is_hex(aon_text text, size_t length) {
   if (text.length != length)
@@ -104,7 +130,7 @@ static aon_result spell(const bson_iter_t *at, aon_arena *arena, aon_text *ret_t
   switch (bson_iter_type(at)) {
   case BSON_TYPE_UTF8: {
     const char *text = bson_iter_utf8(at, &length);
-    if (!length || memchr(text, 0, length))
+    if (memchr(text, 0, length))
       return AON_OK;
     made = aon_arena_text(arena, text, length);
     break;
@@ -139,16 +165,32 @@ static aon_result spell(const bson_iter_t *at, aon_arena *arena, aon_text *ret_t
   return AON_OK;
 }
 
+static aon_result join(const aon_text *parts, size_t count, aon_arena *arena, aon_text *ret_id, aon_error *error) {
+  AON_BUFFER_CLEANUP aon_buffer joined = {0};
+  aon_result result = aon_id_join(parts, count, &joined, error);
+  if (result)
+    return result;
+  *ret_id = (aon_text){aon_arena_text(arena, joined.data, joined.length), joined.length};
+  return ret_id->data ? AON_OK : aon_fail_memory(error);
+}
+
 aon_result mdb_id_text(const mdb_store *store, const aon_collection *collection, const bson_t *document, aon_arena *arena, aon_text *ret_id,
                        aon_error *error) {
-  const char *key = mdb_key_of(collection);
+  mdb_key key = mdb_key_of(store, collection);
+  aon_text parts[AON_STORE_KEY_PARTS];
   bson_iter_t at;
-  aon_result result = bson_iter_init_find(&at, document, key) ? spell(&at, arena, ret_id, error) : AON_OK;
-  if (result || (bson_iter_init_find(&at, document, key) && ret_id->data))
-    return result;
-  return aon_fail(error, AON_PERMANENT, "not_supported",
-                  "%s/%s holds a document whose %s can't be named: it must be a text, a whole number, an ObjectId or a UUID.", store->name,
-                  collection->name, key);
+  for (size_t i = 0; i < key.count; i++) {
+    parts[i] = (aon_text){0};
+    aon_result result = bson_iter_init_find(&at, document, key.names[i]) ? spell(&at, arena, &parts[i], error) : AON_OK;
+    if (result)
+      return result;
+    if (!parts[i].data || (key.count == 1 && !parts[i].length))
+      return aon_fail(error, AON_PERMANENT, "not_supported",
+                      "%s/%s holds a document whose %s can't be named: it must be a text, a whole number, an ObjectId or a UUID.",
+                      store->name, collection->name, key.names[i]);
+  }
+  *ret_id = parts[0];
+  return key.count == 1 ? AON_OK : join(parts, key.count, arena, ret_id, error);
 }
 
 static bool same_text(aon_text a, aon_text b) { return a.length == b.length && (!a.length || !memcmp(a.data, b.data, a.length)); }
@@ -296,19 +338,39 @@ static aon_result check_members(checking *c, bson_iter_t *at, bool array, int de
   return AON_OK;
 }
 
-/* What repeats the id must say the same. */
-static aon_result check_repeated(const mdb_store *store, const aon_collection *collection, const char *key, aon_text id,
+/* What repeats the id, or a part of it, must say the same. */
+static aon_result check_repeated(const mdb_store *store, const aon_collection *collection, const char *property, aon_text part, aon_text id,
                                  const bson_t *document, bool needed, aon_arena *arena, aon_error *error) {
   bson_iter_t at;
   aon_text text = {0};
-  bool there = bson_iter_init_find(&at, document, key);
+  bool there = bson_iter_init_find(&at, document, property);
   if (!there && !needed)
     return AON_OK;
   aon_result result = there ? spell(&at, arena, &text, error) : AON_OK;
-  if (result || (text.data && same_text(text, id)))
+  if (result || (text.data && same_text(text, part)))
     return result;
-  return aon_fail(error, AON_REJECTED, "inconsistent", "The document %.*s of %s/%s %s.", mdb_shown(id), id.data, store->name,
-                  collection->name, there ? "has another value in the property that holds its id" : "lacks the property that holds its id");
+  return aon_fail(error, AON_REJECTED, "inconsistent", "The document %.*s of %s/%s %s “%s”, which holds its id.", mdb_shown(id), id.data,
+                  store->name, collection->name, there ? "has another value in the property" : "lacks the property", property);
+}
+
+static aon_result check_key(const mdb_store *store, const aon_collection *collection, aon_text id, const bson_t *document, aon_arena *arena,
+                            aon_error *error) {
+  mdb_key key = mdb_key_of(store, collection);
+  aon_text parts[AON_STORE_KEY_PARTS];
+  char shown[MDB_KEY_SHOWN];
+  bool fits;
+  if (mdb_keyed_by_id(key))
+    return check_repeated(store, collection, "_id", id, id, document, false, arena, error);
+  aon_result result = mdb_id_parts(key, id, arena, parts, &fits, error);
+  if (!result && !fits)
+    result = aon_fail(error, AON_REJECTED, "bad_format",
+                      "“%.*s” can't be an id in %s/%s: it needs one part for each property of the key (%s), joined with “:”.",
+                      mdb_shown(id), id.data, store->name, collection->name, mdb_key_shown(key, "", shown));
+  for (size_t i = 0; !result && i < key.count; i++)
+    result = check_repeated(store, collection, key.names[i], parts[i], id, document, true, arena, error);
+  if (!result && shows_id(collection))
+    result = check_repeated(store, collection, "_id", id, id, document, false, arena, error);
+  return result;
 }
 
 aon_result mdb_normalise(void *state, const aon_collection *collection, aon_text id, const bson_t *document, aon_arena *arena,
@@ -324,9 +386,7 @@ aon_result mdb_normalise(void *state, const aon_collection *collection, aon_text
     return too_large(error);
   checking c = {.store = store, .top = ""};
   aon_result result = check_members(&c, &at, false, 1, error);
-  if (!result && mdb_keyed_by_id(collection))
-    result = check_repeated(store, collection, "_id", id, document, false, arena, error);
-  if (!result && !mdb_keyed_by_id(collection))
-    result = check_repeated(store, collection, mdb_key_of(collection), id, document, true, arena, error);
+  if (!result)
+    result = check_key(store, collection, id, document, arena, error);
   return result ? result : mdb_image_of(collection, id, document, arena, ret_image, error);
 }

@@ -14,6 +14,8 @@
 #ifndef AON_STORE_MONGODB_INTERNAL_H
 #define AON_STORE_MONGODB_INTERNAL_H
 
+#include <string.h>
+
 #include "aon/store.h"
 #include "base/arena.h"
 #include "base/buffer.h"
@@ -34,9 +36,16 @@
 #define MDB_ID_SHOWN 200 /* bytes of an id in a sentence */
 #define MDB_MARKERS "aon_markers"
 
-typedef struct mdb_lookup { /* a property by which documents were looked for, whose index was looked at */
+#define MDB_KEY_SHOWN 200 /* bytes of the names of a key's properties in a sentence */
+
+typedef struct mdb_key { /* the properties that name a collection's documents: _id, one of their own, or several */
+  const char *const *names;
+  size_t count;
+} mdb_key;
+
+typedef struct mdb_lookup { /* properties by which documents were looked for, whose index was looked at */
   struct mdb_lookup *next;
-  char *property;
+  char *shown;
 } mdb_lookup;
 
 typedef struct mdb_collection {
@@ -73,6 +82,7 @@ struct aon_transaction {
 struct mdb_store {
   aon_env *env;
   char *name, *url;
+  const aon_store_key *keys; /* the configuration's */
   bool create, markers_there;
   int64_t timeout_ms, deadline_ms;
   mdb_facts facts;
@@ -96,11 +106,16 @@ static inline aon_mongodb_kind mdb_read_kind(const mdb_store *store) {
 }
 
 /* mongodb_image.c */
-bool mdb_keyed_by_id(const aon_collection *collection); /* its documents are found by _id, not by a property of their own */
-const char *mdb_key_of(const aon_collection *collection);
+mdb_key mdb_key_of(const mdb_store *store, const aon_collection *collection);
+static inline bool mdb_keyed_by_id(mdb_key key) { return key.count == 1 && !strcmp(key.names[0], "_id"); }
+/* "region, number"; with between and after: "region: 1, number: 1". */
+const char *mdb_key_shown(mdb_key key, const char *after, char ret_shown[MDB_KEY_SHOWN]);
 bool mdb_plain_name(const char *name); /* means itself in a query: no dot within, no dollar before */
 /* Appends to an array all values that are spelled as this id. *index counts. */
 bool mdb_append_candidates(bson_t *array, aon_text id, uint32_t *index);
+/* The id's parts, one for each property of the key. *ret_fits false: not that many, so it names nothing. */
+aon_result mdb_id_parts(mdb_key key, aon_text id, aon_arena *arena, aon_text ret_parts[AON_STORE_KEY_PARTS], bool *ret_fits,
+                        aon_error *error) AON_MUST_USE;
 /* AON_PERMANENT not_supported: no text can name that value. */
 aon_result mdb_id_text(const mdb_store *store, const aon_collection *collection, const bson_t *document, aon_arena *arena, aon_text *ret_id,
                        aon_error *error) AON_MUST_USE;
@@ -122,10 +137,18 @@ aon_result mdb_query(mdb_store *store, const char *collection, const bson_t *fil
 /* The documents of these ids as they stand in the store, whole; NULL where there is none. */
 aon_result mdb_fetch(mdb_store *store, const aon_collection *collection, const aon_text *ids, size_t count, aon_arena *arena,
                      bson_t **documents, aon_error *error) AON_MUST_USE;
+/* What finds the documents of ids by several properties: one branch of an $or for all that stand beside each other and differ in their last
+ * part only, so a whole batch of one organization is one look into an index. Ids that name nothing are left out. */
+aon_result mdb_append_branches(mdb_key key, const aon_text *ids, size_t count, aon_arena *arena, bson_t *array, uint32_t *ret_branches,
+                               aon_error *error) AON_MUST_USE;
 void mdb_collections_release(mdb_store *store);
-/* How many documents a collection has, and whether an index begins with the property (NULL: whether there is any but that of _id). */
-aon_result mdb_indexed(mdb_store *store, const char *collection, const char *property, bool *ret_indexed, int64_t *ret_documents,
+/* How many documents a collection has, and whether an index begins with a property of the key (of none: whether there is any but that of
+ * _id). */
+aon_result mdb_indexed(mdb_store *store, const char *collection, mdb_key key, bool *ret_indexed, int64_t *ret_documents,
                        aon_error *error) AON_MUST_USE;
+/* Whether an index keeps two documents from having one key; *ret_there false: there is no such collection yet. */
+aon_result mdb_key_unique(mdb_store *store, const char *collection, mdb_key key, bool *ret_unique, bool *ret_there,
+                          aon_error *error) AON_MUST_USE;
 /* May the order show in which a transaction writes different documents of it? */
 bool mdb_keeps_order(mdb_store *store, mdb_collection *collection);
 

@@ -18,7 +18,7 @@ void mdb_collections_release(mdb_store *store) {
     next = c->next;
     for (mdb_lookup *l = c->lookups, *after; l; l = after) {
       after = l->next;
-      free(l->property);
+      free(l->shown);
       free(l);
     }
     free(c->name);
@@ -143,15 +143,21 @@ aon_result mdb_describe(void *state, const aon_collection *collection, const aon
 
 /* ---- indexes ---- */
 
-static bool begins_with(const bson_iter_t *index, const char *property) {
-  bson_iter_t at, key;
-  if (!bson_iter_recurse(index, &at) || !bson_iter_find(&at, "key") || !bson_iter_recurse(&at, &key) || !bson_iter_next(&key))
-    return false;
-  return property ? !strcmp(bson_iter_key(&key), property) : strcmp(bson_iter_key(&key), "_id") != 0;
+static bool in_key(mdb_key key, const char *property) {
+  size_t at = 0;
+  while (at < key.count && strcmp(key.names[at], property))
+    at++;
+  return at < key.count;
 }
 
-aon_result mdb_indexed(mdb_store *store, const char *collection, const char *property, bool *ret_indexed, int64_t *ret_documents,
-                       aon_error *error) {
+static bool begins_with(const bson_iter_t *index, mdb_key key) {
+  bson_iter_t at, of;
+  if (!bson_iter_recurse(index, &at) || !bson_iter_find(&at, "key") || !bson_iter_recurse(&at, &of) || !bson_iter_next(&of))
+    return false;
+  return key.count ? in_key(key, bson_iter_key(&of)) : strcmp(bson_iter_key(&of), "_id") != 0;
+}
+
+aon_result mdb_indexed(mdb_store *store, const char *collection, mdb_key key, bool *ret_indexed, int64_t *ret_documents, aon_error *error) {
   bson_t list = BSON_INITIALIZER, count = BSON_INITIALIZER, reply;
   bson_iter_t at, found, each;
   BSON_APPEND_UTF8(&list, "listIndexes", collection);
@@ -162,7 +168,7 @@ aon_result mdb_indexed(mdb_store *store, const char *collection, const char *pro
   if (!result && bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch", &found) &&
       bson_iter_recurse(&found, &each))
     while (bson_iter_next(&each))
-      *ret_indexed = *ret_indexed || begins_with(&each, property);
+      *ret_indexed = *ret_indexed || begins_with(&each, key);
   bson_destroy(&reply);
   if (!result && !*ret_indexed) {
     result = mdb_command(store, NULL, &count, AON_MONGODB_READ, "counting documents", &reply, NULL, error);
@@ -175,9 +181,59 @@ aon_result mdb_indexed(mdb_store *store, const char *collection, const char *pro
   return result;
 }
 
-static bool demands_unique(const bson_iter_t *index) {
+static bool has_true(const bson_iter_t *index, const char *name) {
   bson_iter_t at;
-  return bson_iter_recurse(index, &at) && bson_iter_find(&at, "unique") && bson_iter_as_bool(&at) && !begins_with(index, "_id");
+  return bson_iter_recurse(index, &at) && bson_iter_find(&at, name) && bson_iter_as_bool(&at);
+}
+
+/* Unique, of nothing but properties of the key, and over all documents that have them. */
+static bool keeps_unique(const bson_iter_t *index, mdb_key key) {
+  bson_iter_t at, of;
+  if (!has_true(index, "unique") || (bson_iter_recurse(index, &at) && bson_iter_find(&at, "partialFilterExpression")))
+    return false;
+  if (!bson_iter_recurse(index, &at) || !bson_iter_find(&at, "key") || !bson_iter_recurse(&at, &of))
+    return false;
+  while (bson_iter_next(&of))
+    if (!in_key(key, bson_iter_key(&of)))
+      return false;
+  return true;
+}
+
+aon_result mdb_key_unique(mdb_store *store, const char *collection, mdb_key key, bool *ret_unique, bool *ret_there, aon_error *error) {
+  bson_t list = BSON_INITIALIZER, reply;
+  bson_iter_t at, found, each;
+  int code;
+  aon_error failure = AON_ERROR_INIT;
+  BSON_APPEND_UTF8(&list, "listIndexes", collection);
+  *ret_unique = false;
+  aon_result result = mdb_command(store, NULL, &list, AON_MONGODB_READ, "looking at its indexes", &reply, &code, &failure);
+  *ret_there = code != AON_MONGODB_NAMESPACE_MISSING;
+  if (!result && bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch", &found) &&
+      bson_iter_recurse(&found, &each))
+    while (bson_iter_next(&each))
+      *ret_unique = *ret_unique || keeps_unique(&each, key);
+  bson_destroy(&reply);
+  bson_destroy(&list);
+  if (result && *ret_there && error)
+    *error = failure;
+  return *ret_there ? result : AON_OK;
+}
+
+/* Documents of two ids differ in it anyway: it has the whole key, compared as ids are. */
+static bool tells_ids_apart(const bson_iter_t *index, mdb_key key) {
+  bson_iter_t at, of;
+  size_t found = 0;
+  if ((bson_iter_recurse(index, &at) && bson_iter_find(&at, "collation")) || !bson_iter_recurse(index, &at) ||
+      !bson_iter_find(&at, "key") || !bson_iter_recurse(&at, &of))
+    return false;
+  while (bson_iter_next(&of))
+    found += in_key(key, bson_iter_key(&of));
+  return found == key.count;
+}
+
+static bool demands_unique(const bson_iter_t *index, mdb_key key) {
+  static const char *const by_id[] = {"_id"};
+  return has_true(index, "unique") && !begins_with(index, (mdb_key){by_id, 1}) && !tells_ids_apart(index, key);
 }
 
 /* Asked anew by each transaction; where it can't be found out, the order is kept. */
@@ -186,6 +242,7 @@ bool mdb_keeps_order(mdb_store *store, mdb_collection *collection) {
   bson_t list = BSON_INITIALIZER, reply;
   bson_iter_t at, found, each;
   aon_error ignored = AON_ERROR_INIT;
+  mdb_key key = mdb_key_of(store, &(aon_collection){.name = collection->name});
   if (collection->validated || collection->looked_by == store->transactions)
     return collection->validated || collection->keeps_order;
   BSON_APPEND_UTF8(&list, "listIndexes", collection->name);
@@ -195,31 +252,34 @@ bool mdb_keeps_order(mdb_store *store, mdb_collection *collection) {
   if (known && bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch", &found) &&
       bson_iter_recurse(&found, &each))
     while (bson_iter_next(&each))
-      collection->keeps_order = collection->keeps_order || demands_unique(&each);
+      collection->keeps_order = collection->keeps_order || demands_unique(&each, key);
   bson_destroy(&reply);
   bson_destroy(&list);
   return collection->keeps_order;
 }
 
-/* Said once for each property by which a large collection is looked through; what can't be found out is not said. */
-static void mind_index(mdb_store *store, mdb_collection *collection, const char *property) {
+/* Said once for all properties by which a large collection is looked through; what can't be found out is not said. */
+static void mind_index(mdb_store *store, mdb_collection *collection, mdb_key key) {
   bool indexed;
   int64_t documents;
+  char shown[MDB_KEY_SHOWN], keys[MDB_KEY_SHOWN];
+  mdb_key_shown(key, "", shown);
   for (const mdb_lookup *l = collection->lookups; l; l = l->next)
-    if (!strcmp(l->property, property))
+    if (!strcmp(l->shown, shown))
       return;
   mdb_lookup *lookup = calloc(1, sizeof *lookup);
-  if (!lookup || !(lookup->property = strdup(property))) {
+  if (!lookup || !(lookup->shown = strdup(shown))) {
     free(lookup);
     return;
   }
   lookup->next = collection->lookups;
   collection->lookups = lookup;
-  if (!mdb_indexed(store, collection->name, property, &indexed, &documents, NULL) && !indexed && documents > MDB_SMALL)
+  if (!mdb_indexed(store, collection->name, key, &indexed, &documents, NULL) && !indexed && documents > MDB_SMALL)
     aon_log(store->env, AON_LOG_WARNING,
-            "%s/%s: documents are looked for by “%s”, and no index begins with it: each look goes through all %lld. Make one: "
-            "db.%s.createIndex({%s: 1})",
-            store->name, collection->name, property, (long long)documents, collection->name, property);
+            "%s/%s: documents are looked for by “%s”, and no index begins with %s: each look goes through all %lld. Make one: "
+            "db.%s.createIndex({%s})",
+            store->name, collection->name, shown, key.count > 1 ? "one of them" : "it", (long long)documents, collection->name,
+            mdb_key_shown(key, ": 1", keys));
 }
 
 /* ---- queries ---- */
@@ -251,6 +311,7 @@ static int compare_placed(const void *a, const void *b) { return compare_ids(((c
 typedef struct fetching {
   mdb_store *store;
   const aon_collection *collection;
+  mdb_key key;
   placed *places;
   size_t count;
   aon_arena *arena;
@@ -272,6 +333,7 @@ static size_t first_place(const fetching *f, aon_text id) {
 static aon_result take_document(void *context, const bson_t *document, aon_error *error) {
   fetching *f = context;
   aon_text id;
+  char shown[MDB_KEY_SHOWN];
   aon_result result = mdb_id_text(f->store, f->collection, document, f->arena, &id, error);
   if (result)
     return result;
@@ -281,7 +343,7 @@ static aon_result take_document(void *context, const bson_t *document, aon_error
     if (*to)
       return aon_fail(error, AON_PERMANENT, "ambiguous",
                       "%s/%s holds more than one document with the id %.*s. Give them different ids, or make a unique index on %s.",
-                      f->store->name, f->collection->name, mdb_shown(id), id.data, mdb_key_of(f->collection));
+                      f->store->name, f->collection->name, mdb_shown(id), id.data, mdb_key_shown(f->key, "", shown));
     if (!kept) { /* bson_t wants more than an arena's alignment */
       const uint8_t *bytes = aon_arena_copy(f->arena, bson_get_data(document), document->len);
       uint8_t *room = aon_arena_alloc(f->arena, sizeof *kept + 128);
@@ -298,7 +360,7 @@ static aon_result take_document(void *context, const bson_t *document, aon_error
 static aon_result fetch_some(fetching *f, const aon_text *ids, size_t count, aon_error *error) {
   bson_t filter = BSON_INITIALIZER, options = BSON_INITIALIZER, inner, array;
   uint32_t index = 0;
-  bool fits = BSON_APPEND_DOCUMENT_BEGIN(&filter, mdb_key_of(f->collection), &inner) && BSON_APPEND_ARRAY_BEGIN(&inner, "$in", &array);
+  bool fits = BSON_APPEND_DOCUMENT_BEGIN(&filter, f->key.names[0], &inner) && BSON_APPEND_ARRAY_BEGIN(&inner, "$in", &array);
   for (size_t i = 0; fits && i < count; i++)
     fits = mdb_append_candidates(&array, ids[i], &index);
   fits = fits && bson_append_array_end(&inner, &array) && bson_append_document_end(&filter, &inner);
@@ -309,9 +371,84 @@ static aon_result fetch_some(fetching *f, const aon_text *ids, size_t count, aon
   return result;
 }
 
+/* {region: {$in: ["north"]}, number: {$in: [7, "7"]}}, left open behind the last list. */
+static bool open_branch(bson_t *branches, uint32_t number, mdb_key key, const aon_text *parts, bson_t *ret_branch, bson_t *ret_in,
+                        bson_t *ret_list) {
+  char buffer[16];
+  const char *name;
+  bson_t in, list;
+  bson_uint32_to_string(number, &name, buffer, sizeof buffer);
+  bool fits = bson_append_document_begin(branches, name, -1, ret_branch);
+  for (size_t i = 0; fits && i + 1 < key.count; i++) {
+    uint32_t index = 0;
+    fits = bson_append_document_begin(ret_branch, key.names[i], -1, &in) && BSON_APPEND_ARRAY_BEGIN(&in, "$in", &list) &&
+           mdb_append_candidates(&list, parts[i], &index) && bson_append_array_end(&in, &list) && bson_append_document_end(ret_branch, &in);
+  }
+  return fits && bson_append_document_begin(ret_branch, key.names[key.count - 1], -1, ret_in) &&
+         BSON_APPEND_ARRAY_BEGIN(ret_in, "$in", ret_list);
+}
+
+static bool close_branch(bson_t *branches, bson_t *branch, bson_t *in, bson_t *list) {
+  return bson_append_array_end(in, list) && bson_append_document_end(branch, in) && bson_append_document_end(branches, branch);
+}
+
+static bool same_but_last(const aon_text *a, const aon_text *b, size_t count) {
+  size_t at = 0;
+  while (at + 1 < count && !compare_ids(a[at], b[at]))
+    at++;
+  return at + 1 == count;
+}
+
+aon_result mdb_append_branches(mdb_key key, const aon_text *ids, size_t count, aon_arena *arena, bson_t *array, uint32_t *ret_branches,
+                               aon_error *error) {
+  aon_text parts[2][AON_STORE_KEY_PARTS], *last = NULL;
+  bson_t branch, in, list;
+  uint32_t index = 0;
+  bool good = true;
+  *ret_branches = 0;
+  for (size_t i = 0; good && i < count; i++) {
+    aon_text *own = parts[last == parts[0]];
+    bool names;
+    aon_result result = mdb_id_parts(key, ids[i], arena, own, &names, error);
+    if (result)
+      return result;
+    if (!names)
+      continue;
+    if (!last || !same_but_last(last, own, key.count)) {
+      good = (!last || close_branch(array, &branch, &in, &list)) && open_branch(array, (*ret_branches)++, key, own, &branch, &in, &list);
+      index = 0;
+    }
+    last = own;
+    good = good && mdb_append_candidates(&list, own[key.count - 1], &index);
+  }
+  good = good && (!last || close_branch(array, &branch, &in, &list));
+  return good ? AON_OK : aon_fail(error, AON_PERMANENT, "too_long", "The ids of a read are too long.");
+}
+
+/* The ids from..to-1 in the order of places, by several properties. */
+static aon_result fetch_joined(fetching *f, size_t from, size_t to, aon_error *error) {
+  bson_t filter = BSON_INITIALIZER, options = BSON_INITIALIZER, branches;
+  aon_text ids[MDB_READ_IDS];
+  uint32_t count;
+  for (size_t i = from; i < to; i++)
+    ids[i - from] = f->places[i].id;
+  BSON_APPEND_ARRAY_BEGIN(&filter, "$or", &branches);
+  aon_result result = mdb_append_branches(f->key, ids, to - from, f->arena, &branches, &count, error);
+  if (!result && count && bson_append_array_end(&filter, &branches)) /* none: no id has as many parts */
+    result = mdb_query(f->store, f->collection->name, &filter, &options, "reading", take_document, f, error);
+  bson_destroy(&options);
+  bson_destroy(&filter);
+  return result;
+}
+
 aon_result mdb_fetch(mdb_store *store, const aon_collection *collection, const aon_text *ids, size_t count, aon_arena *arena,
                      bson_t **documents, aon_error *error) {
-  fetching f = {.store = store, .collection = collection, .count = count, .arena = arena, .documents = documents};
+  fetching f = {.store = store,
+                .collection = collection,
+                .key = mdb_key_of(store, collection),
+                .count = count,
+                .arena = arena,
+                .documents = documents};
   memset(documents, 0, count * sizeof(bson_t *));
   f.places = aon_arena_alloc(arena, (count + 1) * sizeof *f.places);
   if (!f.places)
@@ -320,8 +457,10 @@ aon_result mdb_fetch(mdb_store *store, const aon_collection *collection, const a
     f.places[i] = (placed){ids[i], i};
   qsort(f.places, count, sizeof *f.places, compare_placed);
   aon_result result = AON_OK;
-  for (size_t from = 0; !result && from < count; from += MDB_READ_IDS)
-    result = fetch_some(&f, ids + from, count - from < MDB_READ_IDS ? count - from : MDB_READ_IDS, error);
+  for (size_t from = 0; !result && from < count; from += MDB_READ_IDS) {
+    size_t some = count - from < MDB_READ_IDS ? count - from : MDB_READ_IDS;
+    result = f.key.count == 1 ? fetch_some(&f, ids + from, some, error) : fetch_joined(&f, from, from + some, error);
+  }
   return result;
 }
 
@@ -338,8 +477,8 @@ aon_result mdb_read(void *state, const aon_collection *collection, const aon_tex
   bson_t **documents = aon_arena_alloc(&scratch, count * sizeof(bson_t *));
   if (!documents)
     return aon_fail_memory(error);
-  if (!mdb_keyed_by_id(collection))
-    mind_index(store, found, mdb_key_of(collection));
+  if (!mdb_keyed_by_id(mdb_key_of(store, collection)))
+    mind_index(store, found, mdb_key_of(store, collection));
   result = mdb_fetch(store, collection, ids, count, &scratch, documents, error);
   for (size_t i = 0; !result && i < count; i++)
     if (documents[i])
@@ -367,8 +506,7 @@ static bool append_match(bson_t *filter, const aon_match *match) {
   return fits && bson_append_array_end(&inner, &array) && bson_append_document_end(filter, &inner);
 }
 
-static bool append_projection(bson_t *options, const aon_collection *collection, const aon_match *matches, size_t count,
-                              const char *const *properties) {
+static bool append_projection(bson_t *options, mdb_key key, const aon_match *matches, size_t count, const char *const *properties) {
   bson_t projection;
   for (const char *const *at = properties; at && *at; at++)
     if (!mdb_plain_name(*at))
@@ -378,7 +516,9 @@ static bool append_projection(bson_t *options, const aon_collection *collection,
       return true;
   if (!properties || !BSON_APPEND_DOCUMENT_BEGIN(options, "projection", &projection))
     return !properties;
-  bool fits = bson_append_int32(&projection, mdb_key_of(collection), -1, 1);
+  bool fits = true;
+  for (size_t i = 0; fits && i < key.count; i++)
+    fits = bson_append_int32(&projection, key.names[i], -1, 1);
   for (const char *const *at = properties; fits && *at; at++)
     fits = bson_has_field(&projection, *at) || bson_append_int32(&projection, *at, -1, 1);
   for (size_t i = 0; fits && i < count; i++)
@@ -417,10 +557,10 @@ aon_result mdb_scan(void *state, const aon_collection *collection, const aon_mat
   if (result || !found->shape.exists)
     return result;
   if (count && mdb_plain_name(matches[0].property) && strcmp(matches[0].property, "_id") != 0)
-    mind_index(store, found, matches[0].property);
+    mind_index(store, found, (mdb_key){&matches[0].property, 1});
   scanning s = {.store = store, .collection = collection, .matches = matches, .count = count, .each = each, .context = context};
   bson_t filter = BSON_INITIALIZER, options = BSON_INITIALIZER;
-  bool fits = append_projection(&options, collection, matches, count, properties);
+  bool fits = append_projection(&options, mdb_key_of(store, collection), matches, count, properties);
   for (size_t i = 0; fits && i < count; i++)
     fits = append_match(&filter, &matches[i]);
   result = fits ? mdb_query(store, collection->name, &filter, &options, "looking through a collection", scan_one, &s, error)

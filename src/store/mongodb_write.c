@@ -68,7 +68,7 @@ static aon_result compare(const applying *a, const run *r, size_t at, aon_error 
   return result;
 }
 
-/* A create of a document that is found by its _id is refused by the server itself; by another property it must be looked for. */
+/* A create of a document that is found by its _id is refused by the server itself; by other properties it must be looked for. */
 static aon_result look_and_compare(applying *a, run *r, size_t *ret_failed, aon_error *error) {
   size_t count = r->to - r->from;
   const aon_collection *collection = a->writes[r->from].collection;
@@ -76,7 +76,7 @@ static aon_result look_and_compare(applying *a, run *r, size_t *ret_failed, aon_
   r->now = aon_arena_alloc(&a->arena, count * sizeof(bson_t *));
   if (!ids || !r->now)
     return aon_fail_memory(error);
-  if (r->kind == KIND_INSERT && mdb_keyed_by_id(collection) && !r->looks)
+  if (r->kind == KIND_INSERT && mdb_keyed_by_id(mdb_key_of(a->store, collection)) && !r->looks)
     return AON_OK;
   for (size_t i = 0; i < count; i++)
     ids[i] = a->writes[r->from + i].id;

@@ -61,6 +61,22 @@ static void announce(aon_store *store, call what) { aon_step(store->env, store->
 static const aon_store_adapter *const registry[] = {&aon_sqlite_adapter, &aon_postgresql_adapter, &aon_mongodb_adapter,
                                                     &aon_rtdb_adapter,   &aon_firestore_adapter,  &aon_auth_adapter};
 
+const char *aon_store_key_problem(const aon_store_key *key) {
+  size_t count = 0;
+  for (const char *const *at = key->properties; at && *at; at++, count++) {
+    if (count == AON_STORE_KEY_PARTS)
+      return "a key has at most 8 properties";
+    if (!**at || **at == '$' || strchr(*at, '.'))
+      return "the name of a property of a key can't be empty, hold a dot or begin with a dollar";
+    if (!strcmp(*at, "_id"))
+      return "“_id” can't be part of a key; documents without a key are found by it";
+    for (const char *const *other = key->properties; other < at; other++)
+      if (!strcmp(*other, *at))
+        return "a property stands twice in it";
+  }
+  return count ? NULL : "it must name at least one property";
+}
+
 const aon_store_adapter *aon_store_adapter_find(const char *scheme) {
   if (!strcmp(scheme, "postgres")) /* libpq takes both */
     scheme = "postgresql";

@@ -133,6 +133,16 @@ WRONG = [('stores:\n  main: {exclusive: true}\n', 2, 'no meaning for a SQLite st
          ('stores:\n  main: {url: "mongodb://h/d", exclusive: true}\n', 2, 'Realtime Database only'),
          ('stores:\n  main: {transaction: {bytes: 1MiB}}\n', 2, 'MongoDB only'),
          ('stores:\n  main: {url: "mongodb://h/d", transaction: {beyond: maybe}}\n', 2, 'split or refuse'),
+         ('stores:\n  main:\n    keys: {orders: [region, number]}\n', 3, 'MongoDB only'),
+         ('stores:\n  main: {url: "mongodb://h/d", keys: [region]}\n', 2, 'must name collections'), ('stores:\n  main: {url: "mongodb://h/d", keys: orders}\n', 2, 'must name collections'),
+         ('stores:\n  main:\n    url: "mongodb://h/d"\n    keys:\n      a: [b]\n      orders: number\n', 6, '“orders”'),
+         ('stores:\n  main:\n    url: "mongodb://h/d"\n    keys:\n      orders: [number, {a: b}]\n', 5, 'list of properties'),
+         ('stores:\n  main:\n    url: "mongodb://h/d"\n    keys:\n      orders: []\n', 5, 'at least one'),
+         ('stores:\n  main:\n    url: "mongodb://h/d"\n    keys:\n      orders: [a, b.c]\n', 5, 'dot'),
+         ('stores:\n  main:\n    url: "mongodb://h/d"\n    keys:\n      orders: [a, _id]\n', 5, '_id'),
+         ('stores:\n  main:\n    url: "mongodb://h/d"\n    keys:\n      orders: [a, b, a]\n', 5, 'twice'),
+         ('stores:\n  main:\n    url: "mongodb://h/d"\n    keys:\n      sales.orders: [a]\n      sales.orders: [b]\n', 6, 'sales.orders'),
+         ('stores:\n  main:\n    url: "mongodb://h/d"\n    keys:\n      orders: [a, b, c, d, e, f, g, h, i]\n', 5, 'at most 8'),
          ('limits:\n  rows: 1e3\n', 2, '1e3'), ('version: 1\n--- \nversion: 1\n', 2, '')]
 
 

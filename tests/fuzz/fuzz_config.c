@@ -20,6 +20,9 @@ static void check_taken(const aon_config *config) {
   for (size_t i = 0; i < config->engine.store_count; i++) {
     const aon_engine_store *store = &config->engine.stores[i];
     FUZZ_CHECK(store->adapter && store->config.name && *store->config.name && store->config.location, "store %zu is not whole", i);
+    FUZZ_CHECK(!store->config.keys || store->adapter == &aon_mongodb_adapter, "keys of “%s”", store->config.name);
+    for (const aon_store_key *key = store->config.keys; key && key->collection; key++)
+      FUZZ_CHECK(!aon_store_key_problem(key), "the key of “%s”", key->collection);
     for (size_t j = 0; j < i; j++)
       FUZZ_CHECK(strcmp(store->config.name, config->engine.stores[j].config.name) != 0, "two stores “%s”", store->config.name);
   }

@@ -13,8 +13,14 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from places import MONGODB, REPLICA_SET, MongodbMain, pymongo  # noqa: E402
+from places import MONGODB, REPLICA_SET, MongodbMain, bson, pymongo  # noqa: E402
 from served import SECRET, Cases, Served, check, p, same  # noqa: E402
+
+ORDERS = """return {name = 'orders', version = 1, organization = 'region',
+  collections = {{name = 'orders', store = 'main', id = 'number', parts = {'region', 'number'}, stamped = true}},
+  sheets = {{name = 'Orders', collection = 'orders', columns = {{heading = 'Number', property = 'number', type = 'id', id = true},
+    {heading = 'Title', property = 'title', type = 'text', required = true}}}}}"""
+KEYS = 'version: 1\nstores:\n  main:\n    keys:\n      orders: [region, number]\n'
 
 
 class Mixed(Served):
@@ -44,6 +50,69 @@ def plans_larger_than_a_transaction(folder):
     return f'{markers.count("undone")} batches taken back'
 
 
+class Orders:
+    """A collection that others made: `_id` is an ObjectId, and region and number together name a document."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        (folder / 'aon.yaml').write_text(KEYS)
+        (folder / 'orders.lua').write_text(ORDERS)
+        self.data = Mixed(folder / 'data', {'AON_CONFIG': folder / 'aon.yaml'})
+        self.found = self.data.places['main'].database()['orders']
+        self.found.insert_many([{'number': n, 'region': region, 'title': f'Order {n}', 'n': float(n)} for region in ('north', 'south') for n in range(4)])
+        self.ids = {(order['region'], order['number']): order['_id'] for order in self.found.find()}
+
+    def raw(self):
+        whole = bson.codec_options.CodecOptions(document_class=bson.raw_bson.RawBSONDocument)
+        return sorted(order.raw for order in self.data.places['main'].database().get_collection('orders', codec_options=whole).find())
+
+    def one(self, region, number):
+        return self.found.find_one({'region': region, 'number': number})
+
+    def line(self, operation, document, **data):
+        return {'store': 'main', 'collection': 'orders', 'id': document, 'operation': operation, **({'data': data} if data else {})}
+
+    def imported(self, name, titles):
+        book = p.write_book(self.folder / name, {'Orders': [{'Number': number, 'Title': title} for number, title in titles.items()]})
+        return self.data.run('import', book, '--pack', self.folder / 'orders.lua', '--org', 'north', '--json')
+
+
+def documents_known_by_several_properties(folder):
+    o = Orders(folder)
+    told = [line for item in o.data.run('doctor', '--json').exits(1).lines for line in item['findings'] if 'unique index' in line]
+    check(len(told) == 1 and 'db.orders.createIndex({region: 1, number: 1}, {unique: true})' in told[0], told)
+    o.found.create_index([('region', 1), ('number', 1)], unique=True)
+    check('unique index' not in o.data.run('doctor').exits(0).out)
+    before = o.raw()
+    ran = o.imported('book', {'1': 'Chairs', '9': 'Lamps'}).exits(0).json
+    same(ran['counts'], {'orders': {'create': 1, 'edit': 1, 'delete': 0, 'unchanged': 0}})
+    changed, made = o.one('north', 1), o.one('north', '9')
+    same((changed['_id'], changed['title'], type(changed['number']), changed['n']), (o.ids['north', 1], 'Chairs', int, 1.0))
+    same((made['_id'], made['title']), ('north:9', 'Lamps'))
+    lines = [o.line('update', 'south:1', title='Tables'), o.line('delete', 'south:2'), o.line('create', 'south:7', region='south', number=7), o.line('delete', 'north:9')]
+    kept = o.raw()
+    refused = o.data.apply([*lines, o.line('create', 'south:0', region='south', number=0)]).exits(2, 3).json
+    check('duplicate' in json.dumps(refused), refused)
+    same(o.raw(), kept, 'refused')
+    o.data.apply(lines, env={'TEST_ROLLBACK_AT_OPERATION': 3}).exits(3)
+    same(o.raw(), kept, 'rolled back')
+    wrong = o.data.apply([o.line('upsert', 'south', region='south', number=1), o.line('create', 'south:8', region='south'), o.line('create', 'south:8', region='south', number=9)]).exits(2).json
+    same([error['code'] for error in wrong['errors']], ['bad_format', 'inconsistent', 'inconsistent'])
+    second = o.data.apply(lines).exits(0).json['bulkOperationId']
+    check(o.one('south', 2) is None and o.one('south', 7)['_id'] == 'south:7' and o.one('north', '9') is None)
+    o.found.update_one({'_id': o.ids['south', 1]}, {'$set': {'title': 'Theirs'}})
+    refused = o.data.run('undo', second, '--json').exits(2).json
+    same([(error['collection'], error['documentId']) for error in refused['errors']], [('orders', 'south:1')])
+    o.found.update_one({'_id': o.ids['south', 1]}, {'$set': {'title': 'Tables', 'note': 'kept'}})
+    o.data.run('undo', second, '--json').exits(0)
+    same(o.one('south', 1)['note'], 'kept')
+    o.found.update_one({'_id': o.ids['south', 1]}, {'$unset': {'note': 1}})
+    same(o.raw(), kept, 'undone')
+    o.data.run('undo', ran['bulkOperationId']).exits(0)
+    same(o.raw(), before, 'all undone')
+    return f'{len(before)} documents as they were'
+
+
 def doctor_tells(folder):
     data = cases.prepared(folder)
     ours = [item for item in data.run('doctor', '--json').exits(0, 1).lines if item['name'] == 'main'][0]
@@ -64,7 +133,7 @@ def addresses_that_are_wrong_keep_their_secrets(folder):
 CASES = [cases.workbooks_end_as_the_oracle_says, cases.killed_at_calls, cases.killed_while_rolling_back, cases.replies_lost_at_calls,
          cases.requests_lost_at_calls, cases.taken_back_over_foreign_writes, cases.a_foreign_write_meets_a_rollback,
          cases.a_foreign_write_between_plan_and_execution_is_refused,
-         cases.several_at_once, plans_larger_than_a_transaction, cases.secrets_stay_in, addresses_that_are_wrong_keep_their_secrets, doctor_tells,
+         cases.several_at_once, plans_larger_than_a_transaction, documents_known_by_several_properties, cases.secrets_stay_in, addresses_that_are_wrong_keep_their_secrets, doctor_tells,
          cases.servers_killed_in_the_middle, *([] if REPLICA_SET else [cases.late_writes]), *cases.commands_killed('recovery_itself')]
 
 if __name__ == '__main__':

@@ -3,11 +3,15 @@
 #include <string.h>
 
 #include "kept.h"
+#include "model/document.h"
 #include "store/mongodb_internal.h"
 
 static char name[] = "main";
 static mdb_store mongodb = {.name = name, .facts = {.transactions = true}}, ferretdb = {.name = name, .facts = {.ferretdb = true}};
-static const aon_collection items = {.store = "main", .name = "items"};
+static const aon_collection items = {.store = "main", .name = "items"}, orders = {.store = "main", .name = "orders"};
+static const char *const of_orders[] = {"region", "number", NULL}, *const of_people[] = {"email", NULL};
+static const aon_store_key keys[] = {{"people", of_people}, {"orders", of_orders}, {0}};
+static mdb_store keyed = {.name = name, .keys = keys, .facts = {.transactions = true}};
 
 static void mongodb_keeps(void **state) {
   (void)state;
@@ -52,6 +56,103 @@ static void mongodb_keeps(void **state) {
   BSON_APPEND_MINKEY(&document, "m");
   kept_is(mdb_normalise, &ferretdb, &items, text("a"), &document, "!bad_type");
   bson_destroy(&document);
+}
+
+/* Documents that the configuration says to be known by other properties than _id. */
+static void mongodb_keeps_keys(void **state) {
+  (void)state;
+  static const aon_collection people = {.store = "main", .name = "people", .id_property = "userID"},
+                              shown = {.store = "main", .name = "orders", .id_property = "_id"};
+  static const kept_case cases[] = {{"north:5", "{\"region\":\"north\",\"number\":5}", NULL},
+                                    {"north:5", "{\"number\":5.0,\"x\":[1],\"region\":\"north\"}", NULL},
+                                    {"a%3Ab:%25", "{\"region\":\"a:b\",\"number\":\"%\"}", NULL},
+                                    {":5", "{\"region\":\"\",\"number\":5}", NULL},
+                                    {"north:5", "{\"_id\":7,\"region\":\"north\",\"number\":5}", "{\"region\":\"north\",\"number\":5}"},
+                                    {"north:5", "{\"region\":\"north\",\"number\":6}", "!inconsistent"},
+                                    {"north:5", "{\"region\":\"north\",\"number\":5.5}", "!inconsistent"},
+                                    {"north:5", "{\"number\":5}", "!inconsistent"},
+                                    {"north:5", "{\"region\":null,\"number\":5}", "!inconsistent"},
+                                    {"north", "{\"region\":\"north\",\"number\":5}", "!bad_format"},
+                                    {"north:5:6", "{\"region\":\"north\",\"number\":5}", "!bad_format"},
+                                    {"%41:5", "{\"region\":\"A\",\"number\":5}", "!bad_format"}};
+  static const kept_case of_one[] = {{"a", "{\"email\":\"a\",\"userID\":\"b\"}", NULL}, {"a", "{\"userID\":\"a\"}", "!inconsistent"}};
+  static const kept_case of_shown[] = {
+      {"north:5", "{\"region\":\"north\",\"number\":5}", "{\"_id\":\"north:5\",\"region\":\"north\",\"number\":5}"},
+      {"north:5", "{\"_id\":\"north:6\",\"region\":\"north\",\"number\":5}", "!inconsistent"}};
+  KEEPS(mdb_normalise, &keyed, &orders, cases);
+  KEEPS(mdb_normalise, &keyed, &people, of_one);
+  KEEPS(mdb_normalise, &keyed, &shown, of_shown);
+}
+
+static void mongodb_joins_ids(void **state) {
+  (void)state;
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  static const struct {
+    const char *json, *id;
+  } cases[] = {{"{\"number\":5,\"region\":\"north\"}", "north:5"},
+               {"{\"region\":\"a:b%\",\"number\":\"\"}", "a%3Ab%25:"},
+               {"{\"region\":\"north\"}", NULL},
+               {"{\"region\":\"north\",\"number\":[5]}", NULL},
+               {"{\"region\":null,\"number\":5}", NULL}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    bson_t document;
+    aon_text id;
+    aon_error error = AON_ERROR_INIT;
+    assert_int_equal(aon_document_from_json(cases[i].json, strlen(cases[i].json), &document, &error), AON_OK);
+    aon_result result = mdb_id_text(&keyed, &orders, &document, &arena, &id, &error);
+    if (cases[i].id) {
+      assert_int_equal(result, AON_OK);
+      assert_string_equal(id.data, cases[i].id);
+    } else {
+      assert_int_equal(result, AON_PERMANENT);
+      assert_string_equal(error.code, "not_supported");
+    }
+    bson_destroy(&document);
+  }
+}
+
+/* What a batch of ids is asked for: in one query, a branch for each beginning of ids, so that an index serves it. */
+static void mongodb_asks_for_keys(void **state) {
+  (void)state;
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  static const struct {
+    const char *ids[4], *branches;
+  } cases[] = {{{"n:1", "n:b"}, "{ \"0\" : { \"region\" : { \"$in\" : [ \"n\" ] }, \"number\" : { \"$in\" : [ \"1\", 1, \"b\" ] } } }"},
+               {{"7:a", "n", "n:a", "s:a"},
+                "{ \"0\" : { \"region\" : { \"$in\" : [ \"7\", 7 ] }, \"number\" : { \"$in\" : [ \"a\" ] } }, "
+                "\"1\" : { \"region\" : { \"$in\" : [ \"n\" ] }, \"number\" : { \"$in\" : [ \"a\" ] } }, "
+                "\"2\" : { \"region\" : { \"$in\" : [ \"s\" ] }, \"number\" : { \"$in\" : [ \"a\" ] } } }"},
+               {{"a%3Ab:c"}, "{ \"0\" : { \"region\" : { \"$in\" : [ \"a:b\" ] }, \"number\" : { \"$in\" : [ \"c\" ] } } }"},
+               {{"n", "n:1:2", "%:1"}, "{ }"}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    aon_text ids[4];
+    size_t count = 0;
+    uint32_t branches;
+    aon_error error = AON_ERROR_INIT;
+    bson_t array = BSON_INITIALIZER;
+    for (; count < 4 && cases[i].ids[count]; count++)
+      ids[count] = text(cases[i].ids[count]);
+    mdb_key key = mdb_key_of(&keyed, &orders);
+    assert_int_equal(mdb_append_branches(key, ids, count, &arena, &array, &branches, &error), AON_OK);
+    assert_int_equal(branches, bson_count_keys(&array));
+    char *said = bson_as_relaxed_extended_json(&array, NULL);
+    assert_string_equal(said, cases[i].branches);
+    bson_free(said);
+    bson_destroy(&array);
+  }
+}
+
+static void keys_that_can_not_serve(void **state) {
+  (void)state;
+  static const char *const none[] = {NULL}, *const dotted[] = {"a", "b.c", NULL}, *const dollar[] = {"$a", NULL},
+                           *const twice[] = {"a", "b", "a", NULL}, *const own[] = {"a", "_id", NULL}, *const empty[] = {"", NULL},
+                           *const most[] = {"1", "2", "3", "4", "5", "6", "7", "8", NULL}, *const many[] = {"1", "2", "3", "4", "5",
+                                                                                                            "6", "7", "8", "9", NULL};
+  static const char *const *const bad[] = {none, dotted, dollar, twice, own, empty, many, NULL};
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+    assert_non_null(aon_store_key_problem(&(aon_store_key){"orders", bad[i]}));
+  assert_null(aon_store_key_problem(&(aon_store_key){"orders", most}));
+  assert_null(aon_store_key_problem(&keys[1]));
 }
 
 /* All values that an id may stand for: s text, i number, o ObjectId, u UUID. */
@@ -121,7 +222,9 @@ static void mongodb_refuses_ids(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(mongodb_keeps), cmocka_unit_test(mongodb_knows_ids),
-                                     cmocka_unit_test(mongodb_refuses_ids)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(mongodb_keeps),          cmocka_unit_test(mongodb_keeps_keys),
+                                     cmocka_unit_test(mongodb_joins_ids),      cmocka_unit_test(mongodb_asks_for_keys),
+                                     cmocka_unit_test(mongodb_knows_ids),      cmocka_unit_test(mongodb_refuses_ids),
+                                     cmocka_unit_test(keys_that_can_not_serve)};
   return cmocka_run_group_tests_name("store kept_mongodb", tests, NULL, NULL);
 }

@@ -11,18 +11,23 @@ typedef struct subject {
   world w;
   mdb_world mdb;
   aon_store *store, *other;
-  aon_collection items, keyed;
+  aon_collection items, keyed, orders;
   bool set;
 } subject;
+
+static const char *const of_orders[] = {"region", "number", NULL};
+static const aon_store_key keys[] = {{"orders", of_orders}, {0}};
 
 static int set_up(void **state) {
   subject *s = calloc(1, sizeof *s);
   world_open(&s->w);
   s->w.timeout_ms = 4000;
+  s->w.keys = keys;
   mdb_world_open(&s->mdb);
   s->set = mdb_is_set(&s->mdb);
   s->items = (aon_collection){.store = "main", .name = "items"};
   s->keyed = (aon_collection){.store = "main", .name = "users", .id_property = "userID"};
+  s->orders = (aon_collection){.store = "main", .name = "orders"};
   s->store = world_store(&s->w, &aon_mongodb_adapter, NULL, "main", s->mdb.location, true);
   s->other = world_store(&s->w, &aon_mongodb_adapter, NULL, "main", s->mdb.location, true);
   *state = s;
@@ -84,11 +89,10 @@ static void assert_bytes(const bson_t *found, const bson_t *wanted) {
   }
 }
 
-/* What a rollback does to a document that was changed, and to one that was deleted. */
-static void there_and_back(subject *s, const aon_collection *collection, const char *id, const bson_t *stored) {
+/* What a rollback does to a document that was changed, and to one that was deleted. json: with one change. */
+static void changed_and_back(subject *s, const aon_collection *collection, const char *id, const char *json, const bson_t *stored) {
   aon_image before = look(&s->w, s->store, collection, id);
   assert_non_null(before.bson);
-  const char *json = collection->id_property ? "{\"userID\":\"u1\",\"changed\":true}" : "{\"changed\":true}";
   aon_write update = write_of(collection, id, before, normal(&s->w, s->store, collection, id, json), 0);
   OK(&s->w, apply_now(&s->w, s->store, &update, 1));
   aon_write back = write_of(collection, id, look(&s->w, s->store, collection, id), before, 0);
@@ -104,6 +108,10 @@ static void there_and_back(subject *s, const aon_collection *collection, const c
   found = only(s, collection->name);
   assert_bytes(found, stored);
   bson_destroy(found);
+}
+
+static void there_and_back(subject *s, const aon_collection *collection, const char *id, const bson_t *stored) {
+  changed_and_back(s, collection, id, collection->id_property ? "{\"userID\":\"u1\",\"changed\":true}" : "{\"changed\":true}", stored);
 }
 
 static void append_all_types(bson_t *d) {
@@ -240,6 +248,195 @@ static void finds_by_a_property_of_their_own(void **state) {
         "inconsistent");
   bson_destroy(&wrong);
   bson_destroy(&document);
+}
+
+/* A collection that others made, whose documents are known by several properties together. */
+static void finds_by_several_properties(void **state) {
+  subject *s = *state;
+  bson_t document = BSON_INITIALIZER;
+  bson_oid_t oid;
+  bson_oid_init_from_string(&oid, "0123456789abcdef01234567");
+  BSON_APPEND_OID(&document, "_id", &oid);
+  BSON_APPEND_INT32(&document, "number", 5);
+  BSON_APPEND_UTF8(&document, "region", "no:rth");
+  BSON_APPEND_UTF8(&document, "title", "Chairs");
+  insert_raw(s, "orders", &document);
+  changed_and_back(s, &s->orders, "no%3Arth:5", "{\"region\":\"no:rth\",\"number\":5,\"changed\":true}", &document);
+  aon_image second = normal(&s->w, s->store, &s->orders, "no%3Arth:5", "{\"region\":\"no:rth\",\"number\":\"5\"}");
+  aon_write create = write_of(&s->orders, "no%3Arth:5", (aon_image){0}, second, 3);
+  FAILS(&s->w, apply_now(&s->w, s->store, &create, 1), AON_PERMANENT, "duplicate");
+  assert_null(look(&s->w, s->store, &s->orders, "no%3Arth:6").bson);
+  assert_null(look(&s->w, s->store, &s->orders, "no%3Arth").bson);
+  aon_image before = look(&s->w, s->store, &s->orders, "no%3Arth:5");
+  bson_destroy(mdb_run(&s->mdb, "{'update': 'orders', 'updates': [{'q': {'number': 5}, 'u': {'$set': {'title': 'Tables'}}}]}"));
+  aon_write late = write_of(&s->orders, "no%3Arth:5", before, (aon_image){0}, 0);
+  FAILS(&s->w, apply_now(&s->w, s->store, &late, 1), AON_PERMANENT, "changed_meanwhile");
+  bson_destroy(&document);
+}
+
+#define ORDERS 230 /* beyond two queries */
+
+static void put_orders(subject *s) {
+  bson_t list, order, reply, insert = BSON_INITIALIZER;
+  BSON_APPEND_UTF8(&insert, "insert", "orders");
+  BSON_APPEND_ARRAY_BEGIN(&insert, "documents", &list);
+  for (int i = 0; i < ORDERS; i++) {
+    char number[16];
+    snprintf(number, sizeof number, "%d", i);
+    BSON_APPEND_DOCUMENT_BEGIN(&list, number, &order);
+    BSON_APPEND_UTF8(&order, "region", i % 3 ? i % 3 == 1 ? "north" : "south" : "a:b%");
+    if (i % 2)
+      BSON_APPEND_INT64(&order, "number", i / 3);
+    else
+      bson_append_utf8(&order, "number", -1, number, snprintf(number, sizeof number, "%d", i / 3));
+    BSON_APPEND_INT32(&order, "n", i);
+    bson_append_document_end(&list, &order);
+  }
+  bson_append_array_end(&insert, &list);
+  bson_error_t failure;
+  assert_true(mongoc_database_command_with_opts(s->mdb.database, &insert, NULL, NULL, &reply, &failure));
+  bson_destroy(&reply);
+  bson_destroy(&insert);
+}
+
+static const char *id_of_order(subject *s, int i) {
+  return aon_arena_format(&s->w.arena, "%s:%d", i % 3 ? i % 3 == 1 ? "north" : "south" : "a%3Ab%25", i / 3);
+}
+
+static int32_t number_of(const aon_image *found) {
+  bson_t view;
+  bson_iter_t at;
+  assert_true(found->bson && aon_image_view(found, &view) && bson_iter_init_find(&at, &view, "n"));
+  return bson_iter_int32(&at);
+}
+
+typedef struct scanned {
+  subject *s;
+  size_t count;
+} scanned;
+
+static aon_result count_order(void *context, const aon_found *found, aon_error *error) {
+  (void)error;
+  scanned *seen = context;
+  const char *id = id_of_order(seen->s, number_of(&found->image));
+  assert_int_equal(found->id.length, strlen(id));
+  assert_memory_equal(found->id.data, id, found->id.length);
+  seen->count++;
+  return AON_OK;
+}
+
+static void reads_many_by_several_properties(void **state) {
+  subject *s = *state;
+  aon_text ids[ORDERS + 4];
+  aon_image images[ORDERS + 4];
+  put_orders(s);
+  for (int i = 0; i < ORDERS; i++)
+    ids[i] = text(id_of_order(s, ORDERS - 1 - i));
+  ids[ORDERS] = text("north:9999");
+  ids[ORDERS + 1] = text("north");
+  ids[ORDERS + 2] = text("north:7:8");
+  ids[ORDERS + 3] = text(id_of_order(s, 100)); /* once more */
+  OK(&s->w, aon_store_read(s->store, &s->orders, ids, ORDERS + 4, &s->w.arena, images, &s->w.error));
+  for (int i = 0; i < ORDERS; i++)
+    assert_int_equal(number_of(&images[i]), ORDERS - 1 - i);
+  assert_null(images[ORDERS].bson);
+  assert_null(images[ORDERS + 1].bson);
+  assert_null(images[ORDERS + 2].bson);
+  assert_int_equal(number_of(&images[ORDERS + 3]), 100);
+  scanned seen = {.s = s};
+  static const char *const wanted[] = {"n", NULL};
+  OK(&s->w, aon_store_scan(s->store, &s->orders, NULL, 0, wanted, count_order, &seen, &s->w.error));
+  assert_int_equal(seen.count, ORDERS);
+}
+
+static void writes_many_by_several_properties(void **state) {
+  subject *s = *state;
+  aon_write writes[30];
+  put_orders(s);
+  for (int i = 0; i < 30; i++) { /* an update, a delete and a create in turns */
+    const char *id = id_of_order(s, i % 3 == 2 ? i + 3 * ORDERS : i);
+    aon_image before = look(&s->w, s->store, &s->orders, id), after = {0};
+    const char *json = aon_arena_format(&s->w.arena, "{\"region\":\"%s\",\"number\":%d,\"n\":1}", i % 3 ? "south" : "a:b%",
+                                        i % 3 == 2 ? (i + 3 * ORDERS) / 3 : i / 3);
+    if (i % 3 != 1)
+      after = normal(&s->w, s->store, &s->orders, id, json);
+    writes[i] = write_of(&s->orders, id, before, after, i);
+  }
+  OK(&s->w, apply_now(&s->w, s->store, writes, 30));
+  for (int i = 0; i < 30; i++) {
+    aon_image found = look(&s->w, s->store, &s->orders, writes[i].id.data);
+    assert_same(&s->w, &found, &writes[i].wanted);
+  }
+}
+
+/* The index that a key should have leaves writes in any order; one of a part of it doesn't: a document that gives up what another takes comes
+ * first. */
+static void keeps_the_order_that_a_part_of_a_key_demands(void **state) {
+  subject *s = *state;
+  NEEDS_SET(s);
+  bson_destroy(mdb_run(&s->mdb, "{'insert': 'orders', 'documents': [{'region': 'north', 'number': 1}, {'region': 'west', 'number': 1}]}"));
+  static const char *const indexes[] = {"{'key': {'number': 1, 'region': 1}, 'name': 'key', 'unique': true}",
+                                        "{'key': {'region': 1}, 'name': 'part', 'unique': true}"};
+  static const char *const gone[] = {"west:1", "north:1"}, *const taken[] = {"west:2", "north:2"}, *const made[] = {"east:1", "south:1"};
+  static const char *const first[] = {"{\"region\":\"east\",\"number\":1}", "{\"region\":\"south\",\"number\":1}"},
+                           *const second[] = {"{\"region\":\"west\",\"number\":2}", "{\"region\":\"north\",\"number\":2}"};
+  for (size_t i = 0; i < 2; i++) {
+    bson_destroy(mdb_run(&s->mdb, aon_arena_format(&s->w.arena, "{'createIndexes': 'orders', 'indexes': [%s]}", indexes[i])));
+    aon_write writes[3] = {write_of(&s->orders, made[i], (aon_image){0}, normal(&s->w, s->store, &s->orders, made[i], first[i]), 0),
+                           write_of(&s->orders, gone[i], look(&s->w, s->store, &s->orders, gone[i]), (aon_image){0}, 1),
+                           write_of(&s->orders, taken[i], (aon_image){0}, normal(&s->w, s->store, &s->orders, taken[i], second[i]), 2)};
+    OK(&s->w, apply_now(&s->w, s->store, writes, 3));
+    assert_non_null(look(&s->w, s->store, &s->orders, taken[i]).bson);
+  }
+}
+
+static void refuses_a_key_of_two_documents(void **state) {
+  subject *s = *state;
+  bson_destroy(
+      mdb_run(&s->mdb, "{'insert': 'orders', 'documents': [{'region': 'north', 'number': 5}, {'region': 'north', 'number': '5'}]}"));
+  aon_text id = text("north:5");
+  aon_image found;
+  assert_int_equal(aon_store_read(s->store, &s->orders, &id, 1, &s->w.arena, &found, &s->w.error), AON_PERMANENT);
+  assert_string_equal(s->w.error.code, "ambiguous");
+  assert_non_null(strstr(s->w.error.sentence, "region, number"));
+}
+
+static bool examined(subject *s, const char *line, bool *ret_told) {
+  AON_BUFFER_CLEANUP aon_buffer report = {0};
+  bool healthy;
+  OK(&s->w, aon_store_examine(s->store, &report, &healthy, &s->w.error));
+  *ret_told = strstr(report.data, line) != NULL;
+  return healthy;
+}
+
+static void tells_the_index_that_a_key_lacks(void **state) {
+  subject *s = *state;
+  static const char line[] = "db.orders.createIndex({region: 1, number: 1}, {unique: true})";
+  static const char *const others[] = {"{'key': {'region': 1, 'number': 1}, 'name': 'plain'}",
+                                       "{'key': {'region': 1, 'title': 1}, 'name': 'wider', 'unique': true}"};
+  bool told, healthy = examined(s, line, &told);
+  assert_false(told); /* there is no such collection yet */
+  assert_true(healthy);
+  bson_destroy(mdb_run(&s->mdb, "{'insert': 'orders', 'documents': [{'region': 'north', 'number': 5}]}"));
+  for (size_t i = 0; i <= sizeof others / sizeof *others; i++) {
+    assert_false(examined(s, line, &told));
+    assert_true(told);
+    if (i < sizeof others / sizeof *others)
+      bson_destroy(mdb_run(&s->mdb, aon_arena_format(&s->w.arena, "{'createIndexes': 'orders', 'indexes': [%s]}", others[i])));
+  }
+  bson_destroy(
+      mdb_run(&s->mdb, "{'createIndexes': 'orders', 'indexes': [{'key': {'number': -1, 'region': 1}, 'name': 'ours', 'unique': true}]}"));
+  assert_true(examined(s, line, &told));
+  assert_false(told);
+}
+
+static void refuses_keys_that_can_not_serve(void **state) {
+  subject *s = *state;
+  static const char *const own[] = {"region", "_id", NULL};
+  static const aon_store_key bad[] = {{"orders", own}, {0}};
+  aon_store_config config = {.name = "main", .location = s->mdb.location, .keys = bad};
+  aon_store *store;
+  FAILS(&s->w, aon_store_open(s->w.env, &aon_mongodb_adapter, &config, &store, &s->w.error), AON_USAGE, "bad_configuration");
 }
 
 static void names_what_a_unique_index_refuses(void **state) {
@@ -479,6 +676,13 @@ int main(void) {
                                      TEST(finds_ids_of_every_kind),
                                      TEST(refuses_an_id_of_two_documents),
                                      TEST(finds_by_a_property_of_their_own),
+                                     TEST(finds_by_several_properties),
+                                     TEST(reads_many_by_several_properties),
+                                     TEST(writes_many_by_several_properties),
+                                     TEST(keeps_the_order_that_a_part_of_a_key_demands),
+                                     TEST(refuses_a_key_of_two_documents),
+                                     TEST(tells_the_index_that_a_key_lacks),
+                                     TEST(refuses_keys_that_can_not_serve),
                                      TEST(names_what_a_unique_index_refuses),
                                      TEST(gathers_writes_that_alternate),
                                      TEST(names_the_first_of_those_gathered),

@@ -44,7 +44,8 @@ aon_store *world_store(world *w, const aon_store_adapter *adapter, const void *o
                              .create = create,
                              .timeout_ms = w->timeout_ms ? w->timeout_ms : 300,
                              .exclusive = w->exclusive,
-                             .options = wrap};
+                             .options = wrap,
+                             .keys = w->keys};
   aon_store *store = NULL;
   OK(w, aon_store_open(w->env, &aon_assert_adapter, &config, &store, &w->error));
   return store;

@@ -21,6 +21,7 @@ typedef struct world {
   aon_error error;
   int64_t timeout_ms; /* of the stores opened; 0: 300 ms, so that what waits for a lock is soon told */
   bool exclusive;     /* of the stores opened */
+  const aon_store_key *keys;
 } world;
 
 void world_open(world *w);
