@@ -486,8 +486,10 @@ static aon_result append_array(const pg_column *column, const char *key, const p
   *ret_plain = false;
   if (!result && !bounds && bson_iter_init(&at, &wrapped) && bson_iter_next(&at)) {
     aon_error ignored = AON_ERROR_INIT; /* what can't be spelled is kept as it is */
-    *ret_plain = !spell_array(column, &at, arena, 1, &again, &ignored) && again.length == text->length &&
-                 !memcmp(again.data, text->data, text->length);
+    aon_result spelled = spell_array(column, &at, arena, 1, &again, &ignored);
+    *ret_plain = !spelled && again.length == text->length && !memcmp(again.data, text->data, text->length);
+    if (spelled == AON_NO_MEMORY)
+      result = aon_fail_memory(error);
   }
   bson_destroy(&wrapped);
   return result;

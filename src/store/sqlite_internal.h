@@ -153,7 +153,8 @@ aon_result sqlite_bind_id(sqlite_store *store, const sqlite_table *table, sqlite
                           aon_error *error) AON_MUST_USE;
 /* The values that one text can stand for in a column: text, number, bytes; unused ones are NULL. */
 #define SQLITE_ALTERNATIVES 3
-void sqlite_alternatives(sqlite_store *store, const sqlite_column *column, aon_text text, sqlite_value ret_values[SQLITE_ALTERNATIVES]);
+aon_result sqlite_alternatives(sqlite_store *store, const sqlite_column *column, aon_text text,
+                               sqlite_value ret_values[SQLITE_ALTERNATIVES], aon_error *error) AON_MUST_USE;
 size_t sqlite_alternatives_count(const sqlite_column *column);
 /* An image of a column table as values to bind, in the store's scratch arena; missing properties get type 0. */
 aon_result sqlite_image_row(sqlite_store *store, const sqlite_table *table, const aon_image *image, sqlite_value *ret_row,

@@ -173,7 +173,7 @@ static aon_result bind_columns(const scanning *s, sqlite3_stmt *statement, aon_e
   for (size_t i = 0; !result && i < s->count; i++) {
     size_t at;
     sqlite_value values[SQLITE_ALTERNATIVES];
-    sqlite_alternatives(s->store, sqlite_column_find(s->table, s->matches[i].property, &at), s->matches[i].value, values);
+    result = sqlite_alternatives(s->store, sqlite_column_find(s->table, s->matches[i].property, &at), s->matches[i].value, values, error);
     for (size_t j = 0; !result && j < SQLITE_ALTERNATIVES; j++)
       result = sqlite_bind(s->store, statement, (int)(i * SQLITE_ALTERNATIVES + j) + 1, &values[j], error);
   }

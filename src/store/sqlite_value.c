@@ -76,14 +76,15 @@ static char *base64_of(aon_arena *arena, const void *bytes, size_t length, size_
   return text;
 }
 
-/* false: not base64, or no memory (which the next allocation tells). */
-static bool base64_bytes(aon_arena *arena, const char *text, size_t length, sqlite_value *ret_value) {
+/* *ret_value stays as it is where the text is no base64. */
+static aon_result base64_bytes(aon_arena *arena, const char *text, size_t length, sqlite_value *ret_value, aon_error *error) {
   size_t room = length / 4 * 3 + 3, found = 0;
   unsigned char *bytes = aon_arena_alloc(arena, room);
-  if (!bytes || length % 4 || sodium_base642bin(bytes, room, text, length, NULL, &found, NULL, BASE64))
-    return false;
-  *ret_value = (sqlite_value){.type = SQLITE_BLOB, .bytes = bytes, .length = found};
-  return true;
+  if (!bytes)
+    return aon_fail_memory(error);
+  if (length % 4 == 0 && !sodium_base642bin(bytes, room, text, length, NULL, &found, NULL, BASE64))
+    *ret_value = (sqlite_value){.type = SQLITE_BLOB, .bytes = bytes, .length = found};
+  return AON_OK;
 }
 
 /* The shortest decimals that read back to the same double, as all of the program spells them. */
@@ -302,12 +303,13 @@ aon_result sqlite_row_id(sqlite_store *store, const sqlite_table *table, const s
 size_t sqlite_alternatives_count(const sqlite_column *column) { return column->affinity == AFFINITY_NONE ? SQLITE_ALTERNATIVES : 1; }
 
 /* A column without affinity may hold the same id as text, as a number or as bytes. */
-void sqlite_alternatives(sqlite_store *store, const sqlite_column *column, aon_text text, sqlite_value ret_values[SQLITE_ALTERNATIVES]) {
+aon_result sqlite_alternatives(sqlite_store *store, const sqlite_column *column, aon_text text,
+                               sqlite_value ret_values[SQLITE_ALTERNATIVES], aon_error *error) {
   for (size_t i = 0; i < SQLITE_ALTERNATIVES; i++)
     ret_values[i] = (sqlite_value){.type = SQLITE_NULL};
   ret_values[0] = (sqlite_value){.type = SQLITE_TEXT, .bytes = text.data, .length = text.length};
   if (sqlite_alternatives_count(column) == 1)
-    return;
+    return AON_OK;
   char number[64];
   if (text.length && text.length < sizeof number && !memchr(text.data, 0, text.length)) {
     memcpy(number, text.data, text.length);
@@ -323,9 +325,7 @@ void sqlite_alternatives(sqlite_store *store, const sqlite_column *column, aon_t
         ret_values[1] = (sqlite_value){.type = SQLITE_FLOAT, .real = real};
     }
   }
-  sqlite_value bytes;
-  if (base64_bytes(&store->scratch_arena, text.data, text.length, &bytes))
-    ret_values[2] = bytes;
+  return base64_bytes(&store->scratch_arena, text.data, text.length, &ret_values[2], error);
 }
 
 aon_result sqlite_bind_id(sqlite_store *store, const sqlite_table *table, sqlite3_stmt *statement, aon_text id, bool *ret_possible,
@@ -345,7 +345,7 @@ aon_result sqlite_bind_id(sqlite_store *store, const sqlite_table *table, sqlite
   for (size_t i = 0; *ret_possible && !result && i < table->key_count; i++) {
     const sqlite_column *column = &table->columns[table->keys[i]];
     sqlite_value values[SQLITE_ALTERNATIVES];
-    sqlite_alternatives(store, column, parts[i], values);
+    result = sqlite_alternatives(store, column, parts[i], values, error);
     for (size_t j = 0; !result && j < sqlite_alternatives_count(column); j++)
       result = sqlite_bind(store, statement, at++, &values[j], error);
   }
@@ -446,12 +446,10 @@ static aon_result plain_value(sqlite_store *store, const sqlite_table *table, co
   case BSON_TYPE_UTF8: {
     const char *text = bson_iter_utf8(property, &length);
     *ret_value = (sqlite_value){.type = SQLITE_TEXT, .bytes = text, .length = length};
-    sqlite_value bytes;
-    if (column->bytes && base64_bytes(&store->scratch_arena, text, length, &bytes))
-      *ret_value = bytes;
-    else if (column->bytes && strict)
+    aon_result result = column->bytes ? base64_bytes(&store->scratch_arena, text, length, ret_value, error) : AON_OK;
+    if (!result && column->bytes && strict && ret_value->type != SQLITE_BLOB)
       return bad_type(store, table, column, "it is declared as bytes, which are given as base64 text", error);
-    return AON_OK;
+    return result;
   }
   case BSON_TYPE_DOCUMENT:
   case BSON_TYPE_ARRAY:
@@ -846,7 +844,10 @@ static aon_result fill_key(sqlite_store *store, const sqlite_table *table, aon_t
       continue;
     }
     *value = (sqlite_value){.type = SQLITE_TEXT, .bytes = parts[i].data, .length = parts[i].length};
-    if (column->bytes && !base64_bytes(&store->scratch_arena, parts[i].data, parts[i].length, value))
+    result = column->bytes ? base64_bytes(&store->scratch_arena, parts[i].data, parts[i].length, value, error) : AON_OK;
+    if (result)
+      return result;
+    if (column->bytes && value->type != SQLITE_BLOB)
       return bad_id(store, table, id, "the key is declared as bytes, which are given as base64 text", error);
   }
   return AON_OK;
