@@ -10,9 +10,10 @@
 #include <stdlib.h>
 
 #include "calls.h"
+#include "failing_files.h"
 #include "store/fault.h"
 
-enum { OF_FILES = CALLS, OF_STORES };
+enum { OF_STORES = CALL_FILE + 1 };
 enum { STORES = 4, WAYS = 3, KINDS = OF_STORES + WAYS * STORES };
 static const char *const store_names[STORES] = {"s", "b", "k", "t"};
 static const struct {
@@ -25,9 +26,9 @@ static const struct {
 static aon_fault stores_fail[STORES];
 static const char *kind_name(int kind) {
   static char text[40];
-  if (kind < OF_FILES)
+  if (kind < CALL_FILE)
     return calls_name(kind);
-  if (kind == OF_FILES)
+  if (kind == CALL_FILE)
     return "file";
   snprintf(text, sizeof text, "%s call of store %s", ways[(kind - OF_STORES) / STORES].name, store_names[(kind - OF_STORES) % STORES]);
   return text;
@@ -69,36 +70,6 @@ static bool fault_end(void) {
     stores_fail[i].nth = 0;
   }
   return failed;
-}
-
-/* ---- files ---- */
-
-static aon_env_ops sound;
-
-#define FILE_CALL(name, parameters, arguments)                                                                                             \
-  static aon_result name parameters {                                                                                                      \
-    return calls_due(OF_FILES) ? aon_fail(error, AON_ENVIRONMENT, "io_error", "A file can't be reached (" #name ").")                      \
-                               : sound.name arguments;                                                                                     \
-  }
-FILE_CALL(file_open, (void *c, const char *path, aon_file_mode mode, aon_file **ret, aon_error *error), (c, path, mode, ret, error))
-FILE_CALL(file_read, (aon_file * file, uint64_t at, void *bytes, size_t length, size_t *ret, aon_error *error),
-          (file, at, bytes, length, ret, error))
-FILE_CALL(file_write, (aon_file * file, uint64_t at, const void *bytes, size_t length, aon_error *error), (file, at, bytes, length, error))
-FILE_CALL(file_sync, (aon_file * file, aon_error *error), (file, error))
-FILE_CALL(file_info, (void *c, const char *path, aon_file_info *ret, aon_error *error), (c, path, ret, error))
-FILE_CALL(file_rename, (void *c, const char *from, const char *to, aon_error *error), (c, from, to, error))
-FILE_CALL(file_remove, (void *c, const char *path, aon_error *error), (c, path, error))
-
-static void files_may_fail(world *w) {
-  aon_env_ops *ops = (aon_env_ops *)w->env.ops; /* the harness's own, on the heap */
-  sound = *ops;
-  ops->file_open = file_open;
-  ops->file_read = file_read;
-  ops->file_write = file_write;
-  ops->file_sync = file_sync;
-  ops->file_info = file_info;
-  ops->file_rename = file_rename;
-  ops->file_remove = file_remove;
 }
 
 /* ---- the world ---- */
@@ -560,7 +531,7 @@ static void recovery_in_whole(void **state) {
     if (!dies_at)
       break;
     writes_some("recovery", dead, died_later ? ways_to[i % 3] : recover, 1);
-    dies_at = at + 1 + (getenv("AON_FULL") ? at / 6 : 3 * at); /* each death is followed by some hundred recoveries */
+    dies_at = at + 1 + (calls_full() ? at / 6 : 3 * at); /* each death is followed by some hundred recoveries */
   }
 }
 
