@@ -1,6 +1,7 @@
 /* See calls.h. */
 #include "calls.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -54,15 +55,26 @@ bool calls_end(void) {
   return failed;
 }
 
+int calls_seen(void) {
+  int seen = INT_MAX - atomic_load(&fault.left);
+  calls_end();
+  return seen;
+}
+
 const char *calls_name(int kind) {
   static const char *const names[CALLS] = {"allocation", "piece of memory", "step", "statement"};
   return names[kind];
 }
 
+bool calls_full(void) {
+  const char *full = getenv("AON_FULL");
+  return full && !strcmp(full, "1");
+}
+
 int calls_next(int nth, int fewer) {
-  const char *full = getenv("AON_FULL"), *more = getenv("AON_CALLS_MORE");
+  const char *more = getenv("AON_CALLS_MORE");
   int times = more ? atoi(more) : 1;
-  return full && !strcmp(full, "1") ? nth + 1 : nth + 1 + nth / (times > 1 ? fewer * times : fewer);
+  return calls_full() ? nth + 1 : nth + 1 + nth / (times > 1 ? fewer * times : fewer);
 }
 
 /* ---- memory ---- */

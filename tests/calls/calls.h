@@ -13,8 +13,10 @@ void calls_fail(int kind, int nth);                    /* nth 0: none does */
 void calls_fail_for_ever(int nth, void (*then)(void)); /* the nth step of SQLite and all after it; `then` at the first of them */
 bool calls_due(int kind);                              /* counts a call: does it fail? */
 bool calls_failed(void);
+int calls_seen(void); /* since calls_fail(kind, INT_MAX): how many there are; ends it */
 bool calls_end(void); /* whether it failed */
 const char *calls_name(int kind);
+bool calls_full(void); /* AON_FULL=1: each of them is wanted */
 int calls_next(
     int nth,
     int fewer); /* the one to try after this: all of the first, then fewer and fewer (AON_CALLS_MORE=N: N times as many); with AON_FULL=1 each */

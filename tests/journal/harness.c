@@ -99,7 +99,13 @@ static void mongodb_make(world *w) {
 static aon_env *real(void *context) { return ((world *)context)->real; }
 static int64_t now_ms(void *c) { return real(c)->ops->now_ms(real(c)->context) + ((world *)c)->skew_ms; }
 static int64_t monotonic_ms(void *c) { return real(c)->ops->monotonic_ms(real(c)->context) + ((world *)c)->skew_ms; }
-static void sleep_ms(void *c, int64_t ms) { real(c)->ops->sleep_ms(real(c)->context, ms); }
+static void sleep_ms(void *c, int64_t ms) {
+  world *w = c;
+  if (w->hurried)
+    w->skew_ms += ms;
+  else
+    w->real->ops->sleep_ms(w->real->context, ms);
+}
 static void random_bytes(void *c, void *bytes, size_t length) { real(c)->ops->random(real(c)->context, bytes, length); }
 static aon_result file_open(void *c, const char *path, aon_file_mode mode, aon_file **ret, aon_error *error) {
   return real(c)->ops->file_open(real(c)->context, path, mode, ret, error);

@@ -26,6 +26,7 @@ typedef struct world {
   int64_t quota_bytes;         /* what test_disk still lets be written; < 0: no limit */
   struct world_server *server; /* NULL: the journal is not on PostgreSQL */
   bool on_mongodb;
+  bool hurried; /* who sleeps moves the clock instead */
 } world;
 
 /* With AON_TEST_JOURNAL=postgresql (and AON_TEST_POSTGRESQL, from tests/servers/postgresql) journals are kept on that server, each world's

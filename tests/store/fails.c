@@ -1,10 +1,11 @@
 /* The n-th allocation, step or statement of SQLite, or exchange with a server fails, once, in the life of a store: it is opened, described,
- * written in several transactions, taken back, searched, resolved, examined. With the argument postgresql, mongodb, rtdb, firestore or auth,
- * one on such a server (tests/servers).
+ * written in several transactions, taken back, searched, resolved, examined. Either the life ends there (each_fault), or in each call of
+ * the life the n-th fails, and whoever called calls again, in the same store (each_call_again). With the argument postgresql, mongodb, rtdb,
+ * firestore or auth, one on such a server (tests/servers).
  *
  * A failing call has a kind, a code and a sentence, none of them the caller's fault; what it says of its writes is true of what a sound
- * store finds afterwards (unknown: what resolve then says); no transaction stays; and the same life can be led again. All of it runs under
- * the asserting decorator. AON_FULL=1: each n, else all of the first and some of the rest. */
+ * store finds afterwards (unknown: what resolve then says); called again it does what it was to do; no transaction stays; and the same life
+ * can be led again. All of it runs under the asserting decorator. AON_FULL=1: each n, else all of the first and some of the rest. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,7 @@ typedef struct fixture {
 } fixture;
 
 #define WRITES 4
+#define ATTEMPTS 10
 
 typedef struct life {
   world w;
@@ -47,14 +49,16 @@ typedef struct life {
   aon_collection items, pairs;
   bson_t new_item, new_pair;
   const char *note, *v; /* properties that are changed, and looked for */
-  uint32_t attempt;     /* of the first transaction of this life */
+  uint32_t attempt;     /* of the first transaction of this life; ATTEMPTS more are its own */
+  int kind, nth;        /* of each call the nth of the kind fails; nth 0: of the whole life, or none */
+  unsigned met;         /* calls that met it */
   /* What the call under way is about: */
   aon_write writes[WRITES];
   bool under_way;
   aon_write_state *states; /* NULL: in a transaction */
   size_t count;
   aon_branch branch;
-  bool prepared, unknown;
+  bool prepared, unknown, undoing;
 } life;
 
 static const char *const sqlite_columns =
@@ -114,6 +118,50 @@ static aon_store *sound_store(life *l) {
   OK(&l->w, result);
   return store;
 }
+
+/* ---- called again ---- */
+
+static void says_why(const char *of, aon_result result, const aon_error *error) {
+  if (result && (!error->code[0] || !error->sentence[0] || result == AON_USAGE || result == AON_REJECTED || result == AON_CORRUPT))
+    fail_msg("%s%s: %s %s: %s", about, of, aon_result_name(result), error->code, error->sentence);
+}
+
+static void plant(const life *l) {
+  if (l->nth)
+    calls_fail(l->kind, l->nth);
+}
+
+/* Whether it is to be called again, without a fault. */
+static bool failed_by_it(life *l, aon_result result, aon_error *error, const char *call) {
+  char of[200];
+  if (!l->nth)
+    return false;
+  bool met = calls_end();
+  l->met += met;
+  if (!result || !met)
+    return false;
+  snprintf(of, sizeof of, ", in %s", call);
+  says_why(of, result, error);
+  *error = (aon_error)AON_ERROR_INIT;
+  return true;
+}
+
+#define GO(call)                                                                                                                           \
+  do {                                                                                                                                     \
+    aon_result result_ = (call);                                                                                                           \
+    if (result_)                                                                                                                           \
+      return result_;                                                                                                                      \
+  } while (0)
+
+#define TRY(call)                                                                                                                          \
+  do {                                                                                                                                     \
+    plant(l);                                                                                                                              \
+    aon_result tried_ = (call);                                                                                                            \
+    if (failed_by_it(l, tried_, error, #call))                                                                                             \
+      tried_ = (call);                                                                                                                     \
+    if (tried_)                                                                                                                            \
+      return tried_;                                                                                                                       \
+  } while (0)
 
 /* ---- the callback store's own database: a memory store ---- */
 
@@ -325,6 +373,7 @@ static aon_result write_all(life *l, aon_store *store, uint32_t attempt, aon_mar
   l->under_way = true;
   l->branch = branch(attempt);
   l->unknown = l->prepared = false;
+  l->undoing = marker == AON_MARKER_UNDONE;
   memset(states, 0, sizeof states);
   bool transactions = aon_store_capabilities(store)->store_class <= AON_CLASS_BATCH;
   l->states = transactions ? NULL : states;
@@ -375,77 +424,6 @@ static aon_result search(aon_store *store, const aon_collection *in, const char 
   return result;
 }
 
-#define GO(call)                                                                                                                           \
-  do {                                                                                                                                     \
-    aon_result result_ = (call);                                                                                                           \
-    if (result_)                                                                                                                           \
-      return result_;                                                                                                                      \
-  } while (0)
-
-static aon_result delete_for_good(life *l, aon_store *store, const aon_image *b, aon_error *error) {
-  const aon_write third[] = {write_of(&l->items, "b", *b, (aon_image){0}, 5)};
-  GO(write_all(l, store, l->attempt + 2, AON_MARKER_COMMIT, third, 1, error));
-  const aon_write last[] = {finished(&l->items, "b", 5)};
-  return write_all(l, store, l->attempt + 2, AON_MARKER_COMMIT, last, 1, error);
-}
-
-static aon_result write_life(life *l, aon_store *store, aon_arena *arena, aon_error *error) {
-  aon_image a, changed, again, b, pair;
-  GO(read_now(store, &l->items, "a", arena, &a, error));
-  GO(with_note(l->note, &a, "New", arena, &changed, error));
-  GO(aon_store_normalise(store, &l->items, text("b"), &l->new_item, arena, &b, error));
-  GO(aon_store_normalise(store, &l->pairs, text("2:y"), &l->new_pair, arena, &pair, error));
-  const aon_write first[] = {write_of(&l->items, "a", a, changed, 0), write_of(&l->items, "b", (aon_image){0}, b, 1),
-                             write_of(&l->pairs, "2:y", (aon_image){0}, pair, 2)};
-  GO(write_all(l, store, l->attempt, AON_MARKER_COMMIT, first, 3, error));
-  GO(search(store, &l->items, l->note, "New", 1, error));
-  GO(read_now(store, &l->items, "a", arena, &again, error));
-  GO(read_now(store, &l->items, "b", arena, &b, error));
-  const aon_write second[] = {write_of(&l->items, "a", again, (aon_image){0}, 3), write_of(&l->items, "b", b, (aon_image){0}, 4)};
-  GO(write_all(l, store, l->attempt + 1, AON_MARKER_COMMIT, second, 2, error));
-  const aon_write back[] = {write_of(&l->items, "b", (aon_image){0}, b, 4), write_of(&l->items, "a", (aon_image){0}, again, 3)};
-  GO(write_all(l, store, l->attempt + 1, AON_MARKER_UNDONE, back, 2, error));
-  if (aon_store_capabilities(store)->finishes)
-    GO(delete_for_good(l, store, &b, error));
-  return search(store, &l->pairs, l->v, "two", 1, error);
-}
-
-static aon_result look_life(life *l, aon_store *store, aon_error *error) {
-  AON_BUFFER_CLEANUP aon_buffer report = {0};
-  const aon_shape *shape;
-  bool healthy;
-  GO(aon_store_describe(store, &l->items, &shape, error));
-  GO(aon_store_describe(store, &l->pairs, &shape, error));
-  if (aon_store_capabilities(store)->store_class <= AON_CLASS_BATCH) {
-    static const aon_branch_state wanted[] = {AON_BRANCH_COMMITTED, AON_BRANCH_UNDONE, AON_BRANCH_ABORTED};
-    for (uint32_t i = 0; i < 3; i++) {
-      aon_branch of = branch(l->attempt + i);
-      aon_branch_state state;
-      GO(aon_store_resolve(store, &of, &state, error));
-      assert_int_equal(state, wanted[i]);
-    }
-    GO(aon_store_forget(store, aon_now_ms(l->w.env), error));
-  }
-  GO(aon_store_examine(store, &report, &healthy, error));
-  if (!healthy && !calls_failed()) /* one that could not be looked at is a finding too */
-    fail_msg("not healthy: %s", report.data);
-  return AON_OK;
-}
-
-static aon_result lead(life *l, aon_arena *arena, aon_error *error) {
-  aon_store *store;
-  aon_result result;
-  l->under_way = false;
-  open_store(l, &store, &result, error);
-  if (result)
-    return result;
-  result = write_life(l, store, arena, error);
-  if (!result)
-    result = look_life(l, store, error);
-  aon_store_close(store);
-  return result;
-}
-
 /* ---- judging ---- */
 
 static bool stands(life *l, aon_store *store, const aon_write *write, const aon_image *image) {
@@ -457,10 +435,7 @@ static bool stands(life *l, aon_store *store, const aon_write *write, const aon_
   assert_true(aon_image_view(&found, &one) && aon_image_view(image, &other));
   static const char *const added[] = {"_bulkOperationId", "g", "password",
                                       NULL}; /* by the store itself: the stamp, a generated column; or never told */
-  bool same = aon_document_equal(&one, &other, &(aon_comparison){.volatiles = added});
-  if (!same)
-    print_error("found %s\n", json_of(&l->w, &found));
-  return same;
+  return aon_document_equal(&one, &other, &(aon_comparison){.volatiles = added});
 }
 
 static bool committed(life *l, aon_store *store) {
@@ -483,12 +458,13 @@ static bool committed(life *l, aon_store *store) {
 }
 
 /* What was said of the writes under way is so. */
-static void is_true(life *l, bool undoing) {
+static void is_true(life *l) {
   if (!l->under_way)
     return;
   aon_store *store = sound_store(l);
   bool in = (l->unknown || l->prepared) && !l->states && committed(l, store);
-  if (undoing && (l->unknown || l->prepared) && !l->states) { /* the marker was there before: undone or not, the rows tell, all of them */
+  if (l->undoing && (l->unknown || l->prepared) &&
+      !l->states) { /* the marker was there before: undone or not, the rows tell, all of them */
     in = stands(l, store, &l->writes[0], &l->writes[0].wanted);
   }
   for (size_t i = 0; i < l->count; i++) {
@@ -503,11 +479,140 @@ static void is_true(life *l, bool undoing) {
   aon_store_close(store);
 }
 
+/* ---- a whole life ---- */
+
+/* What a write that failed left out is written once more: the same, if it is known that nothing of it is in. */
+static aon_result write_well(life *l, aon_store *store, uint32_t *attempt, aon_marker marker, const aon_write *writes, size_t count,
+                             aon_error *error) {
+  aon_write left[WRITES];
+  size_t lacking = 0;
+  plant(l);
+  aon_result result = write_all(l, store, *attempt, marker, writes, count, error);
+  if (!failed_by_it(l, result, error, "a write"))
+    return result;
+  is_true(l);
+  aon_store *sound = sound_store(l);
+  for (size_t i = 0; i < count; i++)
+    if (!stands(l, sound, &writes[i], &writes[i].wanted))
+      left[lacking++] = writes[i];
+  aon_store_close(sound);
+  if (!lacking)
+    return AON_OK;
+  if (marker == AON_MARKER_COMMIT)
+    ++*attempt;
+  return write_all(l, store, *attempt, marker, left, lacking, error);
+}
+
+static aon_result delete_for_good(life *l, aon_store *store, const aon_image *b, aon_error *error) {
+  const aon_write third[] = {write_of(&l->items, "b", *b, (aon_image){0}, 5)};
+  GO(write_all(l, store, l->attempt + 2, AON_MARKER_COMMIT, third, 1, error));
+  const aon_write last[] = {finished(&l->items, "b", 5)};
+  return write_all(l, store, l->attempt + 2, AON_MARKER_COMMIT, last, 1, error);
+}
+
+static aon_result write_life(life *l, aon_store *store, aon_arena *arena, uint32_t *attempt, aon_error *error) {
+  aon_image a, changed, again, b, pair;
+  TRY(read_now(store, &l->items, "a", arena, &a, error));
+  GO(with_note(l->note, &a, "New", arena, &changed, error));
+  TRY(aon_store_normalise(store, &l->items, text("b"), &l->new_item, arena, &b, error));
+  TRY(aon_store_normalise(store, &l->pairs, text("2:y"), &l->new_pair, arena, &pair, error));
+  const aon_write first[] = {write_of(&l->items, "a", a, changed, 0), write_of(&l->items, "b", (aon_image){0}, b, 1),
+                             write_of(&l->pairs, "2:y", (aon_image){0}, pair, 2)};
+  GO(write_well(l, store, &attempt[0], AON_MARKER_COMMIT, first, 3, error));
+  TRY(search(store, &l->items, l->note, "New", 1, error));
+  TRY(read_now(store, &l->items, "a", arena, &again, error));
+  TRY(read_now(store, &l->items, "b", arena, &b, error));
+  const aon_write second[] = {write_of(&l->items, "a", again, (aon_image){0}, 3), write_of(&l->items, "b", b, (aon_image){0}, 4)};
+  attempt[1] = attempt[0] + 1;
+  GO(write_well(l, store, &attempt[1], AON_MARKER_COMMIT, second, 2, error));
+  const aon_write back[] = {write_of(&l->items, "b", (aon_image){0}, b, 4), write_of(&l->items, "a", (aon_image){0}, again, 3)};
+  GO(write_well(l, store, &attempt[1], AON_MARKER_UNDONE, back, 2, error));
+  if (aon_store_capabilities(store)->finishes)
+    GO(delete_for_good(l, store, &b, error));
+  TRY(search(store, &l->pairs, l->v, "two", 1, error));
+  return AON_OK;
+}
+
+static aon_result examine(aon_store *store, aon_error *error) {
+  AON_BUFFER_CLEANUP aon_buffer report = {0};
+  bool healthy;
+  GO(aon_store_examine(store, &report, &healthy, error));
+  if (!healthy && !calls_failed()) /* one that could not be looked at is a finding too */
+    fail_msg("not healthy: %s", report.data);
+  return AON_OK;
+}
+
+static aon_result look_life(life *l, aon_store *store, const uint32_t *attempt, aon_error *error) {
+  const aon_shape *shape;
+  TRY(aon_store_describe(store, &l->items, &shape, error));
+  TRY(aon_store_describe(store, &l->pairs, &shape, error));
+  if (aon_store_capabilities(store)->store_class <= AON_CLASS_BATCH) {
+    static const aon_branch_state wanted[] = {AON_BRANCH_COMMITTED, AON_BRANCH_UNDONE, AON_BRANCH_ABORTED};
+    const uint32_t attempts[] = {attempt[0], attempt[1], l->attempt + ATTEMPTS - 1};
+    for (int i = 0; i < 3; i++) {
+      aon_branch of = branch(attempts[i]);
+      aon_branch_state state;
+      TRY(aon_store_resolve(store, &of, &state, error));
+      assert_int_equal(state, wanted[i]);
+    }
+    TRY(aon_store_forget(store, aon_now_ms(l->w.env), error));
+  }
+  TRY(examine(store, error));
+  return AON_OK;
+}
+
+static aon_result open_it(life *l, aon_store **ret_store, aon_error *error) {
+  aon_result result;
+  open_store(l, ret_store, &result, error);
+  return result;
+}
+
+static aon_result open_well(life *l, aon_store **ret_store, aon_error *error) {
+  TRY(open_it(l, ret_store, error));
+  return AON_OK;
+}
+
+static aon_result lead(life *l, aon_arena *arena, aon_error *error) {
+  aon_store *store;
+  uint32_t attempt[2] = {l->attempt, l->attempt + 1};
+  l->under_way = false;
+  aon_result result = open_well(l, &store, error);
+  if (result)
+    return result;
+  result = write_life(l, store, arena, attempt, error);
+  if (!result)
+    result = look_life(l, store, attempt, error);
+  aon_store_close(store);
+  return result;
+}
+
+/* ---- and all of its faults ---- */
+
+static bool of_sqlite(int kind) { return kind == CALL_STEP || kind == CALL_STATEMENT; }
+
+static void each_call_again(life *l) {
+  for (int kind = 0; kind < EXCHANGES; kind++) {
+    l->kind = kind;
+    l->nth = on_server(l) && of_sqlite(kind) ? 0 : 1;
+    for (l->met = 1; l->nth && l->met; l->nth = calls_next(l->nth, 8)) {
+      AON_ARENA_CLEANUP aon_arena arena = {0};
+      aon_error error = AON_ERROR_INIT;
+      snprintf(about, sizeof about, "%s, %s %d of each call", l->fixture->name, kind_name(kind), l->nth);
+      l->met = 0;
+      begin_anew(l);
+      if (lead(l, &arena, &error))
+        fail_msg("%s: %s %s", about, error.code, error.sentence);
+      l->attempt += ATTEMPTS;
+    }
+  }
+  l->nth = 0;
+}
+
 static void each_fault(void **state) {
   life *l = calloc(1, sizeof *l);
   life_open(l, *state);
   for (int kind = 0; kind < EXCHANGES; kind++) {
-    if (on_server(l) && (kind == CALL_STEP || kind == CALL_STATEMENT)) /* SQLite has no part in it */
+    if (on_server(l) && of_sqlite(kind)) /* SQLite has no part in it */
       continue;
     for (int nth = 0;; nth = calls_next(nth, of_postgresql(l)     ? 16
                                              : on_server(l)       ? 1
@@ -522,14 +627,14 @@ static void each_fault(void **state) {
       bool failed = calls_end();
       if (!nth && result)
         fail_msg("%s: %s %s", about, error.code, error.sentence);
-      if (result && (!error.code[0] || !error.sentence[0] || result == AON_USAGE || result == AON_REJECTED || result == AON_CORRUPT))
-        fail_msg("%s: %s %s: %s", about, aon_result_name(result), error.code, error.sentence);
-      is_true(l, l->branch.attempt == l->attempt + 1 && l->writes[0].wanted.bson);
-      l->attempt += 3;
+      says_why("", result, &error);
+      is_true(l);
+      l->attempt += ATTEMPTS;
       if (nth && !failed)
         break;
     }
   }
+  each_call_again(l);
   begin_anew(l);
   AON_ARENA_CLEANUP aon_arena arena = {0};
   OK(&l->w, lead(l, &arena, &l->w.error));
@@ -568,8 +673,7 @@ int main(int count, char **arguments) {
     return run(rtdb, 1);
   if (count > 1 && !strcmp(arguments[1], "auth"))
     return run(auth, 1);
-  const char *full = getenv("AON_FULL");
-  if (count > 1 && !getenv("AON_CALLS_MORE") && (!full || strcmp(full, "1") != 0)) {
+  if (count > 1 && !getenv("AON_CALLS_MORE") && !calls_full()) {
     printf("skipped: store fails firestore: the emulator takes a minute for it; AON_FULL=1 or AON_CALLS_MORE=1 runs it\n");
     return 77;
   }
