@@ -614,10 +614,7 @@ static void each_fault(void **state) {
   for (int kind = 0; kind < EXCHANGES; kind++) {
     if (on_server(l) && of_sqlite(kind)) /* SQLite has no part in it */
       continue;
-    for (int nth = 0;; nth = calls_next(nth, of_postgresql(l)     ? 16
-                                             : on_server(l)       ? 1
-                                             : kind <= CALL_PIECE ? 64
-                                                                  : 16)) { /* the 0th: without a fault */
+    for (int nth = 0;; nth = calls_next(nth, of_postgresql(l) ? 4 : on_server(l) ? 1 : 16)) { /* the 0th: without a fault */
       AON_ARENA_CLEANUP aon_arena arena = {0};
       aon_error error = AON_ERROR_INIT;
       snprintf(about, sizeof about, "%s, %s %d", l->fixture->name, kind_name(kind), nth);
