@@ -148,7 +148,7 @@ static void ends_true(place *p, bool right) {
 static void each_fault_while_it_is_queued(void **state) {
   (void)state;
   for (int kind = 0; kind < KINDS; kind++)
-    for (int nth = 1;; nth = calls_next(nth, 8)) {
+    for (int nth = 1;; nth = calls_next(nth, 3)) {
       place p;
       aon_error error = AON_ERROR_INIT;
       place_make(&p, good);
@@ -171,7 +171,7 @@ static void each_fault_while_it_is_queued(void **state) {
 
 static void worked_with_faults(const char *csv, bool right) {
   for (int kind = 0; kind < KINDS; kind++)
-    for (int nth = 1;; nth = calls_next(nth, 8)) {
+    for (int nth = 1;; nth = calls_next(nth, 3)) {
       place p;
       aon_error error = AON_ERROR_INIT;
       uint64_t taken = 0;
