@@ -594,7 +594,7 @@ static void each_call_again(life *l) {
   for (int kind = 0; kind < EXCHANGES; kind++) {
     l->kind = kind;
     l->nth = on_server(l) && of_sqlite(kind) ? 0 : 1;
-    for (l->met = 1; l->nth && l->met; l->nth = calls_next(l->nth, 8)) {
+    for (l->met = 1; l->nth && l->met; l->nth = calls_next(l->nth, on_server(l) ? 4 : 8)) {
       AON_ARENA_CLEANUP aon_arena arena = {0};
       aon_error error = AON_ERROR_INIT;
       snprintf(about, sizeof about, "%s, %s %d of each call", l->fixture->name, kind_name(kind), l->nth);
@@ -614,7 +614,7 @@ static void each_fault(void **state) {
   for (int kind = 0; kind < EXCHANGES; kind++) {
     if (on_server(l) && of_sqlite(kind)) /* SQLite has no part in it */
       continue;
-    for (int nth = 0;; nth = calls_next(nth, of_postgresql(l) ? 4 : on_server(l) ? 1 : 16)) { /* the 0th: without a fault */
+    for (int nth = 0;; nth = calls_next(nth, on_server(l) ? (of_postgresql(l) ? 2 : 1) : 8)) { /* the 0th: without a fault */
       AON_ARENA_CLEANUP aon_arena arena = {0};
       aon_error error = AON_ERROR_INIT;
       snprintf(about, sizeof about, "%s, %s %d", l->fixture->name, kind_name(kind), nth);
