@@ -352,7 +352,7 @@ static bool of_sqlite(int kind) { return kind == CALL_STEP || kind == CALL_STATE
 static int next_of(const world *w, int kind, int nth, int all) {
   if (!on_server(w) || calls_full())
     return calls_next(nth, 3);
-  int lives = (kind >= CALLS ? LIVES_OF_EXCHANGES : LIVES_OF_MEMORY) / (w->on_mongodb ? 2 : 1);
+  int lives = (kind >= CALLS ? LIVES_OF_EXCHANGES : LIVES_OF_MEMORY) / (w->on_mongodb ? 4 : 1);
   return nth + (all > lives ? all / lives : 1);
 }
 
