@@ -131,6 +131,17 @@ static aon_result take(life *l, const aon_take *what, aon_arena *arena, aon_bulk
   return AON_OK;
 }
 
+/* The same. */
+static aon_result claim(life *l, aon_arena *arena, aon_bulk *ret_bulk, aon_error *error) {
+  aon_result result = aon_journal_claim(l->journal, l->id, &l->self, arena, ret_bulk, error);
+  if (result != AON_BUSY || !l->nth)
+    return result;
+  *error = (aon_error)AON_ERROR_INIT;
+  GO(aon_journal_get(l->journal, l->id, arena, ret_bulk, error));
+  assert_true(ret_bulk->epoch == 2 && ret_bulk->worker.pid == l->self.pid);
+  return AON_OK;
+}
+
 static aon_result wait_in_the_queue(life *l, aon_arena *arena, aon_error *error) {
   aon_submission submission = {.id = l->id,
                                .idempotency_key = "k",
@@ -295,7 +306,7 @@ static aon_result end_it(life *l, aon_arena *arena, aon_error *error) {
   TRY(aon_journal_file_put(l->journal, l->report, &l->self, 0, "ok", 2, error));
   TRY(aon_journal_file_attach(l->journal, l->id, 1, &report, error));
   TRY(aon_journal_move(l->journal, l->id, 1, AON_ROLLING_BACK, AON_ROLLBACK_FAILED, &end, error));
-  TRY(aon_journal_claim(l->journal, l->id, &l->self, arena, &bulk, error));
+  TRY(claim(l, arena, &bulk, error));
   TRY(aon_journal_conflict_drop(l->journal, l->id, bulk.epoch, 1, error));
   TRY(aon_journal_move(l->journal, l->id, bulk.epoch, AON_ROLLBACK_FAILED, AON_ROLLED_BACK, NULL, error));
   heard = 0;
