@@ -418,6 +418,10 @@ static void each_call_again(void **state) {
   (void)state;
   world *w = hurried_world();
   unsigned number = 100000;
+  if (w->server && !calls_full()) { /* whole lives on PostgreSQL are short enough to be led in the other case */
+    world_end(w);
+    return;
+  }
   aon_journal_close(world_open(w));
   for (int kind = 0; kind < kinds(w); kind++) {
     if (on_server(w) && of_sqlite(kind))
