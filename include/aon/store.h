@@ -89,6 +89,7 @@ typedef struct aon_shape {      /* what describe finds in the store */
   const char
       *write_effect;      /* NULL, or what else a create or an update may change (triggers, ON UPDATE CASCADE): the plan warns of it once */
   const char *write_only; /* NULL, or a property that is written and never read (a password): write_effect is of its replacement only */
+  bool token_is_id;       /* the token of an image says how the id lies there (MongoDB's _id), and no version: an undo puts it back, too */
 } aon_shape;
 
 /* One bulk operation's part in one store, in one attempt. batch counts from 0 in class 3, else 0. */

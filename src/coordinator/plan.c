@@ -206,6 +206,15 @@ static aon_result stamp(const aon_planner *planner, const bson_t *document, bson
   return aon_fail_memory(error);
 }
 
+/* Of what a source gives only an undo's images have tokens: of what was there. */
+static aon_result keep_id(aon_planner *planner, const known *in, const aon_image *given, aon_image *image, aon_error *error) {
+  if (!in->shape->token_is_id || !given->token)
+    return AON_OK;
+  image->token = aon_arena_copy(&planner->arena, given->token, given->token_length);
+  image->token_length = given->token_length;
+  return image->token ? AON_OK : aon_fail_memory(error);
+}
+
 static aon_result normalise(aon_planner *planner, const known *in, const aon_operation *given, aon_operation *operation, aon_error *error) {
   bson_t view;
   if (!aon_image_view(&given->after, &view))
@@ -339,6 +348,8 @@ static aon_result sink_operation(void *context, const aon_operation *given, aon_
   operation->after = (aon_image){0};
   if (!result && given->kind != AON_DELETE)
     result = normalise(planner, in, given, operation, error);
+  if (!result)
+    result = keep_id(planner, in, &given->after, &operation->after, error);
   if (!result && given->path)
     operation->path = aon_arena_text(&planner->arena, given->path, strlen(given->path));
   if (!result)

@@ -43,6 +43,7 @@ static aon_result remember(mdb_store *store, const char *name, mdb_collection **
       return aon_fail_memory(error);
     }
     c->shape.document_table = true;
+    c->shape.token_is_id = true;
     c->next = store->collections;
     store->collections = c;
   }

@@ -67,8 +67,8 @@ class Orders:
         return sorted(order.raw for order in self.data.places['main'].database().get_collection('orders', codec_options=whole).find())
 
     def plain(self):
-        """Without what an undo, which is a bulk operation of its own, may say otherwise."""
-        return sorted([{name: value for name, value in order.items() if name not in ('_id', STAMP)} for order in self.found.find()], key=repr)
+        """Without the stamp of the last bulk operation."""
+        return sorted([{name: value for name, value in order.items() if name != STAMP} for order in self.found.find()], key=repr)
 
     def one(self, region, number):
         return self.found.find_one({'region': region, 'number': number})
@@ -120,6 +120,27 @@ def documents_known_by_several_properties(folder):
     return f'{len(before)} documents as they were'
 
 
+def an_undo_gives_ids_of_every_kind_back(folder):
+    """Byte for byte, but for the stamp of a server alone; and what the undo did can be taken back and undone in turn."""
+    data = Mixed(folder / 'data')
+    found = data.places['main'].database()['c']
+    ids = [bson.ObjectId(), 7, 'text', bson.Binary(bytes(range(16)), 4)]
+    found.insert_many([{'_id': one, 'n': n} for n, one in enumerate(ids)])
+    plain = lambda: sorted(([(name, value) for name, value in document.items() if name != STAMP] for document in found.find()), key=repr)  # noqa: E731
+    before = plain()
+    names = [str(ids[0]), '7', 'text', str(ids[3].as_uuid())]
+    bulk = data.apply([{'store': 'main', 'collection': 'c', 'id': name, 'operation': 'delete'} for name in names]).exits(0).json['bulkOperationId']
+    same(plain(), [])
+    data.run('undo', bulk, env={'TEST_ROLLBACK_AT_OPERATION': 3}).exits(3)
+    same(plain(), [], 'the undo is taken back')
+    undo = data.run('undo', bulk, '--json').exits(0).json['bulkOperationId']
+    same(plain(), before, 'undone')
+    again = data.run('undo', undo, '--json').exits(0).json['bulkOperationId']
+    same(plain(), [], 'the undo is undone')
+    data.run('undo', again).exits(0)
+    same(plain(), before, 'and again')
+
+
 def doctor_tells(folder):
     data = cases.prepared(folder)
     ours = [item for item in data.run('doctor', '--json').exits(0, 1).lines if item['name'] == 'main'][0]
@@ -140,7 +161,7 @@ def addresses_that_are_wrong_keep_their_secrets(folder):
 CASES = [cases.workbooks_end_as_the_oracle_says, cases.killed_at_calls, cases.killed_while_rolling_back, cases.replies_lost_at_calls,
          cases.requests_lost_at_calls, cases.taken_back_over_foreign_writes, cases.a_foreign_write_meets_a_rollback,
          cases.a_foreign_write_between_plan_and_execution_is_refused,
-         cases.several_at_once, plans_larger_than_a_transaction, documents_known_by_several_properties, cases.secrets_stay_in, addresses_that_are_wrong_keep_their_secrets, doctor_tells,
+         cases.several_at_once, plans_larger_than_a_transaction, documents_known_by_several_properties, an_undo_gives_ids_of_every_kind_back, cases.secrets_stay_in, addresses_that_are_wrong_keep_their_secrets, doctor_tells,
          cases.servers_killed_in_the_middle, *([] if REPLICA_SET else [cases.late_writes]), *cases.commands_killed('recovery_itself')]
 
 if __name__ == '__main__':
