@@ -8,7 +8,7 @@ import sqlite3
 import plot
 import rows
 from page import Aim, Section, ratio
-from timing import Failed, Spread, copy_durably, ratios
+from timing import Failed, Spread, copy_durably, ratios, syncs
 
 PHASES = ('parse', 'validate', 'plan', 'log', 'execute', 'finish')
 
@@ -41,9 +41,9 @@ class Unit:
         taken = self.machine.run([self.machine.program('bench', 'floor'), self.set.rows, *self.files(folder)])
         return taken, folder
 
-    def run_ours(self, *options, status=0, environment=None, count_syncs=False, name='ours'):
+    def run_ours(self, *options, status=0, environment=None, count_calls=False, name='ours'):
         folder = self.folder(name)
-        taken = self.apply(folder, *options, status=status, environment=environment, count_syncs=count_syncs)
+        taken = self.apply(folder, *options, status=status, environment=environment, count_calls=count_calls)
         return taken, folder
 
     def apply(self, folder, *options, **more):
@@ -187,7 +187,7 @@ def measure(machine, quick, say):
             for unit in of_count:
                 unit.repeat(number)
         for unit in of_count:
-            unit.syncs = unit.run_ours(count_syncs=True)[0].syncs if count <= COUNTED else None
+            unit.calls = unit.run_ours(count_calls=True)[0].calls if count <= COUNTED else None
             units[unit.set.mixed, unit.set.random_ids, count] = unit
             unit.close()
     return units
@@ -235,7 +235,7 @@ def beside_floor(section, units):
             ours.median * 1000 / count,
             floor.median * 1000 / count,
             max(taken.peak_kib for taken in unit.ours) / 1024,
-            sum(unit.syncs.values()) if unit.syncs else '',
+            syncs(unit.calls) if unit.calls else '',
         )
         if count in WANTED:
             section.aims.append(Aim(f'import of {count:,} to the floor: {shape_words(mixed, random_ids)}', WANTED[count], times, cpu=cpu))

@@ -18,10 +18,10 @@ class Failed(Exception):
 class Taken:
     """What one run of a program took, in milliseconds and KiB, and what it printed."""
 
-    def __init__(self, took, output, errors, syncs):
+    def __init__(self, took, output, errors, calls):
         self.status = took['status']
         self.wall, self.cpu, self.peak_kib = took['wall_ms'], took['user_ms'] + took['system_ms'], took['peak_kib']
-        self.output, self.errors, self.syncs = output, errors, syncs
+        self.output, self.errors, self.calls = output, errors, calls
 
     def json(self):
         return json.loads(self.output)
@@ -56,17 +56,17 @@ class Machine:
     def forget(self, name):
         shutil.rmtree(self.data / name, ignore_errors=True)
 
-    def run(self, command, status=0, environment=None, count_syncs=False):
+    def run(self, command, status=0, environment=None, count_calls=False):
         """Runs COMMAND under bench/measure: what it took. Failed if it ends otherwise than with STATUS (-9: killed; None: any)."""
         self.data.mkdir(parents=True, exist_ok=True)
-        result, syncs = self.data / 'measured.json', self.data / 'syncs.json'
+        result, calls = self.data / 'measured.json', self.data / 'calls.json'
         env = {name: value for name, value in os.environ.items() if not name.startswith(('AON_', 'TEST_', 'LOG_LEVEL', 'DEBUG_ATOMIC_OPS'))}
         env.update(environment or {})
         command = [str(word) for word in command]
-        if count_syncs:
-            syncs.unlink(missing_ok=True)
+        if count_calls:
+            calls.unlink(missing_ok=True)
             env['ASAN_OPTIONS'] = env.get('ASAN_OPTIONS', '') + ':verify_asan_link_order=0'
-            command = ['env', f'LD_PRELOAD={self.program("bench", "count_syncs.so")}', f'BENCH_SYNCS={syncs}', *command]
+            command = ['env', f'LD_PRELOAD={self.program("bench", "count_calls.so")}', f'BENCH_CALLS={calls}', *command]
         try:
             ended = subprocess.run(
                 [self.program('bench', 'measure'), str(result), *command],
@@ -85,7 +85,11 @@ class Machine:
             raise Failed(
                 f'{" ".join(command)}: exit status {took["status"]}, expected {status}\n{ended.stdout[-2000:]}{ended.stderr[-2000:]}'
             )
-        return Taken(took, ended.stdout, ended.stderr, json.loads(syncs.read_text()) if count_syncs else None)
+        return Taken(took, ended.stdout, ended.stderr, json.loads(calls.read_text()) if count_calls else None)
+
+
+def syncs(calls):
+    return calls['fsync'] + calls['fdatasync']
 
 
 def copy_durably(source, target):
