@@ -138,6 +138,20 @@ typedef struct aon_found {
   aon_image image; /* only the asked properties are promised to be in it */
 } aon_found;
 
+/* For aon doctor: what serves a look-up. */
+typedef enum aon_index_state {
+  AON_INDEX_NO_NEED,  /* found by its key, or there is nothing to look through yet */
+  AON_INDEX_SERVES,   /* an index narrows it down */
+  AON_INDEX_MISSING,  /* one could: aon_index.text is the statement that makes it */
+  AON_INDEX_POINTLESS /* none would, all is read: aon_index.text says why */
+} aon_index_state;
+
+typedef struct aon_index {
+  aon_index_state state;
+  int64_t documents; /* about as many are looked through; -1: not known */
+  char text[1000];
+} aon_index;
+
 /* Return AON_OK to go on, AON_END to stop early without failure. */
 typedef aon_result (*aon_scan_each)(void *context, const aon_found *found, aon_error *error);
 
@@ -233,6 +247,10 @@ typedef struct aon_store_adapter {
 
   void (*cancel)(void *state);          /* from any thread or a signal handler: a call under way ends soon with AON_CANCELLED */
   aon_pool_counts (*pool)(void *state); /* NULL: a store without a pool. From any thread */
+
+  /* For aon doctor: whether an index serves scan with that match, or, match NULL, read. Found out from the store, never by a measurement.
+   * No such collection: AON_INDEX_NO_NEED. NULL: this adapter doesn't know, which is told as no need. */
+  aon_result (*look_up)(void *state, const aon_collection *collection, const aon_match *match, aon_index *ret_index, aon_error *error);
 } aon_store_adapter;
 
 /* An open store. Every call goes through it, so that it is counted as a step of the environment. */
@@ -263,6 +281,7 @@ aon_result aon_store_abort_prepared(aon_store *, const aon_branch *, aon_error *
 aon_result aon_store_resolve(aon_store *, const aon_branch *, aon_branch_state *, aon_error *) AON_MUST_USE;
 aon_result aon_store_forget(aon_store *, int64_t before_ms, aon_error *) AON_MUST_USE;
 aon_result aon_store_examine(aon_store *, struct aon_buffer *, bool *ret_healthy, aon_error *) AON_MUST_USE;
+aon_result aon_store_look_up(aon_store *, const aon_collection *, const aon_match *, aon_index *ret_index, aon_error *) AON_MUST_USE;
 void aon_store_cancel(aon_store *);
 /* From any thread. false: this store has no pool of connections. */
 bool aon_pool_status(const aon_store *store, aon_pool_counts *ret_counts);

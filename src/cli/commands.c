@@ -114,8 +114,9 @@ const cli_command cli_commands[] = {
      "Of each store that has one, in this process: connections there are, those idle, callers that wait, and the most there may be.",
      "aon pool --json\n", 0, RUN(cli_pool)},
     {"doctor", "", 0, 0, "Check the stores and the journal",
-     "Version, what each store can do, which protocol will be used and why, orphans, the journal's schema and key. Exit status 1 if something is wrong.",
-     "aon doctor\n", 0, RUN(cli_doctor)},
+     "Version, what each store can do, which protocol will be used and why, rights, orphans, the journal's schema and key, and indexes that are missing "
+     "on what packs look up: those of --pack, else all that are found. Exit status 1 if something is wrong.",
+     "aon doctor\naon doctor --pack workforce\n", OPT_BIT(OPT_PACK), RUN(cli_doctor)},
     {"journal rotate-key", "", 0, 0, "Make a new key for the journal",
      "New images are encrypted with it; the old one still reads what was written before.", "aon journal rotate-key\n", 0,
      RUN(cli_journal_rotate)},

@@ -1,4 +1,4 @@
-/* The commands that only look: sheet, list, show, log, diff, watch, locks, doctor, pool, and those of packs. None of them changes anything,
+/* The commands that only look: sheet, list, show, log, diff, watch, locks, pool, and those of packs. None of them changes anything,
  * but for locks --release, journal rotate-key and journal migrate, which say so. */
 #include <stdlib.h>
 #include <string.h>
@@ -250,7 +250,7 @@ int cli_list(cli *c) {
   return result ? cli_fail(c, result, &error) : 0;
 }
 
-/* ---- locks, doctor, key ---- */
+/* ---- locks, pools, key ---- */
 
 static aon_result print_lock(void *context, const aon_lock *lock, aon_error *error) {
   cli *c = context;
@@ -291,70 +291,6 @@ int cli_locks(cli *c) {
     result = aon_journal_event(journal, &event, &error);
   }
   return result ? cli_fail(c, result, &error) : 0;
-}
-
-static aon_result examine_store(cli *c, const char *name, aon_buffer *report, bool *ret_healthy, aon_error *error) {
-  aon_store *store;
-  aon_result result = aon_engine_store_open(c->engine, name, &store, error);
-  if (result)
-    return result;
-  static const char *const means[] = {
-      "", "prepared transactions", "transactions with a marker", "atomic batches", "conditional writes", "plain writes, best effort"};
-  result = aon_buffer_format(report, error, "executes by: class %d, %s\n", (int)aon_store_capabilities(store)->store_class,
-                             means[aon_store_capabilities(store)->store_class]);
-  return result ? result : aon_store_examine(store, report, ret_healthy, error);
-}
-
-static void print_report(cli *c, const char *name, const char *kind, bool healthy, const char *report) {
-  AON_BUFFER_CLEANUP aon_buffer line = {0};
-  aon_error error = AON_ERROR_INIT;
-  if (!cli_given(c, OPT_JSON)) {
-    printf("%s%s (%s)\n", name, healthy ? "" : ": something is wrong", kind);
-    for (const char *at = report; *at; at += strcspn(at, "\n") + (at[strcspn(at, "\n")] != 0)) {
-      fputs("  ", stdout);
-      fwrite(at, 1, strcspn(at, "\n"), stdout);
-      fputc('\n', stdout);
-    }
-    return;
-  }
-  aon_result result = aon_buffer_format(&line, &error, "{\"name\":\"%s\",\"kind\":\"%s\",\"healthy\":%s,\"findings\":[", name, kind,
-                                        healthy ? "true" : "false");
-  for (const char *at = report; !result && *at; at += strcspn(at, "\n") + (at[strcspn(at, "\n")] != 0)) {
-    if (at != report)
-      result = aon_buffer_text(&line, ",", &error);
-    if (!result)
-      result = aon_text_to_json(at, strcspn(at, "\n"), &line, &error);
-  }
-  if (!result)
-    printf("%s]}\n", line.data);
-}
-
-int cli_doctor(cli *c) {
-  int status = 0;
-  aon_error error = AON_ERROR_INIT;
-  aon_journal *journal;
-  AON_BUFFER_CLEANUP aon_buffer report = {0};
-  if (!cli_prepare(c, &status))
-    return status;
-  bool healthy = true;
-  aon_result result = aon_engine_journal(c->engine, false, &journal, &error);
-  if (!result)
-    result = aon_journal_examine(journal, &report, &healthy, &error);
-  print_report(c, "journal", aon_journal_kind(c->config.engine.journal.location), !result && healthy,
-               result        ? error.sentence
-               : report.data ? report.data
-                             : "");
-  status = result || !healthy;
-  for (size_t i = 0; i < c->config.engine.store_count; i++) {
-    const aon_engine_store *store = &c->config.engine.stores[i];
-    healthy = true;
-    error = (aon_error)AON_ERROR_INIT;
-    aon_buffer_clear(&report);
-    result = examine_store(c, store->config.name, &report, &healthy, &error);
-    print_report(c, store->config.name, store->adapter->kind, !result && healthy, result ? error.sentence : report.data ? report.data : "");
-    status |= result || !healthy;
-  }
-  return status;
 }
 
 static int print_pool(cli *c, const char *name) {

@@ -33,6 +33,15 @@ const char *aon_pack_file(const aon_pack *pack);
 /* Its collections; they live as long as the pack. */
 const aon_collection *const *aon_pack_collections(const aon_pack *pack, size_t *ret_count);
 const aon_collection *aon_pack_collection(const aon_pack *pack, const char *name); /* NULL: none of that name */
+/* What validation looks up in stores: documents by their ids, in each collection, and values of these properties, whose documents it finds
+ * by the property that names the organization (within; NULL: it reads all). The pack's tables say all of them: its functions look nothing up.
+ * Each once; in the arena. */
+typedef struct aon_pack_lookup {
+  const aon_collection *collection;
+  const char *property, *within;
+} aon_pack_lookup;
+aon_result aon_pack_lookups(const aon_pack *pack, aon_arena *arena, const aon_pack_lookup **ret_lookups, size_t *ret_count,
+                            aon_error *error) AON_MUST_USE;
 /* {"store":…,"collection":…,"documentId":…,"query":{…},"path":…} as `aon pack show` prints it. A collection with paths has no query, one
  * without them no path (null). id NULL: of the collection as a whole: documentId and query null, path the template. */
 aon_result aon_pack_locate(const aon_pack *pack, const char *collection, const char *id, aon_buffer *out, aon_error *error) AON_MUST_USE;

@@ -608,4 +608,5 @@ const aon_store_adapter aon_auth_adapter = {
     .examine = examine,
     .cancel = fb_cancel,
     .pool = fb_pool,
+    .look_up = fb_look_up,
 };

@@ -134,3 +134,14 @@ aon_result fb_name_document(const fb_store *fb, const aon_collection *collection
            (int)(id.length > FB_ID_SHOWN ? FB_ID_SHOWN : id.length), id.length ? id.data : "");
   return id.length ? AON_OK : aon_fail(error, AON_REJECTED, "bad_format", "A document of %s/%s needs an id.", fb->name, collection->name);
 }
+
+aon_result fb_look_up(void *state, const aon_collection *collection, const aon_match *match, aon_index *ret_index, aon_error *error) {
+  (void)state;
+  (void)collection;
+  (void)error;
+  if (!match)
+    return AON_OK;
+  ret_index->state = AON_INDEX_POINTLESS;
+  snprintf(ret_index->text, sizeof ret_index->text, "it is listed in the order of its keys, which takes no index and no rule .indexOn");
+  return AON_OK;
+}

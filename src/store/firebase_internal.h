@@ -50,6 +50,8 @@ aon_result fb_run(fb_store *fb, aon_http_request *requests, size_t count, aon_ht
 aon_result fb_refused(const fb_store *fb, const aon_http_request *request, const char *doing, aon_error *error);
 /* For aon doctor: how far the service's clock is from ours, after a request. */
 aon_result fb_tell_clock(const fb_store *fb, aon_buffer *report, bool *healthy, aon_error *error) AON_MUST_USE;
+/* For aon doctor: reading takes keys; every search lists the whole collection. */
+aon_result fb_look_up(void *state, const aon_collection *collection, const aon_match *match, aon_index *ret_index, aon_error *error);
 /* The JSON of a reply. flags: jansson's, beside what each store needs (text may hold NUL). */
 aon_result fb_parse(const fb_store *fb, const aon_http_request *request, size_t flags, json_t **ret_root, aon_error *error) AON_MUST_USE;
 /* The JSON that a GET finds, while searching; NULL on failure. */

@@ -713,4 +713,5 @@ const aon_store_adapter aon_mongodb_adapter = {
     .examine = mdb_examine,
     .cancel = cancel,
     .pool = pool_counts,
+    .look_up = mdb_look_up,
 };

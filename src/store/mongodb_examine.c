@@ -132,32 +132,6 @@ static aon_result tell_markers(mdb_store *store, aon_mongodb *connection, aon_bu
   return result;
 }
 
-/* Which properties are looked for, only uploads know (they warn); a large collection that has no index at all is told here. */
-static aon_result tell_indexes(mdb_store *store, aon_mongodb *connection, aon_buffer *report, aon_error *error) {
-  bson_iter_t at, found, each, name;
-  bson_t reply, *command = BCON_NEW("listCollections", BCON_INT32(1), "nameOnly", BCON_BOOL(true));
-  aon_result result = aon_mongodb_run(connection, NULL, command, AON_MONGODB_READ, "looking at its collections", &reply, error);
-  if (!result && bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch", &found) &&
-      bson_iter_recurse(&found, &each))
-    while (!result && bson_iter_next(&each)) {
-      bool indexed;
-      int64_t documents;
-      if (!bson_iter_recurse(&each, &name) || !bson_iter_find(&name, "name") || !BSON_ITER_HOLDS_UTF8(&name) ||
-          !strncmp(bson_iter_utf8(&name, NULL), "aon_", 4))
-        continue;
-      const char *collection = bson_iter_utf8(&name, NULL);
-      if (!mdb_indexed(store, collection, (mdb_key){0}, &indexed, &documents, NULL) && !indexed && documents > MDB_SMALL)
-        result =
-            aon_buffer_format(report, error,
-                              "collection %.100s: %lld documents and no index but that of _id; an id in another property, or a value that "
-                              "must be unique, is looked for through all of them\n",
-                              collection, (long long)documents);
-    }
-  bson_destroy(&reply);
-  bson_destroy(command);
-  return result;
-}
-
 /* Without such an index a document of the same key that somebody makes beside us is met by the next read only, as ambiguous. */
 static aon_result tell_keys(mdb_store *store, aon_buffer *report, bool *healthy, aon_error *error) {
   aon_result result = AON_OK;
@@ -193,8 +167,6 @@ aon_result mdb_examine(void *state, aon_buffer *report, bool *ret_healthy, aon_e
       result = tell_rights(store, connection, report, &healthy, &failure);
     if (!result)
       result = tell_markers(store, connection, report, &failure);
-    if (!result)
-      result = tell_indexes(store, connection, report, &failure);
     if (!result)
       result = tell_keys(store, report, &healthy, &failure);
     mdb_release(store, connection);

@@ -142,8 +142,7 @@ aon_result mdb_fetch(mdb_store *store, const aon_collection *collection, const a
 aon_result mdb_append_branches(mdb_key key, const aon_text *ids, size_t count, aon_arena *arena, bson_t *array, uint32_t *ret_branches,
                                aon_error *error) AON_MUST_USE;
 void mdb_collections_release(mdb_store *store);
-/* How many documents a collection has, and whether an index begins with a property of the key (of none: whether there is any but that of
- * _id). */
+/* Whether an index serves a look by a key: it begins with a property of it; where none does, how many documents there are. */
 aon_result mdb_indexed(mdb_store *store, const char *collection, mdb_key key, bool *ret_indexed, int64_t *ret_documents,
                        aon_error *error) AON_MUST_USE;
 /* Whether an index keeps two documents from having one key; *ret_there false: there is no such collection yet. */
@@ -165,5 +164,6 @@ aon_result mdb_scan(void *state, const aon_collection *collection, const aon_mat
                     aon_scan_each each, void *context, aon_error *error);
 aon_result mdb_apply(void *state, aon_transaction *transaction, const aon_write *writes, size_t count, aon_write_state *states,
                      size_t *ret_failed, aon_error *error);
+aon_result mdb_look_up(void *state, const aon_collection *collection, const aon_match *match, aon_index *ret_index, aon_error *error);
 aon_result mdb_examine(void *state, aon_buffer *report, bool *ret_healthy, aon_error *error);
 #endif

@@ -155,7 +155,18 @@ static bool begins_with(const bson_iter_t *index, mdb_key key) {
   bson_iter_t at, of;
   if (!bson_iter_recurse(index, &at) || !bson_iter_find(&at, "key") || !bson_iter_recurse(&at, &of) || !bson_iter_next(&of))
     return false;
-  return key.count ? in_key(key, bson_iter_key(&of)) : strcmp(bson_iter_key(&of), "_id") != 0;
+  return in_key(key, bson_iter_key(&of));
+}
+
+/* An index that holds some documents only, is hidden, or compares by rules of its own, serves none of our queries. */
+static bool serves(const bson_iter_t *index, mdb_key key) {
+  static const char *const all[] = {"$**"};
+  static const char *const limits[] = {"partialFilterExpression", "hidden", "collation"};
+  bson_iter_t at;
+  for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
+    if (!bson_iter_recurse(index, &at) || (bson_iter_find(&at, limits[i]) && bson_iter_as_bool(&at)))
+      return false;
+  return begins_with(index, key) || begins_with(index, (mdb_key){all, 1});
 }
 
 aon_result mdb_indexed(mdb_store *store, const char *collection, mdb_key key, bool *ret_indexed, int64_t *ret_documents, aon_error *error) {
@@ -169,7 +180,7 @@ aon_result mdb_indexed(mdb_store *store, const char *collection, mdb_key key, bo
   if (!result && bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch", &found) &&
       bson_iter_recurse(&found, &each))
     while (bson_iter_next(&each))
-      *ret_indexed = *ret_indexed || begins_with(&each, key);
+      *ret_indexed = *ret_indexed || serves(&each, key);
   bson_destroy(&reply);
   if (!result && !*ret_indexed) {
     result = mdb_command(store, NULL, &count, AON_MONGODB_READ, "counting documents", &reply, NULL, error);
@@ -569,5 +580,28 @@ aon_result mdb_scan(void *state, const aon_collection *collection, const aon_mat
   bson_destroy(&options);
   bson_destroy(&filter);
   aon_arena_release(&s.arena);
+  return result;
+}
+
+/* ---- for aon doctor: does an index serve it? ---- */
+
+aon_result mdb_look_up(void *state, const aon_collection *collection, const aon_match *match, aon_index *ret_index, aon_error *error) {
+  mdb_store *store = state;
+  mdb_collection *found;
+  bool indexed;
+  char shown[MDB_KEY_SHOWN];
+  mdb_key key = match ? (mdb_key){&match->property, 1} : mdb_key_of(store, collection);
+  mdb_enter(store);
+  aon_result result = mdb_collection_find(store, collection, &found, error);
+  if (result || !found->shape.exists || (key.count == 1 && !strcmp(key.names[0], "_id")))
+    return result;
+  ret_index->state = AON_INDEX_POINTLESS;
+  snprintf(ret_index->text, sizeof ret_index->text, "MongoDB can't be asked for a property of that name");
+  if (match && !mdb_plain_name(match->property))
+    return AON_OK;
+  result = mdb_indexed(store, collection->name, key, &indexed, &ret_index->documents, error);
+  ret_index->state = !result && indexed ? AON_INDEX_SERVES : AON_INDEX_MISSING;
+  snprintf(ret_index->text, sizeof ret_index->text, "db.getCollection(\"%s\").createIndex({%s})", collection->name,
+           mdb_key_shown(key, ": 1", shown));
   return result;
 }

@@ -622,4 +622,5 @@ const aon_store_adapter aon_postgresql_adapter = {
     .examine = pg_examine,
     .cancel = cancel,
     .pool = pool_counts,
+    .look_up = pg_look_up,
 };

@@ -9,7 +9,6 @@
 #define ORPHANS_SHOWN "20"
 #define CLOCK_TOLERANCE_MS 2000
 #define TABLES_SHOWN "20"
-#define SMALL "1000" /* rows up to which a look through all of them is no matter */
 
 #define FACTS                                                                                                                              \
   "select current_setting('server_version'), current_setting('max_prepared_transactions'), current_user, current_database(), "             \
@@ -89,25 +88,6 @@ static aon_result tell_rights(pg_store *store, aon_buffer *report, aon_error *er
   return result;
 }
 
-/* Which property names the organization, by which uploads look for documents, only they know; a large table that has no index at all is
- * told. */
-static aon_result tell_indexes(pg_store *store, aon_buffer *report, aon_error *error) {
-  AON_POSTGRESQL_RESULT PGresult *rows = NULL;
-  aon_result result =
-      pg_query(store,
-               "select c.oid::regclass, greatest(reltuples::bigint, pg_stat_get_live_tuples(c.oid)) " TABLES
-               "and greatest(reltuples::bigint, pg_stat_get_live_tuples(c.oid)) > " SMALL
-               " and not exists(select from pg_index where indrelid = c.oid and not indisprimary) order by 1 limit " TABLES_SHOWN,
-               NULL, 0, "looking at indexes", &rows, error);
-  for (int i = 0; !result && i < PQntuples(rows); i++)
-    result = aon_buffer_format(
-        report, error,
-        "table %.200s: about %s rows and no index but that of its key; documents of an organization are looked for through all "
-        "of them. Make one on the column that names it; in a document table on (doc ->> 'PROPERTY')\n",
-        PQgetvalue(rows, i, 0), PQgetvalue(rows, i, 1));
-  return result;
-}
-
 static aon_result tell_orphans(pg_store *store, aon_buffer *report, bool *healthy, aon_error *error) {
   AON_POSTGRESQL_RESULT PGresult *rows = NULL;
   aon_result result =
@@ -138,8 +118,6 @@ aon_result pg_examine(void *state, aon_buffer *report, bool *ret_healthy, aon_er
     result = tell_orphans(store, report, &healthy, &failure);
   if (!result)
     result = tell_rights(store, report, &failure);
-  if (!result)
-    result = tell_indexes(store, report, &failure);
   aon_pool_counts pool = aon_pool_look(store->pool);
   if (!result)
     result = aon_buffer_format(report, &failure, "pool: %u connections, %u idle, at most %u\n", pool.total, pool.idle, pool.max);

@@ -173,5 +173,6 @@ aon_result pg_scan(void *state, const aon_collection *collection, const aon_matc
                    aon_scan_each each, void *context, aon_error *error);
 aon_result pg_apply(void *state, aon_transaction *transaction, const aon_write *writes, size_t count, aon_write_state *states,
                     size_t *ret_failed, aon_error *error);
+aon_result pg_look_up(void *state, const aon_collection *collection, const aon_match *match, aon_index *ret_index, aon_error *error);
 aon_result pg_examine(void *state, aon_buffer *report, bool *ret_healthy, aon_error *error);
 #endif

@@ -200,9 +200,19 @@ static aon_result add_value(scanning *s, const char *text, size_t length, aon_er
   return AON_OK;
 }
 
+/* Could a number be spelled so? Then an index on texts can't tell. */
+static bool spells_number(aon_text value) {
+  char text[64], *end;
+  if (!value.length || value.length >= sizeof text)
+    return value.length > 0;
+  snprintf(text, sizeof text, "%.*s", (int)value.length, value.data);
+  (void)strtod(text, &end);
+  return !*end;
+}
+
 /* Leaves out only what certainly does not match; aon_match_all decides on the rest. */
 static aon_result document_condition(scanning *s, const aon_match *match, aon_buffer *sql, aon_error *error) {
-  bool number = match->value.length && strchr("-0123456789NI", match->value.data[0]);
+  bool number = spells_number(match->value);
   aon_result result = add_value(s, match->property, strlen(match->property), error);
   if (!result)
     result = add_value(s, match->value.data, match->value.length, error);
@@ -235,9 +245,8 @@ static aon_result column_condition(scanning *s, const aon_match *match, aon_buff
   return result ? result : aon_buffer_format(sql, error, " and t.%s::text collate \"C\" = $%zu", name.data, at);
 }
 
-static aon_result scan_sql(scanning *s, const char *cursor, aon_buffer *sql, aon_error *error) {
-  aon_result result = aon_buffer_format(sql, error, "declare %s no scroll cursor for select %s from %s t where true", cursor,
-                                        s->table->select_list, s->table->quoted);
+static aon_result scan_sql(scanning *s, aon_buffer *sql, aon_error *error) {
+  aon_result result = aon_buffer_format(sql, error, "select %s from %s t where true", s->table->select_list, s->table->quoted);
   for (size_t i = 0; !result && i < s->count; i++) {
     const aon_match *match = &s->matches[i];
     bool sendable = !match->value.length || (!memchr(match->value.data, 0, match->value.length) &&
@@ -309,7 +318,9 @@ static aon_result scan_rows(scanning *s, aon_error *error) {
   aon_postgresql *connection;
   snprintf(cursor, sizeof cursor, "aon_scan_%llu", (unsigned long long)++s->store->cursors);
   snprintf(fetch, sizeof fetch, "fetch " PG_FETCH_ROWS " from %s", cursor);
-  aon_result result = scan_sql(s, cursor, &sql, error);
+  aon_result result = aon_buffer_format(&sql, error, "declare %s no scroll cursor for ", cursor);
+  if (!result)
+    result = scan_sql(s, &sql, error);
   if (!result)
     result = pg_acquire(s->store, false, &connection, error);
   if (result)
@@ -348,6 +359,99 @@ aon_result pg_scan(void *state, const aon_collection *collection, const aon_matc
   aon_result result = pg_table_find(store, collection, &s.table, error);
   if (!result && s.table->shape.exists)
     result = scan_rows(&s, error);
+  aon_arena_release(&s.texts);
+  return result;
+}
+
+/* ---- for aon doctor: does an index serve a scan? ---- */
+
+/* What CREATE INDEX takes between its brackets for such a scan, "" where it would refuse; and leads: how the catalogue spells the first key of
+ * an index that serves it. */
+static aon_result index_key(const pg_table *table, const char *property, aon_buffer *key, aon_buffer *leads, aon_error *error) {
+  static const char *const immutable[] = {"uuid", "bpchar", "citext"}; /* their texts are the same whatever the session is set to */
+  AON_BUFFER_CLEANUP aon_buffer name = {0};
+  size_t place;
+  const pg_column *column = table->documents ? NULL : pg_column_find(table, property, 0, &place);
+  aon_result result = column ? aon_postgresql_name(property, &name, error) : aon_postgresql_literal(property, &name, error);
+  if (result || !column)
+    return result || (result = aon_buffer_format(leads, error, "((doc ->> %s::text))", name.data))
+               ? result
+               : aon_buffer_format(key, error, "(doc ->> %s)", name.data);
+  if (column->form == FORM_INTEGER || !strcmp(column->base, "text") || !strcmp(column->base, "varchar"))
+    return (result = aon_buffer_text(leads, name.data, error)) ? result : aon_buffer_text(key, name.data, error);
+  result = aon_buffer_format(leads, error, "((%s)::text)", name.data);
+  for (size_t i = 0; !result && i < sizeof immutable / sizeof *immutable; i++)
+    if (!strcmp(column->base, immutable[i]))
+      return aon_buffer_format(key, error, "(%s::text) collate \"C\"", name.data);
+  return result ? result : aon_buffer_text(key, "", error);
+}
+
+/* The plan says whether an index narrows the scan down, whatever type, collation or predicate it is of; the catalogue, whether one begins with
+ * what is looked for, since one that has it further behind is read whole. */
+static aon_result ask_plan(scanning *s, const char *leads, const char *scan, bool *ret_serves, int64_t *ret_rows, aon_error *error) {
+  AON_BUFFER_CLEANUP aon_buffer explain = {0};
+  aon_postgresql *connection;
+  aon_result result = aon_buffer_format(&explain, error, "explain (format json, costs off) %s", scan);
+  if (!result)
+    result = pg_acquire(s->store, false, &connection, error);
+  if (result)
+    return result;
+  aon_postgresql_value about[2] = {{.data = s->table->oid}, {.data = leads}};
+  aon_postgresql_statement statements[4] = {
+      {"begin read only", NULL, 0, "looking at indexes"},
+      {"set local enable_seqscan = off", NULL, 0, "looking at indexes"},
+      {"select exists(select from pg_index i where (indrelid = $1::oid or indrelid in (select relid from pg_partition_tree($1::oid))) and "
+       "pg_get_indexdef(indexrelid, 1, false) = $2), "
+       "greatest(reltuples::bigint, pg_stat_get_live_tuples(oid)) from pg_class where oid = $1::oid",
+       about, 2, "looking at indexes"},
+      {explain.data, s->values, s->value_count, "looking at indexes"}};
+  PGresult *results[4] = {0};
+  size_t failed;
+  result = aon_postgresql_pipeline(connection, statements, 4, results, &failed, error);
+  if (!result) {
+    const char *plan = PQgetvalue(results[3], 0, 0);
+    *ret_serves = PQgetvalue(results[2], 0, 0)[0] == 't' && strstr(plan, "\"Index Cond\":") && !strstr(plan, "\"Node Type\": \"Seq Scan\"");
+    *ret_rows = strtoll(PQgetvalue(results[2], 0, 1), NULL, 10);
+  }
+  for (int i = 0; i < 4; i++)
+    PQclear(results[i]);
+  aon_error ignored = AON_ERROR_INIT; /* nothing was written, and a broken connection is not kept */
+  if (aon_postgresql_run(connection, "rollback", NULL, 0, "looking at indexes", NULL, &ignored))
+    aon_log(s->store->env, AON_LOG_DEBUG, "%s", ignored.sentence);
+  pg_release(s->store, connection);
+  return result;
+}
+
+static aon_result look_up(scanning *s, aon_index *ret_index, aon_error *error) {
+  AON_BUFFER_CLEANUP aon_buffer scan = {0}, key = {0}, leads = {0};
+  const aon_match *match = s->matches;
+  bool serves = false;
+  aon_result result = scan_sql(s, &scan, error);
+  if (!result)
+    result = index_key(s->table, match->property, &key, &leads, error);
+  if (!result)
+    result = ask_plan(s, leads.data, scan.data, &serves, &ret_index->documents, error);
+  if (result)
+    return result;
+  bool number = s->table->documents && spells_number(match->value);
+  ret_index->state = serves ? AON_INDEX_SERVES : number || !key.length ? AON_INDEX_POINTLESS : AON_INDEX_MISSING;
+  if (number)
+    snprintf(ret_index->text, sizeof ret_index->text, "“%.*s” may stand there as a number, which an index on texts doesn't find",
+             pg_shown(match->value), match->value.data);
+  else if (!key.length)
+    snprintf(ret_index->text, sizeof ret_index->text, "that column is of a type that is compared by its text; make it text");
+  else
+    snprintf(ret_index->text, sizeof ret_index->text, "CREATE INDEX ON %s (%s)", s->table->quoted, key.data);
+  return AON_OK;
+}
+
+aon_result pg_look_up(void *state, const aon_collection *collection, const aon_match *match, aon_index *ret_index, aon_error *error) {
+  pg_store *store = state;
+  scanning s = {.store = store, .matches = match, .count = 1};
+  pg_enter(store);
+  aon_result result = pg_table_find(store, collection, &s.table, error);
+  if (!result && s.table->shape.exists && match)
+    result = look_up(&s, ret_index, error);
   aon_arena_release(&s.texts);
   return result;
 }

@@ -22,7 +22,6 @@
 
 #define MARKER_DAYS_MS ((int64_t)30 * 24 * 3600 * 1000) /* docs/protocol.md: markers stay 30 days at least */
 #define EXAMINE_FINDINGS 5
-#define EXAMINE_SMALL 1000        /* rows up to which a look through all of them is no matter */
 #define WAL_KEPT_BYTES "16777216" /* what stays of the write-ahead log's file after a large transaction */
 #define LOG_PAGES 1000            /* a longer log is moved into the file; SQLite's own default */
 #define CACHE_KIBIBYTES "8192"
@@ -580,40 +579,6 @@ static aon_result tell_markers(sqlite_store *store, aon_buffer *report, aon_erro
   return result ? result : aon_buffer_format(report, error, "markers of bulk operations: %lld\n", (long long)count);
 }
 
-/* Uploads look for documents by the property that names the organization. What that property is only they know, so a large table without
- * any index is told; in document tables none would serve. */
-static aon_result tell_indexes(sqlite_store *store, aon_buffer *report, aon_error *error) {
-  AON_SQLITE_DONE sqlite3_stmt *statement = NULL;
-  aon_result result = aon_sqlite_statement(
-      store->database,
-      "select name from pragma_table_list l where type = 'table' and schema = 'main' and name not like "
-      "'aon\\_%' escape '\\' and name not like 'sqlite\\_%' escape '\\' and not exists(select 1 from pragma_index_list(l.name) where "
-      "origin <> 'pk') and not exists(select 1 from pragma_table_info(l.name) where name = 'doc') order by name",
-      &statement, error);
-  int rc = SQLITE_DONE;
-  while (!result && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
-    AON_BUFFER_CLEANUP aon_buffer sql = {0};
-    const char *name = (const char *)sqlite3_column_text(statement, 0);
-    int64_t rows = 0;
-    result = aon_buffer_text(&sql, "select count(*) from (select 1 from ", error);
-    if (!result)
-      result = sqlite_quote(name ? name : "", &sql, error);
-    if (!result)
-      result = aon_buffer_format(&sql, error, " limit %d)", EXAMINE_SMALL + 1);
-    if (!result)
-      result = number(store, sql.data, &rows, error);
-    if (!result && rows > EXAMINE_SMALL)
-      result =
-          aon_buffer_format(report, error,
-                            "table %.100s: more than %d rows and no index but that of its key; documents of an organization are looked for "
-                            "through all of them\n",
-                            name ? name : "", EXAMINE_SMALL);
-  }
-  if (!result && rc != SQLITE_DONE)
-    result = sqlite_failed(store, rc, "looking at its indexes", error);
-  return result;
-}
-
 /* Takes the writer's lock and gives it back: nothing is changed, and whoever can't is told why. */
 static aon_result tell_writable(sqlite_store *store, aon_buffer *report, bool *healthy, aon_error *error) {
   aon_error failure = AON_ERROR_INIT;
@@ -655,8 +620,6 @@ static aon_result examine(void *state, struct aon_buffer *report, bool *ret_heal
     result = tell_markers(store, report, &failure);
   if (!result)
     result = tell_writable(store, report, &healthy, &failure);
-  if (!result)
-    result = tell_indexes(store, report, &failure);
   if (result) {
     healthy = false;
     result = aon_buffer_format(report, error, "problem: %s\n", failure.sentence);
@@ -684,4 +647,5 @@ const aon_store_adapter aon_sqlite_adapter = {
     .forget = forget,
     .examine = examine,
     .cancel = cancel,
+    .look_up = sqlite_look_up,
 };

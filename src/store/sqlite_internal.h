@@ -176,6 +176,7 @@ aon_result sqlite_read(void *state, const aon_collection *collection, const aon_
                        aon_image *images, aon_error *error);
 aon_result sqlite_scan(void *state, const aon_collection *collection, const aon_match *matches, size_t count, const char *const *properties,
                        aon_scan_each each, void *context, aon_error *error);
+aon_result sqlite_look_up(void *state, const aon_collection *collection, const aon_match *match, aon_index *ret_index, aon_error *error);
 aon_result sqlite_apply(void *state, aon_transaction *transaction, const aon_write *writes, size_t count, aon_write_state *states,
                         size_t *ret_failed, aon_error *error);
 aon_result sqlite_flush(void *state, aon_transaction *transaction, aon_error *error);

@@ -2,6 +2,7 @@
  *
  * Invariants: a call sees one snapshot (one read transaction, or the open transaction); a row counts as the document asked for only if
  * its key spells exactly that id, whatever collations and affinities let SQLite find it by. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -121,32 +122,49 @@ static bool can_filter(const aon_match *match) {
   return !strpbrk(match->property, "\"\\") && !(match->value.length && memchr(match->value.data, 0, match->value.length));
 }
 
-/* SQLite leaves out what certainly does not match; document_matches decides on the rest. What is no JSON, or may have escapes in its
- * keys (which SQLite before 3.43 does not decode), is let through. */
+static aon_result literal(const char *text, aon_buffer *sql, aon_error *error) {
+  aon_result result = aon_buffer_text(sql, "'", error);
+  for (; !result && *text; text++)
+    result = aon_buffer_append(sql, *text == '\'' ? "''" : text, *text == '\'' ? 2 : 1, error);
+  return result ? result : aon_buffer_text(sql, "'", error);
+}
+
+/* The property's text; 1 where only row_matches can tell (no text, no JSON, or maybe escapes in its keys, which SQLite before 3.43 does not
+ * decode); NULL where it is missing. Spelled with its path in it, and always the same, so that an index on it serves. */
+static aon_result document_value(const char *property, aon_buffer *sql, aon_error *error) {
+  AON_BUFFER_CLEANUP aon_buffer path = {0}, quoted = {0};
+  aon_result result = aon_buffer_format(&path, error, "$.\"%s\"", property);
+  if (!result)
+    result = literal(path.data, &quoted, error);
+  return result
+             ? result
+             : aon_buffer_format(sql, error,
+                                 "case when typeof(doc) = 'text' and json_valid(doc) and json_type(doc) = 'object' and not instr(doc, "
+                                 "'\\u') then case when json_type(doc, %s) = 'text' then json_extract(doc, %s) when json_type(doc, %s) is "
+                                 "not null then 1 end else 1 end",
+                                 quoted.data, quoted.data, quoted.data);
+}
+
+/* SQLite leaves out what certainly does not match; row_matches decides on the rest. */
 static aon_result document_conditions(const scanning *s, aon_buffer *sql, aon_error *error) {
   aon_result result = AON_OK;
-  for (size_t i = 0; !result && i < s->count; i++)
-    if (can_filter(&s->matches[i]))
-      result = aon_buffer_format(sql, error,
-                                 "%s case when typeof(doc) = 'text' and json_valid(doc) and json_type(doc) = 'object' and not instr(doc, "
-                                 "'\\u') then json_type(doc, ?%zu) <> 'text' or json_extract(doc, ?%zu) = "
-                                 "?%zu else 1 end",
-                                 sql->data && strstr(sql->data, " where ") ? " and" : " where ", 2 * i + 1, 2 * i + 1, 2 * i + 2);
+  for (size_t i = 0, conditions = 0; !result && i < s->count; i++)
+    if (can_filter(&s->matches[i])) {
+      result = aon_buffer_text(sql, conditions++ ? " and " : " where ", error);
+      if (!result)
+        result = document_value(s->matches[i].property, sql, error);
+      if (!result)
+        result = aon_buffer_format(sql, error, " in (?%zu, 1)", i + 1);
+    }
   return result;
 }
 
-static aon_result bind_document(const scanning *s, sqlite3_stmt *statement, aon_arena *arena, aon_error *error) {
+static aon_result bind_document(const scanning *s, sqlite3_stmt *statement, aon_error *error) {
   aon_result result = AON_OK;
   for (size_t i = 0; !result && i < s->count; i++) {
-    if (!can_filter(&s->matches[i]))
-      continue;
-    char *path = aon_arena_format(arena, "$.\"%s\"", s->matches[i].property);
-    if (!path)
-      return aon_fail_memory(error);
-    sqlite_value values[2] = {{.type = SQLITE_TEXT, .bytes = path, .length = strlen(path)},
-                              {.type = SQLITE_TEXT, .bytes = s->matches[i].value.data, .length = s->matches[i].value.length}};
-    for (int j = 0; !result && j < 2; j++)
-      result = sqlite_bind(s->store, statement, (int)(2 * i) + 1 + j, &values[j], error);
+    sqlite_value value = {.type = SQLITE_TEXT, .bytes = s->matches[i].value.data, .length = s->matches[i].value.length};
+    if (can_filter(&s->matches[i]))
+      result = sqlite_bind(s->store, statement, (int)i + 1, &value, error);
   }
   return result;
 }
@@ -180,10 +198,10 @@ static aon_result bind_columns(const scanning *s, sqlite3_stmt *statement, aon_e
   return result;
 }
 
-static aon_result prepare_scan(scanning *s, aon_arena *arena, sqlite3_stmt **ret_statement, aon_error *error) {
+static aon_result prepare_scan(scanning *s, const char *before, sqlite3_stmt **ret_statement, aon_error *error) {
   AON_BUFFER_CLEANUP aon_buffer sql = {0};
   bool documents = s->table->shape.document_table;
-  aon_result result = aon_buffer_format(&sql, error, "select %s from %s", s->table->select_list, s->table->quoted);
+  aon_result result = aon_buffer_format(&sql, error, "%sselect %s from %s", before, s->table->select_list, s->table->quoted);
   if (!result)
     result = documents ? document_conditions(s, &sql, error) : column_conditions(s, &sql, error);
   if (result)
@@ -191,7 +209,7 @@ static aon_result prepare_scan(scanning *s, aon_arena *arena, sqlite3_stmt **ret
   int rc = sqlite3_prepare_v2(s->store->handle, sql.data, -1, ret_statement, NULL);
   if (rc)
     return sqlite_failed(s->store, rc, "preparing to read", error);
-  return documents ? bind_document(s, *ret_statement, arena, error) : bind_columns(s, *ret_statement, error);
+  return documents ? bind_document(s, *ret_statement, error) : bind_columns(s, *ret_statement, error);
 }
 
 static bool row_matches(const scanning *s, const aon_image *image) {
@@ -219,11 +237,10 @@ static aon_result scan_row(const scanning *s, sqlite3_stmt *statement, aon_arena
 }
 
 static aon_result scan_rows(scanning *s, aon_error *error) {
-  AON_ARENA_CLEANUP aon_arena bound = {0};
   AON_ARENA_CLEANUP aon_arena arena = {0};
   sqlite3_stmt *statement = NULL;
   aon_arena_reset(&s->store->scratch_arena);
-  aon_result result = prepare_scan(s, &bound, &statement, error);
+  aon_result result = prepare_scan(s, "", &statement, error);
   int rc = SQLITE_DONE;
   while (!result && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
     result = sqlite_cancelled(s->store) ? sqlite_stopped(s->store, error) : scan_row(s, statement, &arena, error);
@@ -247,6 +264,84 @@ aon_result sqlite_scan(void *state, const aon_collection *collection, const aon_
   result = sqlite_table_find(store, collection, true, &s.table, error);
   if (!result && s.table->exists)
     result = scan_rows(&s, error);
+  sqlite_read_end(store);
+  return result;
+}
+
+/* ---- for aon doctor: does an index serve a scan? ---- */
+
+/* Asks the planner, which knows types, collations and predicates of indexes. */
+static aon_result ask_plan(scanning *s, bool *ret_serves, aon_error *error) {
+  sqlite3_stmt *plan = NULL;
+  aon_arena_reset(&s->store->scratch_arena);
+  aon_result result = prepare_scan(s, "explain query plan ", &plan, error);
+  int rc = SQLITE_DONE;
+  *ret_serves = !result;
+  while (!result && (rc = sqlite3_step(plan)) == SQLITE_ROW) {
+    const char *detail = (const char *)sqlite3_column_text(plan, 3);
+    *ret_serves = *ret_serves && detail && strncmp(detail, "SCAN", 4) != 0;
+  }
+  if (!result && rc != SQLITE_DONE)
+    result = sqlite_failed(s->store, rc, "looking at its indexes", error);
+  sqlite3_finalize(plan);
+  return result;
+}
+
+static aon_result count_rows(const scanning *s, int64_t *ret_rows, aon_error *error) {
+  AON_BUFFER_CLEANUP aon_buffer sql = {0};
+  sqlite3_stmt *statement = NULL;
+  aon_result result = aon_buffer_format(&sql, error, "select count(*) from %s", s->table->quoted);
+  if (result)
+    return result;
+  int rc = sqlite3_prepare_v2(s->store->handle, sql.data, -1, &statement, NULL);
+  if (!rc && (rc = sqlite3_step(statement)) == SQLITE_ROW)
+    *ret_rows = sqlite3_column_int64(statement, 0);
+  sqlite3_finalize(statement);
+  return rc == SQLITE_ROW ? AON_OK : sqlite_failed(s->store, rc, "counting documents", error);
+}
+
+static aon_result index_sql(const scanning *s, aon_buffer *sql, aon_error *error) {
+  AON_BUFFER_CLEANUP aon_buffer name = {0};
+  const char *property = s->matches->property;
+  aon_result result = aon_buffer_format(&name, error, "%s_%s", s->table->name, property);
+  if (!result)
+    result = aon_buffer_text(sql, "CREATE INDEX ", error);
+  if (!result)
+    result = sqlite_quote(name.data, sql, error);
+  if (!result)
+    result = aon_buffer_format(sql, error, " ON %s(", s->table->quoted);
+  if (!result)
+    result = s->table->shape.document_table ? document_value(property, sql, error) : sqlite_quote(property, sql, error);
+  return result ? result : aon_buffer_text(sql, ")", error);
+}
+
+static aon_result look_up(scanning *s, aon_index *ret_index, aon_error *error) {
+  AON_BUFFER_CLEANUP aon_buffer sql = {0};
+  bool serves;
+  aon_result result = ask_plan(s, &serves, error);
+  if (!result)
+    result = count_rows(s, &ret_index->documents, error);
+  if (!result)
+    result = index_sql(s, &sql, error);
+  if (result)
+    return result;
+  bool possible = !s->table->shape.document_table || can_filter(s->matches);
+  ret_index->state = serves ? AON_INDEX_SERVES : possible ? AON_INDEX_MISSING : AON_INDEX_POINTLESS;
+  snprintf(ret_index->text, sizeof ret_index->text, "%s", possible ? sql.data : "SQLite can't be asked for a property of that name");
+  return AON_OK;
+}
+
+aon_result sqlite_look_up(void *state, const aon_collection *collection, const aon_match *match, aon_index *ret_index, aon_error *error) {
+  sqlite_store *store = state;
+  sqlite_enter(store);
+  bool there;
+  scanning s = {.store = store, .matches = match, .count = 1};
+  aon_result result = sqlite_read_begin(store, &there, error);
+  if (result || !there)
+    return result;
+  result = sqlite_table_find(store, collection, true, &s.table, error);
+  if (!result && s.table->exists && match)
+    result = look_up(&s, ret_index, error);
   sqlite_read_end(store);
   return result;
 }

@@ -25,6 +25,7 @@ typedef enum call {
   CALL_RESOLVE,
   CALL_FORGET,
   CALL_EXAMINE,
+  CALL_LOOK_UP,
   CALL_COUNT
 } call;
 
@@ -43,7 +44,8 @@ static const char *const call_names[CALL_COUNT] = {[CALL_OPEN] = "open",
                                                    [CALL_ABORT_PREPARED] = "abort_prepared",
                                                    [CALL_RESOLVE] = "resolve",
                                                    [CALL_FORGET] = "forget",
-                                                   [CALL_EXAMINE] = "examine"};
+                                                   [CALL_EXAMINE] = "examine",
+                                                   [CALL_LOOK_UP] = "look_up"};
 
 #define STEP_BYTES 96
 
@@ -247,6 +249,15 @@ aon_result aon_store_forget(aon_store *store, int64_t before_ms, aon_error *erro
 aon_result aon_store_examine(aon_store *store, struct aon_buffer *report, bool *ret_healthy, aon_error *error) {
   announce(store, CALL_EXAMINE);
   return store->adapter->examine(store->state, report, ret_healthy, error);
+}
+
+aon_result aon_store_look_up(aon_store *store, const aon_collection *collection, const aon_match *match, aon_index *ret_index,
+                             aon_error *error) {
+  *ret_index = (aon_index){.state = AON_INDEX_NO_NEED, .documents = -1};
+  if (!store->adapter->look_up)
+    return AON_OK;
+  announce(store, CALL_LOOK_UP);
+  return store->adapter->look_up(store->state, collection, match, ret_index, error);
 }
 
 void aon_store_cancel(aon_store *store) { store->adapter->cancel(store->state); }

@@ -107,11 +107,27 @@ static bool matches_all(const bson_t *document, const aon_match *matches, size_t
   return true;
 }
 
+/* Whatever a validation looks up, aon_pack_lookups has named: aon doctor goes by it. */
+static void said_before(const harness *h, const aon_collection *collection, const char *property, const char *within) {
+  aon_arena arena = {0};
+  const aon_pack_lookup *lookups;
+  size_t count, found = 0;
+  assert_int_equal(aon_pack_lookups(h->pack, &arena, &lookups, &count, NULL), AON_OK);
+  for (size_t i = 0; i < count; i++)
+    if (lookups[i].collection == collection && !strcmp(lookups[i].property, property)) {
+      found++;
+      assert_true(within ? lookups[i].within && !strcmp(lookups[i].within, within) : !lookups[i].within);
+    }
+  if (found != 1)
+    fail_msg("%s.%s is looked up and named %zu times", collection->name, property, found);
+  aon_arena_release(&arena);
+}
+
 static aon_result source_scan(void *context, const aon_collection *collection, const aon_match *matches, size_t count,
                               const char *const *properties, aon_scan_each each, void *each_context, aon_error *error) {
   harness *h = context;
-  (void)properties;
   h->scans++;
+  said_before(h, collection, properties[0], count ? matches[0].property : NULL);
   for (size_t i = 0; i < h->document_count; i++) {
     const held *d = &h->documents[i];
     if (!d->document || strcmp(d->collection, collection->name) != 0 || !matches_all(d->document, matches, count))

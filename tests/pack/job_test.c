@@ -48,6 +48,29 @@ static void assert_counts(const harness *h, const char *entity, unsigned created
   assert_int_equal(count->unchanged, unchanged);
 }
 
+/* ---- What is looked up ---- */
+
+static void test_all_that_may_be_looked_up_is_named(void **state) {
+  harness *h = *state;
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  AON_BUFFER_CLEANUP aon_buffer text = {0};
+  const aon_pack_lookup *lookups;
+  size_t count;
+  assert_int_equal(aon_pack_lookups(h->pack, &arena, &lookups, &count, NULL), AON_OK);
+  for (size_t i = 0; i < count; i++)
+    assert_int_equal(aon_buffer_format(&text, NULL, "%s.%s %s\n", lookups[i].collection->name, lookups[i].property,
+                                       lookups[i].within ? lookups[i].within : "-"),
+                     AON_OK);
+  assert_string_equal(text.data, "users.email organizationID\n"
+                                 "accounts.email -\n"
+                                 "departments.name organizationID\n"
+                                 "sites.name organizationID\n"
+                                 "sitegroups.name organizationID\n"
+                                 "products.name organizationID\n"
+                                 "skus.code organizationID\n"
+                                 "questionnaires.title organizationID\n");
+}
+
 /* ---- Documents ---- */
 
 static void test_a_user_becomes_documents_of_four_stores(void **state) {
@@ -708,6 +731,7 @@ int main(void) {
   char path[4096];
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
+      CASE(test_all_that_may_be_looked_up_is_named),
       CASE(test_a_user_becomes_documents_of_four_stores),
       CASE(test_lists_are_empty_and_realtime_holds_none),
       CASE(test_an_id_is_made_where_none_is_given),

@@ -112,6 +112,7 @@ def doctor_tells(folder):
     ours = [item for item in data.run('doctor', '--json').exits(0, 1).lines if item['name'] == 'settings'][0]
     text = '\n'.join(ours['findings'])
     check('class 3' in text and 'emulator' in text and 'markers of bulk operations: 1' in text, text)
+    cases.doctor_knows_that_no_index_would_serve(folder, data, 'settings')
     data.run('doctor', env={'FIRESTORE_EMULATOR_HOST': '127.0.0.1:1'}).exits(1).says('settings')
     data.run('doctor', env={'FIRESTORE_EMULATOR_HOST': 'http://x'}).exits(1).says('FIRESTORE_EMULATOR_HOST')
 

@@ -150,6 +150,19 @@ def doctor_tells(folder):
         check('class 2' in text and 'MongoDB' in text and 'markers of bulk operations: 1' in text, text)
     else:
         check('class 4' in text and 'server alone' in text and 'property by property' in text, text)
+    users = lambda: next(line.strip() for line in data.run('doctor').exits(0, 1).out.splitlines() if line.strip().startswith('main/users: ') and 'looks up' in line)
+    check('by organizationID: no index serves that, and none is needed for about' in users(), users())
+    collection = data.places['main'].database()['users']
+    collection.insert_many([{'_id': f'k{n}', 'userID': f'k{n}', 'organizationID': 'other'} for n in range(1001)])
+    collection.create_index('email')
+    collection.create_index('organizationID', name='part', partialFilterExpression={'email': 'x'})
+    statement = 'Make one: db.getCollection("users").createIndex({"organizationID": 1})'
+    check(users().endswith(statement) and 'by organizationID: NO index serves that' in users(), users())
+    collection.drop_index('part')
+    collection.create_index('organizationID')
+    check(users().endswith('by organizationID: an index serves that'), users())
+    text = data.run('doctor').exits(0, 1).out
+    check('main/users: pack workforce finds documents by userID: NO index serves that' in text and 'createIndex({"userID": 1})' in text, text)
     same(data.run('pool', '--json').exits(0).lines, [{'store': 'main', 'total': 1, 'idle': 1, 'waiting': 0, 'max': 20}])
 
 

@@ -141,6 +141,7 @@ def doctor_tells(folder):
     check('PATCH' in text, text)
     pools = [item for item in data.run('pool', '--json').exits(0).lines if item['store'] == 'realtime']
     same((pools[0]['max'], pools[0]['waiting']), (20, 0))
+    cases.doctor_knows_that_no_index_would_serve(folder, data, 'realtime')
 
 
 CASES = [cases.workbooks_end_as_the_oracle_says, documents_come_back_as_planned, many_at_once, cases.every_page_of_a_listing_is_read,

@@ -222,6 +222,12 @@ class Cases:
         same((ran['errorCount'], {error['code'] for error in ran['errors']}), (count, {'duplicate'}))
         data.run('import', p.write_book(folder / 'fresh', {'S': [{'Value': values[-1]}]}), '--pack', folder / 'pages.lua', '--org', 'org1', '--json').exits(0)
 
+    def doctor_knows_that_no_index_would_serve(self, folder, data, key):
+        (folder / 'listed.lua').write_text(PAGES.replace('STORE', key).replace('NAME', 'name').replace("'COLLECTION', store", "'listed', organization = 'company', store")
+                                           .replace('COLLECTION', 'listed').replace('version = 1,', "version = 1, organization = 'company',"))
+        said = data.run('doctor', '--pack', folder / 'listed.lua').exits(0, 1).says(f'{key}/listed: pack pages looks up name among the documents of an organization, by company').out
+        check('NO index serves that' in said and 'None would: it is listed in the order of its keys' in said and '.indexOn' in said, said)
+
     # ---- killed and lost ----
 
     def killed_at_calls(self, folder):
