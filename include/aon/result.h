@@ -38,12 +38,13 @@ typedef enum aon_result {
 
 typedef struct aon_error {
   aon_result kind;
-  int64_t native_code; /* the store's own number (SQLite extended result code, errno), 0 if none */
-  int64_t operation;   /* sequence of the operation, from 0, or AON_NO_OPERATION */
-  char code[40];       /* stable, snake_case: duplicate, changed_meanwhile, disk_full, … (docs/troubleshooting.md) */
-  char sentence[1200]; /* for a person: what is wrong, where, and what to do; never holds a sensitive value */
-  char bulk_id[40];    /* "" if none */
-  char held_by[80];    /* id of the bulk operation (or holder of a named lock) in the way, "" if none */
+  int64_t native_code;  /* the store's own number (SQLite extended result code, errno), 0 if none */
+  int64_t operation;    /* sequence of the operation, from 0, or AON_NO_OPERATION */
+  char code[40];        /* stable, snake_case: duplicate, changed_meanwhile, disk_full, … (docs/troubleshooting.md) */
+  char sentence[1200];  /* for a person: what is wrong, where, and what to do; never holds a sensitive value */
+  char bulk_id[40];     /* "" if none */
+  char held_by[80];     /* id of the bulk operation (or holder of a named lock) in the way, "" if none */
+  char properties[256]; /* of the document that a store names as what it refuses, one per line: all of them, or "" */
 } aon_error;
 
 #define AON_ERROR_INIT                                                                                                                     \
@@ -57,6 +58,9 @@ aon_result aon_fail_memory(aon_error *error);
 
 /* Puts text before the sentence that is there ("Users!B7: …"), keeping kind and code. */
 void aon_error_prefix(aon_error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Names the properties that the failure is about. Without room for all of them none is named: half would be taken for all. */
+void aon_error_properties(aon_error *error, const char *const *names, size_t count);
 
 const char *aon_result_name(aon_result result); /* "transient", … */
 

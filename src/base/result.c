@@ -1,6 +1,7 @@
 /* Error records. Invariants: a record is filled whole or not at all; a sentence is UTF-8, whatever it quotes, since it goes out as JSON. */
 #include "aon/result.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -54,6 +55,21 @@ void aon_error_prefix(aon_error *error, const char *format, ...) {
   length += snprintf(sentence + length, sizeof sentence - (size_t)length, "%s", error->sentence);
   snprintf(error->sentence, sizeof error->sentence, "%.*s", (int)sizeof error->sentence - 1, sentence);
   utf8_mend(error->sentence, length >= (int)sizeof error->sentence);
+}
+
+void aon_error_properties(aon_error *error, const char *const *names, size_t count) {
+  size_t length = 0;
+  if (!error)
+    return;
+  for (size_t i = 0; i < count; i++) {
+    size_t more = strlen(names[i]);
+    bool fits = more && !strchr(names[i], '\n') && length + more + 2 < sizeof error->properties;
+    if (fits)
+      length += (size_t)snprintf(error->properties + length, sizeof error->properties - length, "%s%s", i ? "\n" : "", names[i]);
+    else
+      count = length = 0;
+  }
+  error->properties[length] = 0;
 }
 
 const char *aon_result_name(aon_result result) {

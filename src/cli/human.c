@@ -135,7 +135,10 @@ static void print_conflicts(const cli *c, const json_t *result, const char *id) 
 /* Where the person who made the file finds what failed. */
 static void print_origin(const json_t *failure) {
   const char *sheet = text_of(failure, "sheet");
-  if (*sheet && number_of(failure, "row"))
+  const char *cell = text_of(failure, "cell");
+  if (*sheet && *cell)
+    printf(" (%s!%s)", sheet, cell);
+  else if (*sheet && number_of(failure, "row"))
     printf(" (%s, row %lld)", sheet, number_of(failure, "row"));
   else if (*sheet)
     printf(" (%s)", sheet);

@@ -69,7 +69,8 @@ typedef struct aon_failure {
   int64_t operation; /* AON_NO_OPERATION */
   char store[64], collection[128], document_id[600], code[40], message[1200], held_by[80];
   char sheet[128];
-  uint32_t row; /* where the operation came from; "" and 0 */
+  uint32_t row;                    /* where the operation came from; "" and 0 */
+  char cell[AON_PACK_CELLS_BYTES]; /* of that row, where it is certain: "C7"; "C7, D7" where several are refused together; else "" */
 } aon_failure;
 
 typedef struct aon_outcome {

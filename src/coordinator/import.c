@@ -140,6 +140,10 @@ typedef struct upload {
   bool validated;
 } upload;
 
+static void name_cells(void *context, const aon_operation *operation, const aon_error *why, char *cells, size_t room) {
+  aon_pack_job_cells(context, operation, why, cells, room);
+}
+
 static aon_result parse_tick(void *context, uint64_t rows, aon_error *error) {
   aon_run *run = context;
   aon_run_progress(run, (int64_t)rows, 0);
@@ -238,8 +242,12 @@ aon_result aon_run_upload(aon_run *run, const aon_upload_what *what, aon_error *
                           .tick_context = run};
   result = aon_pack_job_open(up.pack, &input, &up.job, error);
   run->outcome->timings.parse = (double)(aon_monotonic_ms(run->env) - started);
-  if (!result)
+  if (!result) {
+    run->cells = name_cells;
+    run->cells_context = up.job;
     result = plan_and_execute(&up, error);
+    run->cells = NULL;
+  }
   aon_pack_job_close(up.job);
   aon_workbook_close(workbook);
   return result;

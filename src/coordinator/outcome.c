@@ -62,9 +62,14 @@ aon_result aon_failure_to_json(const aon_failure *failure, aon_buffer *out, aon_
                                               : aon_buffer_text(out, "{\"operation\":null", error);
   const struct {
     const char *name, *value;
-  } members[] = {{"store", failure->store}, {"collection", failure->collection}, {"documentId", failure->document_id},
-                 {"code", failure->code},   {"message", failure->message},       {"heldBy", failure->held_by},
-                 {"sheet", failure->sheet}};
+  } members[] = {{"store", failure->store},
+                 {"collection", failure->collection},
+                 {"documentId", failure->document_id},
+                 {"code", failure->code},
+                 {"message", failure->message},
+                 {"heldBy", failure->held_by},
+                 {"sheet", failure->sheet},
+                 {"cell", failure->cell}};
   for (size_t i = 0; !result && i < sizeof members / sizeof *members; i++)
     result = member_text(out, members[i].name, members[i].value, error);
   if (!result)
@@ -319,6 +324,7 @@ aon_result aon_outcome_repeat(aon_engine *engine, aon_journal *journal, const ao
     copy_text(f->message, sizeof f->message, json_object_get(failure, "message"));
     copy_text(f->held_by, sizeof f->held_by, json_object_get(failure, "heldBy"));
     copy_text(f->sheet, sizeof f->sheet, json_object_get(failure, "sheet"));
+    copy_text(f->cell, sizeof f->cell, json_object_get(failure, "cell"));
     f->row = (uint32_t)json_integer_value(json_object_get(failure, "row"));
   }
   json_decref(summary);

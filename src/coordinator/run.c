@@ -177,6 +177,8 @@ void aon_run_fail(aon_run *run, const aon_error *error, const aon_operation *ope
   quote(failure->document_id, sizeof failure->document_id, operation->id);
   quote(failure->sheet, sizeof failure->sheet, sheet);
   failure->row = operation->origin.row;
+  if (run->cells)
+    run->cells(run->cells_context, operation, error, failure->cell, sizeof failure->cell);
 }
 
 static aon_result read_pieces(aon_env *env, aon_file *file, crypto_generichash_state *state, aon_content_each each, void *context,

@@ -69,6 +69,9 @@ typedef struct aon_run {
   int64_t ending_since_ms; /* when execution ended and finishing or going back began; 0: not yet */
   int64_t reached;         /* operations that were applied before a failure, for the log */
   char undoes[37];
+  /* Names the cells that the refusal of an operation is about, as long as the workbook that it came from is at hand; NULL: it isn't. */
+  void (*cells)(void *context, const aon_operation *operation, const aon_error *why, char *cells, size_t room);
+  void *cells_context;
 } aon_run;
 
 /* ---- life (run.c) ---- */

@@ -94,8 +94,8 @@ static bool sensitive(const aon_schema_collection *collection, const aon_image *
          (before->bson && aon_image_view(before, &view) && aon_document_holds(&view, collection->base.sensitive));
 }
 
-static aon_result hand_over(const aon_plan_sink *sink, const aon_schema_collection *collection, aon_text id, const aon_image *before,
-                            const bson_t *after, const aon_origin *origin, aon_error *error) {
+static aon_result hand_over(aon_pack_job *job, const aon_plan_sink *sink, const aon_schema_collection *collection, aon_text id,
+                            const aon_image *before, const bson_t *after, const aon_origin *origin, aon_error *error) {
   aon_operation operation = {.collection = &collection->base,
                              .id = id,
                              .before = *before,
@@ -106,7 +106,13 @@ static aon_result hand_over(const aon_plan_sink *sink, const aon_schema_collecti
                              .flags = sensitive(collection, before, after) ? AON_OPERATION_SENSITIVE : 0};
   if (after)
     operation.after = (aon_image){.bson = bson_get_data(after), .bson_length = after->len};
-  return sink->operation(sink->context, &operation, error);
+  aon_error why = AON_ERROR_INIT;
+  aon_result result = sink->operation(sink->context, &operation, &why);
+  if (result == AON_REJECTED)
+    return aon_job_refused(job, &operation, &why, error);
+  if (result && error)
+    *error = why;
+  return result;
 }
 
 aon_result aon_job_emit(aon_pack_job *job, const aon_plan_sink *sink, const aon_schema_collection *collection, aon_text id,
@@ -127,7 +133,7 @@ aon_result aon_job_emit(aon_pack_job *job, const aon_plan_sink *sink, const aon_
       stamp(job, result_document, !before->bson, &stamped);
     else
       bson_init(&stamped);
-    result = hand_over(sink, collection, id, before, after && collection->stamped ? &stamped : result_document, origin, error);
+    result = hand_over(job, sink, collection, id, before, after && collection->stamped ? &stamped : result_document, origin, error);
     bson_destroy(&stamped);
     if (ret_emitted)
       *ret_emitted = !result;

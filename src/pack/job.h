@@ -152,6 +152,8 @@ void aon_row_patch(const aon_job_row *row, const aon_schema_collection *collecti
 uint64_t aon_sheet_bound(const aon_schema_sheet *sheet, const aon_schema_collection *collection);
 /* The main document as it will be, without stamps. ret_after is initialised. */
 aon_result aon_row_after(aon_pack_job *job, const aon_job_row *row, bson_t *ret_after, aon_error *error) AON_MUST_USE;
+/* What the cell shows, in the arena; NULL: it is empty, or sensitive. */
+const char *aon_row_shown(const aon_job_row *row, const aon_schema_column *column, aon_arena *arena);
 /* A new document with its id, parts and organization, as far as the collection holds them; ret_document is initialised. */
 void aon_document_begin(const aon_pack_job *job, const aon_schema_collection *collection, aon_text id, aon_text own, bson_t *ret_document);
 /* Top-level properties of patch put into target, whole; null removes. ret_result is initialised. */
@@ -201,6 +203,11 @@ void aon_secret_mark(bson_t *document, const char *name, size_t column);
 aon_result aon_secret_open(aon_pack_job *job, const aon_job_row *row, const aon_schema_collection *collection, const bson_t *document,
                            bson_t *ret_document, aon_error *error) AON_MUST_USE;
 void aon_secret_forget(aon_pack_job *job);
+
+/* ---- blame.c: which cells a refusal is about ---- */
+/* A document that its store can't hold, as planning finds: becomes a problem of the row's cell, where the store names a property. Returns
+ * AON_REJECTED with why. */
+aon_result aon_job_refused(aon_pack_job *job, const aon_operation *operation, const aon_error *why, aon_error *error) AON_MUST_USE;
 
 /* ---- shared.c: documents that many rows feed ---- */
 /* All: own is the free part of the id. sheet: of the row that touches it. */

@@ -70,5 +70,9 @@ aon_result aon_pack_job_open(aon_pack *pack, const aon_pack_input *input, aon_pa
 aon_result aon_pack_job_validate(aon_pack_job *job, aon_error *error) AON_MUST_USE;
 /* Only when there are no errors. counts: rows per entity. */
 aon_result aon_pack_job_collect(aon_pack_job *job, const aon_plan_sink *sink, aon_counts *counts, aon_error *error) AON_MUST_USE;
+/* What a store's refusal of one of its operations is about, where that is certain: "C7", or "C7, D7" where it is about what several cells say
+ * together; else "". cells: room of AON_PACK_CELLS_BYTES or more. */
+#define AON_PACK_CELLS_BYTES 64
+void aon_pack_job_cells(aon_pack_job *job, const aon_operation *operation, const aon_error *why, char *cells, size_t room);
 void aon_pack_job_close(aon_pack_job *job);
 #endif

@@ -25,23 +25,7 @@ static bool unsure(const aon_job_row *row) {
   return (row->flags & AON_ROW_FOREIGN) || (row->sheet->id_column && has(row->faults, row->sheet->id_column));
 }
 
-/* ---- What was shown in a cell ---- */
-
-static const char *shown(pass *p, const aon_job_row *row, const aon_schema_column *column) {
-  char name[24];
-  bson_iter_t value;
-  aon_text text = {0};
-  snprintf(name, sizeof name, "%zu", column->index);
-  if (column->field.sensitive)
-    return NULL;
-  if (column->id && (row->flags & AON_ROW_GIVEN))
-    text = row->id;
-  else if (has(row->cleared, column))
-    return AON_CLEAR_WORD;
-  else if (!aon_document_text(&row->shown, name, &text) && bson_iter_init_find(&value, &row->data, column->property))
-    (void)aon_bson_text(&value, &text);
-  return text.data ? aon_arena_text(&p->arena, text.data, text.length) : NULL;
-}
+static const char *shown(pass *p, const aon_job_row *row, const aon_schema_column *column) { return aon_row_shown(row, column, &p->arena); }
 
 static aon_result tell(pass *p, aon_job_row *row, const aon_schema_column *column, const char *code, const char *sentence,
                        aon_error *error) {

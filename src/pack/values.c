@@ -278,3 +278,19 @@ aon_result aon_row_after(aon_pack_job *job, const aon_job_row *row, bson_t *ret_
   bson_steal(ret_after, &after);
   return AON_OK;
 }
+
+const char *aon_row_shown(const aon_job_row *row, const aon_schema_column *column, aon_arena *arena) {
+  char name[24];
+  bson_iter_t value;
+  aon_text text = {0};
+  snprintf(name, sizeof name, "%zu", column->index);
+  if (column->field.sensitive)
+    return NULL;
+  if (column->id && (row->flags & AON_ROW_GIVEN))
+    text = row->id;
+  else if (has(row->cleared, column))
+    return AON_CLEAR_WORD;
+  else if (!aon_document_text(&row->shown, name, &text) && bson_iter_init_find(&value, &row->data, column->property))
+    (void)aon_bson_text(&value, &text);
+  return text.data ? aon_arena_text(arena, text.data, text.length) : NULL;
+}

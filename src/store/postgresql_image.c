@@ -241,9 +241,12 @@ static aon_result properties_row(const pg_store *store, const pg_table *table, c
       continue;
     aon_error why = AON_ERROR_INIT;
     aon_result result = pg_spell(column, &at, arena, &ret_row[place], &why);
-    if (result == AON_REJECTED)
-      return aon_fail(error, AON_REJECTED, why.code, "%s/%s can't hold the property “%s”: %s.", store->name, table->name, column->name,
-                      why.sentence);
+    if (result == AON_REJECTED) {
+      result = aon_fail(error, AON_REJECTED, why.code, "%s/%s can't hold the property “%s”: %s.", store->name, table->name, column->name,
+                        why.sentence);
+      aon_error_properties(error, &column->name, 1);
+      return result;
+    }
     if (result) {
       if (error)
         *error = why;
@@ -442,9 +445,12 @@ static aon_result ask_all(asking *a, aon_arena *arena, aon_error *error) {
   for (size_t i = 0; result == AON_PERMANENT && i < a->count; i++) {
     aon_result one = ask(a, i, i + 1, arena, &failure);
     const pg_column *column = &a->table->columns[a->columns[i]];
-    if (one == AON_PERMANENT)
-      return aon_fail(error, AON_REJECTED, failure.code, "%s/%s can't hold the property “%s” as it is given: its column is declared %s.",
-                      a->store->name, a->table->name, column->name, column->type);
+    if (one == AON_PERMANENT) {
+      result = aon_fail(error, AON_REJECTED, failure.code, "%s/%s can't hold the property “%s” as it is given: its column is declared %s.",
+                        a->store->name, a->table->name, column->name, column->type);
+      aon_error_properties(error, &column->name, 1);
+      return result;
+    }
     if (one)
       result = one;
     else if (i + 1 == a->count)

@@ -6,6 +6,7 @@
  *   postgresql_image.c    rows to images and back, normalising
  *   postgresql_read.c     read and scan
  *   postgresql_write.c    apply
+ *   postgresql_blame.c    what a constraint that refused is about
  *   postgresql_examine.c  for aon doctor
  *
  * Invariants:
@@ -159,6 +160,10 @@ void pg_result_row(const PGresult *result, int line, int from, size_t columns, p
 /* postgresql_read.c */
 /* " and t.key = parameter" for the place-th column of the key, exactly as its text. */
 aon_result pg_key_condition(const pg_table *table, size_t place, const char *parameter, aon_buffer *sql, aon_error *error) AON_MUST_USE;
+
+/* postgresql_blame.c */
+/* Adds to the refusal of a write, before which a savepoint stands, the properties that it is about. */
+void pg_blame(pg_store *store, const pg_table *table, const aon_collection *collection, aon_error *error);
 
 /* Sentences. */
 static inline int pg_shown(aon_text id) { return id.length < PG_ID_SHOWN ? (int)id.length : PG_ID_SHOWN; }

@@ -450,6 +450,8 @@ static aon_result apply_lines(applying *a, size_t *ret_failed, aon_error *error)
   if (again) {
     failure = (aon_error)AON_ERROR_INIT;
     result = replay(a, ret_failed, &failure);
+    if (result == AON_PERMANENT)
+      pg_blame(a->store, a->lines[*ret_failed].table, a->writes[*ret_failed].collection, &failure);
   }
   if (result && error)
     *error = failure;

@@ -412,7 +412,10 @@ aon_result sqlite_unknown_property(const sqlite_store *store, const sqlite_table
 
 static aon_result bad_type(const sqlite_store *store, const sqlite_table *table, const sqlite_column *column, const char *why,
                            aon_error *error) {
-  return aon_fail(error, AON_REJECTED, "bad_type", "%s/%s can't hold the property “%s”: %s.", store->name, table->name, column->name, why);
+  aon_result result =
+      aon_fail(error, AON_REJECTED, "bad_type", "%s/%s can't hold the property “%s”: %s.", store->name, table->name, column->name, why);
+  aon_error_properties(error, &column->name, 1);
+  return result;
 }
 
 /* A property in its plain form. strict: refuse what can't be held, else take it as it is. */

@@ -15,6 +15,8 @@
 #define CHOSEN_WHERE 2 /* in WHERE */
 #define ID_SHOWN 200   /* bytes of an id in a sentence */
 #define SQLITE_VIOLATIONS_LIMIT 10000
+#define BLAMED_LIMIT 16  /* columns of a constraint that are named */
+#define BLAMED_BYTES 128 /* of the name of one */
 
 static int shown(aon_text id) { return id.length < ID_SHOWN ? (int)id.length : ID_SHOWN; }
 
@@ -241,11 +243,35 @@ static aon_result changed_meanwhile(sqlite_store *store, const aon_write *write,
                        : "it was changed by somebody else meanwhile. Nothing was written; try again with what is there now.");
 }
 
+/* SQLite says "TABLE.COLUMN, TABLE.COLUMN" of what must be unique, or must not be null; of other constraints only their names. What isn't
+ * spelled quite so names nothing. */
+static void blame(const sqlite_store *store, const sqlite_table *table, const char *key, aon_error *error) {
+  const char *names[BLAMED_LIMIT], *at = strstr(sqlite3_errmsg(store->handle), " failed: ");
+  size_t count = 0, prefix = strlen(table->name);
+  for (at = at ? at + 9 : ""; *at; count++) {
+    size_t place, length = strcspn(at, ",");
+    char name[BLAMED_BYTES];
+    if (count == BLAMED_LIMIT || length < prefix + 2 || length - prefix > sizeof name || strncmp(at, table->name, prefix) ||
+        at[prefix] != '.')
+      return;
+    snprintf(name, sizeof name, "%.*s", (int)(length - prefix - 1), at + prefix + 1);
+    const sqlite_column *column = sqlite_column_find(table, name, &place);
+    names[count] = !column ? NULL : !table->shape.document_table ? column->name : place == table->keys[0] ? key : NULL;
+    if (!names[count])
+      return;
+    at += length + (at[length] ? 2 : 0);
+  }
+  aon_error_properties(error, names, count);
+}
+
 /* A key that is taken already is a duplicate whatever SQLite calls it; so is any other unique value. */
-static aon_result refused(sqlite_store *store, int rc, aon_error *error) {
+static aon_result refused(sqlite_store *store, const sqlite_table *table, const aon_write *write, int rc, aon_error *error) {
   if (rc == SQLITE_CONSTRAINT_TRIGGER)
     return aon_fail_native(error, AON_PERMANENT, "constraint", rc, "a trigger refused it: %s.", sqlite3_errmsg(store->handle));
-  return sqlite_failed(store, rc, "writing", error);
+  aon_result result = sqlite_failed(store, rc, "writing", error);
+  if ((rc & 0xff) == SQLITE_CONSTRAINT)
+    blame(store, table, write->collection->id_property, error);
+  return result;
 }
 
 /* ---- foreign keys ---- */
@@ -385,7 +411,7 @@ static aon_result step_write(sqlite_store *store, sqlite_table *table, const aon
     return result;
   int rc = sqlite3_step(statement);
   if (rc != SQLITE_DONE)
-    result = refused(store, rc, error);
+    result = refused(store, table, write, rc, error);
   sqlite3_reset(statement);
   if (result)
     return result;

@@ -27,6 +27,8 @@ struct aon_mongodb {
   bool majority; /* the servers know one: they are a set or a cluster */
 };
 
+#define BLAMED_LIMIT 16 /* properties of an index that are named */
+
 /* ---- failures ---- */
 
 typedef struct known_code {
@@ -126,6 +128,21 @@ static aon_result refused(aon_mongodb *c, int code, bool passing, aon_mongodb_ki
   return aon_fail_native(error, known->kind, known->name, code, "%s %s (while %s, error %d).", c->label, known->sentence, doing, code);
 }
 
+/* The properties of a unique index, by its pattern. */
+static void blame(const bson_iter_t *pattern, aon_error *error) {
+  const char *names[BLAMED_LIMIT];
+  size_t count = 0;
+  bson_iter_t at;
+  if (!BSON_ITER_HOLDS_DOCUMENT(pattern) || !bson_iter_recurse(pattern, &at))
+    return;
+  while (bson_iter_next(&at)) {
+    if (count == BLAMED_LIMIT)
+      return;
+    names[count++] = bson_iter_key(&at);
+  }
+  aon_error_properties(error, names, count);
+}
+
 static bool labelled(const bson_t *reply, const char *label) { return mongoc_error_has_label(reply, label); }
 
 static aon_result classify(aon_mongodb *c, const bson_error_t *failure, const bson_t *reply, aon_mongodb_kind kind, const char *doing,
@@ -162,7 +179,10 @@ static aon_result look_at(aon_mongodb *c, const bson_t *reply, aon_mongodb_kind 
   if (bson_iter_init_find(&errors, reply, "writeErrors") && bson_iter_recurse(&errors, &first) && bson_iter_next(&first)) {
     c->write_index = bson_iter_recurse(&first, &at) && bson_iter_find(&at, "index") ? (uint32_t)bson_iter_as_int64(&at) : 0;
     int code = bson_iter_recurse(&first, &at) && bson_iter_find(&at, "code") ? (int)bson_iter_as_int64(&at) : 0;
-    return refused(c, code, labelled(reply, "TransientTransactionError"), kind, doing, error);
+    aon_result result = refused(c, code, labelled(reply, "TransientTransactionError"), kind, doing, error);
+    if (code == AON_MONGODB_DUPLICATE && result == AON_PERMANENT && bson_iter_recurse(&first, &at) && bson_iter_find(&at, "keyPattern"))
+      blame(&at, error);
+    return result;
   }
   if (bson_iter_init_find(&errors, reply, "writeConcernError")) {
     c->unanswered = true;

@@ -34,6 +34,7 @@ struct aon_postgresql {
   bool broken, refused;
   bool outdated; /* it keeps what was prepared for another form of a table: no further call of its holder should use it */
   char sqlstate[6];
+  aon_postgresql_blame blame;
   kept kept[KEPT_LIMIT];
 };
 
@@ -98,12 +99,25 @@ static aon_result interrupted(aon_postgresql *c, const char *doing, aon_error *e
   return aon_fail(error, AON_CANCELLED, "cancelled", "The call to %s was cancelled while %s.", c->label, doing);
 }
 
+static void take_name(const PGresult *result, int field, char name[AON_POSTGRESQL_NAME_BYTES]) {
+  const char *said = PQresultErrorField(result, field);
+  snprintf(name, AON_POSTGRESQL_NAME_BYTES, "%s", said && strlen(said) < AON_POSTGRESQL_NAME_BYTES ? said : "");
+}
+
+static void take_blame(aon_postgresql *c, const PGresult *result) {
+  take_name(result, PG_DIAG_SCHEMA_NAME, c->blame.schema);
+  take_name(result, PG_DIAG_TABLE_NAME, c->blame.table);
+  take_name(result, PG_DIAG_COLUMN_NAME, c->blame.column);
+  take_name(result, PG_DIAG_CONSTRAINT_NAME, c->blame.constraint);
+}
+
 static aon_result failed(aon_postgresql *c, const PGresult *result, const char *doing, aon_error *error) {
   const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE), *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
   const char *said = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
   if (!state)
     return lost(c, doing, "hung up", error);
   snprintf(c->sqlstate, sizeof c->sqlstate, "%s", state);
+  take_blame(c, result);
   bool fatal = severity && strcmp(severity, "ERROR");
   c->broken = c->broken || fatal;
   c->refused = !fatal && strncmp(state, "08", 2) && strcmp(state, "40003");
@@ -339,6 +353,10 @@ bool aon_postgresql_alive(aon_postgresql *c) {
 PGconn *aon_postgresql_handle(aon_postgresql *connection) { return connection->handle; }
 void aon_postgresql_deadline(aon_postgresql *connection, int64_t deadline_ms) { connection->deadline_ms = deadline_ms; }
 bool aon_postgresql_refused(const aon_postgresql *connection) { return connection->refused; }
+aon_postgresql_blame aon_postgresql_blamed(const aon_postgresql *connection) {
+  return *connection->sqlstate ? connection->blame : (aon_postgresql_blame){0};
+}
+
 const char *aon_postgresql_sqlstate(const aon_postgresql *connection) { return connection->sqlstate; }
 bool aon_postgresql_broken(const aon_postgresql *connection) { return connection->broken; }
 

@@ -56,6 +56,13 @@ aon_result aon_postgresql_pipeline(aon_postgresql *connection, const aon_postgre
 /* Of the last failure on this connection: the server's own refusal (an ERROR), so certainly not applied. false: no answer came. */
 bool aon_postgresql_refused(const aon_postgresql *connection);
 const char *aon_postgresql_sqlstate(const aon_postgresql *connection); /* of the last failure, "" if the server did not answer */
+/* Likewise what the server blames, each "" where it names none. */
+#define AON_POSTGRESQL_NAME_BYTES 64 /* a server that was built for longer names has its longer ones left out */
+typedef struct aon_postgresql_blame {
+  char schema[AON_POSTGRESQL_NAME_BYTES], table[AON_POSTGRESQL_NAME_BYTES], column[AON_POSTGRESQL_NAME_BYTES],
+      constraint[AON_POSTGRESQL_NAME_BYTES];
+} aon_postgresql_blame;
+aon_postgresql_blame aon_postgresql_blamed(const aon_postgresql *connection);
 bool aon_postgresql_broken(const aon_postgresql *connection);
 
 /* A text[] in binary form: the head, then each element (data NULL: null), then its number. */

@@ -278,6 +278,56 @@ def history(folder):
     data.run('resolve', bulk['bulkOperationId'], 'all', '--force').exits(1).says('committed')
 
 
+def doctor_knows_what_packs_look_up(folder):
+    """Store, collection, property, and the statement that makes the index: after which it is told to serve."""
+    data = p.prepared(folder)
+    said = data.run('doctor').exits(0).says('main/users: pack workforce looks up email among the documents of an organization, by organizationID: no index').out
+    check('identity/accounts: pack workforce looks up email: NO index serves that' in said and 'None would: ' in said, said)
+    check('CREATE INDEX' not in said and 'contacts' not in said, 'few documents need none, and a store that nobody has is nobody\'s')
+    many = "with recursive n(n) as (select 1 union all select n + 1 from n where n < 1001) insert into {} from n"
+    data.sql(many.format("users(id, doc) select 'k' || n, json_object('organizationID', 'other', 'email', 'k' || n)"))
+    line = next(line for line in data.run('doctor', '--pack', 'workforce').exits(0).out.splitlines() if line.strip().startswith('main/users: '))
+    check('by organizationID: NO index serves that, so each time it reads about 1005 documents. Make one: CREATE INDEX ' in line, line)
+    data.sql(line.partition('Make one: ')[2])
+    data.run('doctor').exits(0).says('main/users: pack workforce looks up email among the documents of an organization, by organizationID: an index serves that')
+    ran = data.imports(p.write_book(folder / 'again', {'Users': [{'Name': 'Else', 'Email': 'U1@example.com', 'Role': 'staff'}]})).exits(2).json
+    same([(error['cell'], error['code']) for error in ran['errors']], [('B2', 'duplicate')])
+    (folder / 'own.lua').write_text("""return {name = 'own', version = 1, organization = 'company', collections = {{name = 'people', store = 'main', id = 'id',
+      organization = 'company'}}, sheets = {{name = 'People', collection = 'people', columns = {{heading = 'ID', property = 'id', type = 'id', id = true},
+      {heading = 'Name', property = 'name', type = 'text', unique = true}}}}}""")
+    own = ('doctor', '--pack', folder / 'own.lua')
+    check('people' not in data.run(*own).exits(0).out, 'its table is not there')
+    data.sql('create table people(id text primary key, company text, name text)')
+    data.sql(many.format("people select n, 'c' || n, 'n' || n"))
+    data.run(*own).exits(0).says('main/people: pack own looks up name', 'by company: NO index', 'CREATE INDEX "people_company" ON "people"("company")')
+    data.sql("create index part on people(company) where name = 'a'")
+    data.run(*own).exits(0).says('by company: NO index')
+    data.sql('create index "people_company" on "people"("company")')
+    data.run(*own).exits(0).says('by company: an index serves that')
+    (folder / 'broken.lua').write_text('return {name =')
+    data.run('doctor', '--pack', folder / 'broken.lua').exits(1).says('packs: something is wrong', 'broken.lua')
+
+
+def a_constraint_names_the_cell(folder):
+    """What must be unique or not null, by the table's own rules; a rule that names no column names the row."""
+    data = Data(folder / 'data')
+    data.run('import', p.write_book(folder / 'nothing', {'Users': [{'Name': 'A', 'Email': 'a@example.com', 'Role': 'staff'}]}), '--pack', 'workforce', '--org', 'org1').exits(0)
+    data.sql('create table people(id text primary key, company text, name text not null, code text, unique(company, code), check(length(name) < 9))')
+    (folder / 'own.lua').write_text("""return {name = 'own', version = 1, organization = 'company', collections = {{name = 'people', store = 'main', id = 'id',
+      organization = 'company'}}, sheets = {{name = 'People', collection = 'people', columns = {{heading = 'ID', property = 'id', type = 'id', id = true},
+      {heading = 'Name', property = 'name', type = 'text'}, {heading = 'Code', property = 'code', type = 'text'}}}}}""")
+    row = {'ID': 'a', 'Code': 'X', 'Name': 'Ann'}
+    for name, more, cell in (('unique', {'ID': 'b', 'Code': 'X', 'Name': 'Bob'}, 'B3'), ('null', {'ID': 'b', 'Code': 'Y', 'Name': ''}, 'C3'),
+                             ('check', {'ID': 'b', 'Code': 'Y', 'Name': 'Bartholomew'}, None)):
+        book = p.write_book(folder / name, {'People': [row, more]})
+        failure = data.run('import', book, '--pack', folder / 'own.lua', '--org', 'c1', '--json').exits(3).json['failure']
+        same((name, failure['sheet'], failure['row'], failure['cell']), (name, 'People', 3, cell))
+        bulk = data.listed()[0]['bulkOperationId']
+        same(data.shown(bulk)['failure'], failure)
+        data.run('show', bulk).exits(0).says('(People!' + cell + ')' if cell else '(People, row 3)')
+        same(data.sql('select count(*) from people'), [(0,)])
+
+
 def looking_makes_nothing(folder):
     for args in (['list'], ['locks'], ['doctor'], ['list', '--json']):
         data = Data(folder / 'd')
@@ -398,6 +448,7 @@ def key_rotation(folder):
 
 CASES = [import_commits_and_says_so, rejected_names_every_cell, a_report_whatever_the_outcome, dry_run_writes_no_store, the_same_again,
          apply_from_a_file_and_from_standard_input, existing_sql_tables, sheet_shows_what_the_reader_sees, history, looking_makes_nothing,
+         doctor_knows_what_packs_look_up, a_constraint_names_the_cell,
          undo_and_what_depends_on_it, undo_with_conflicts, partial_rollback, hold_and_resume, key_rotation]
 
 if __name__ == '__main__':

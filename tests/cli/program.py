@@ -33,7 +33,7 @@ RESULT_KEYS = {'bulkOperationId': str, 'state': str, 'dryRun': bool, 'operations
                'warnings': list, 'timings': dict, 'operationsPerSecond': (int, float), 'failure': (dict, type(None)), 'conflicts': list,
                'undoes': (str, type(None)), 'undoneBy': list}
 FAILURE_KEYS = {'operation': (int, type(None)), 'store': (str, type(None)), 'collection': (str, type(None)), 'documentId': (str, type(None)),
-                'code': str, 'message': str, 'heldBy': (str, type(None))}
+                'code': str, 'message': str, 'heldBy': (str, type(None)), 'sheet': (str, type(None)), 'row': (int, type(None)), 'cell': (str, type(None))}
 PROBLEM_KEYS = {'sheet': (str, type(None)), 'cell': (str, type(None)), 'heading': (str, type(None)), 'code': str, 'message': str}
 TIMINGS = {'parse', 'validate', 'plan', 'log', 'execute', 'finish'}
 
