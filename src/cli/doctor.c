@@ -93,8 +93,8 @@ static aon_result tell_index(const aon_index *index, aon_buffer *report, aon_err
   if (index->state == AON_INDEX_SERVES)
     return aon_buffer_text(report, "an index serves that\n", error);
   bool few = index->documents >= 0 && index->documents <= DOCTOR_SMALL;
-  aon_result result =
-      aon_buffer_text(report, few ? "no index serves that, and none is needed for " : "NO index serves that, so each time it reads ", error);
+  aon_result result = aon_buffer_text(
+      report, few ? "no index serves that, and none is needed for " : "NO index serves that, so each time it reads ", error);
   if (!result)
     result = tell_amount(index->documents, report, error);
   if (!result && !few && index->state == AON_INDEX_MISSING)
@@ -243,7 +243,10 @@ static bool tell_store(const doctor *d, const aon_engine_store *store) {
   AON_BUFFER_CLEANUP aon_buffer report = {0};
   bool healthy = true;
   aon_result result = examine_store(d, store->config.name, &report, &healthy, &error);
-  print_report(d->c, store->config.name, store->adapter->kind, !result && healthy, result ? error.sentence : report.data ? report.data : "");
+  print_report(d->c, store->config.name, store->adapter->kind, !result && healthy,
+               result        ? error.sentence
+               : report.data ? report.data
+                             : "");
   return !result && healthy;
 }
 

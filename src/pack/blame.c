@@ -14,8 +14,8 @@ typedef struct blaming {
   const aon_operation *operation;
   aon_job_row *rows;      /* AON_JOB_BATCH of them: the stage gives no fewer */
   const aon_job_row *row; /* the first of them */
-  bson_t patch;      /* what the cells say of the row's own document, or of the extension */
-  bson_t main_after; /* the row's own document, before its store has made it its own */
+  bson_t patch;           /* what the cells say of the row's own document, or of the extension */
+  bson_t main_after;      /* the row's own document, before its store has made it its own */
   bool loaded;
 } blaming;
 
@@ -38,8 +38,9 @@ static bool repeats(const aon_schema_sheet *sheet, const aon_schema_collection *
 static const aon_schema_column *column_of(const blaming *b, const char *property) {
   for (size_t i = 0; i < b->sheet->column_count; i++) {
     const aon_schema_column *column = &b->sheet->columns[i];
-    bool own = !column->parent && !strcmp(column->property, property) &&
-               (column->collection == b->collection || (column->collection == b->sheet->main && repeats(b->sheet, b->collection, property)));
+    bool own =
+        !column->parent && !strcmp(column->property, property) &&
+        (column->collection == b->collection || (column->collection == b->sheet->main && repeats(b->sheet, b->collection, property)));
     bool unique = column->unique_in == b->collection && !strcmp(column->unique_in_property, property);
     if (own || unique)
       return column;

@@ -24,9 +24,9 @@ static const char columns_sql[] = BLAMED
     "(select array_agg(refobjsubid::int2) from pg_depend where classid = 'pg_class'::regclass and objid = (select indexrelid from i) and "
     "refclassid = classid and refobjid = attrelid and refobjsubid > 0)))) order by attnum";
 
-static const char definition_sql[] = BLAMED
-    "select coalesce((select pg_get_constraintdef(oid) from pg_constraint where conrelid = (select oid from r) and conname = $5), "
-    "(select pg_get_indexdef(indexrelid) from i)) where $4 = ''";
+static const char definition_sql[] =
+    BLAMED "select coalesce((select pg_get_constraintdef(oid) from pg_constraint where conrelid = (select oid from r) and conname = $5), "
+           "(select pg_get_indexdef(indexrelid) from i)) where $4 = ''";
 
 typedef struct found {
   const char *names[PROPERTIES_LIMIT];
@@ -86,7 +86,8 @@ void pg_blame(pg_store *store, const pg_table *table, const aon_collection *coll
       {.data = table->oid}, {.data = blame.schema}, {.data = blame.table}, {.data = blame.column}, {.data = blame.constraint}};
   if ((!*blame.column && !*blame.constraint) || !store->transaction.savepoint ||
       aon_postgresql_run(connection, "rollback to savepoint aon", NULL, 0, "looking what was refused", NULL, &ignored) ||
-      aon_postgresql_run(connection, table->documents ? definition_sql : columns_sql, values, 5, "looking what was refused", &rows, &ignored))
+      aon_postgresql_run(connection, table->documents ? definition_sql : columns_sql, values, 5, "looking what was refused", &rows,
+                         &ignored))
     return;
   for (int i = 0; i < PQntuples(rows); i++)
     if (!table->documents)

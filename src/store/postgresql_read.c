@@ -365,30 +365,28 @@ aon_result pg_scan(void *state, const aon_collection *collection, const aon_matc
 
 /* ---- for aon doctor: does an index serve a scan? ---- */
 
-/* What CREATE INDEX takes between its brackets for such a scan, "" where it would refuse; and leads: how the catalogue spells the first key of
- * an index that serves it. */
-static aon_result index_key(const pg_table *table, const char *property, aon_buffer *key, aon_buffer *leads, aon_error *error) {
+/* What CREATE INDEX takes between its brackets for such a scan, "" where it would refuse; and the form of that, for the catalogue. */
+static aon_result index_key(const pg_table *table, const char *property, aon_buffer *key, const char **ret_form, aon_error *error) {
   static const char *const immutable[] = {"uuid", "bpchar", "citext"}; /* their texts are the same whatever the session is set to */
   AON_BUFFER_CLEANUP aon_buffer name = {0};
   size_t place;
   const pg_column *column = table->documents ? NULL : pg_column_find(table, property, 0, &place);
   aon_result result = column ? aon_postgresql_name(property, &name, error) : aon_postgresql_literal(property, &name, error);
+  *ret_form = !column ? "((doc ->> %L::text))" : "%I";
   if (result || !column)
-    return result || (result = aon_buffer_format(leads, error, "((doc ->> %s::text))", name.data))
-               ? result
-               : aon_buffer_format(key, error, "(doc ->> %s)", name.data);
+    return result ? result : aon_buffer_format(key, error, "(doc ->> %s)", name.data);
   if (column->form == FORM_INTEGER || !strcmp(column->base, "text") || !strcmp(column->base, "varchar"))
-    return (result = aon_buffer_text(leads, name.data, error)) ? result : aon_buffer_text(key, name.data, error);
-  result = aon_buffer_format(leads, error, "((%s)::text)", name.data);
-  for (size_t i = 0; !result && i < sizeof immutable / sizeof *immutable; i++)
+    return aon_buffer_text(key, name.data, error);
+  *ret_form = "((%I)::text)";
+  for (size_t i = 0; i < sizeof immutable / sizeof *immutable; i++)
     if (!strcmp(column->base, immutable[i]))
       return aon_buffer_format(key, error, "(%s::text) collate \"C\"", name.data);
-  return result ? result : aon_buffer_text(key, "", error);
+  return aon_buffer_text(key, "", error);
 }
 
 /* The plan says whether an index narrows the scan down, whatever type, collation or predicate it is of; the catalogue, whether one begins with
  * what is looked for, since one that has it further behind is read whole. */
-static aon_result ask_plan(scanning *s, const char *leads, const char *scan, bool *ret_serves, int64_t *ret_rows, aon_error *error) {
+static aon_result ask_plan(scanning *s, const char *form, const char *scan, bool *ret_serves, int64_t *ret_rows, aon_error *error) {
   AON_BUFFER_CLEANUP aon_buffer explain = {0};
   aon_postgresql *connection;
   aon_result result = aon_buffer_format(&explain, error, "explain (format json, costs off) %s", scan);
@@ -396,14 +394,14 @@ static aon_result ask_plan(scanning *s, const char *leads, const char *scan, boo
     result = pg_acquire(s->store, false, &connection, error);
   if (result)
     return result;
-  aon_postgresql_value about[2] = {{.data = s->table->oid}, {.data = leads}};
+  aon_postgresql_value about[3] = {{.data = s->table->oid}, {.data = form}, {.data = s->matches->property}};
   aon_postgresql_statement statements[4] = {
       {"begin read only", NULL, 0, "looking at indexes"},
       {"set local enable_seqscan = off", NULL, 0, "looking at indexes"},
       {"select exists(select from pg_index i where (indrelid = $1::oid or indrelid in (select relid from pg_partition_tree($1::oid))) and "
-       "pg_get_indexdef(indexrelid, 1, false) = $2), "
+       "indisvalid and indpred is null and pg_get_indexdef(indexrelid, 1, false) = format($2, $3::text)), "
        "greatest(reltuples::bigint, pg_stat_get_live_tuples(oid)) from pg_class where oid = $1::oid",
-       about, 2, "looking at indexes"},
+       about, 3, "looking at indexes"},
       {explain.data, s->values, s->value_count, "looking at indexes"}};
   PGresult *results[4] = {0};
   size_t failed;
@@ -423,14 +421,15 @@ static aon_result ask_plan(scanning *s, const char *leads, const char *scan, boo
 }
 
 static aon_result look_up(scanning *s, aon_index *ret_index, aon_error *error) {
-  AON_BUFFER_CLEANUP aon_buffer scan = {0}, key = {0}, leads = {0};
+  AON_BUFFER_CLEANUP aon_buffer scan = {0}, key = {0};
+  const char *form;
   const aon_match *match = s->matches;
   bool serves = false;
   aon_result result = scan_sql(s, &scan, error);
   if (!result)
-    result = index_key(s->table, match->property, &key, &leads, error);
+    result = index_key(s->table, match->property, &key, &form, error);
   if (!result)
-    result = ask_plan(s, leads.data, scan.data, &serves, &ret_index->documents, error);
+    result = ask_plan(s, form, scan.data, &serves, &ret_index->documents, error);
   if (result)
     return result;
   bool number = s->table->documents && spells_number(match->value);
@@ -450,6 +449,11 @@ aon_result pg_look_up(void *state, const aon_collection *collection, const aon_m
   scanning s = {.store = store, .matches = match, .count = 1};
   pg_enter(store);
   aon_result result = pg_table_find(store, collection, &s.table, error);
+  size_t place;
+  aon_match number = {.property = match ? match->property : "", .value = AON_TEXT("1")};
+  const pg_column *column = !result && match ? pg_column_find(s.table, match->property, 0, &place) : NULL;
+  if (column && column->form == FORM_INTEGER && !pg_id_fits(column, match->value.data, match->value.length))
+    s.matches = &number; /* nothing would be found by that one */
   if (!result && s.table->shape.exists && match)
     result = look_up(&s, ret_index, error);
   aon_arena_release(&s.texts);

@@ -69,7 +69,7 @@ def doctor_knows_what_packs_look_up(folder):
     check(users().startswith(told + 'no index serves that, and none is needed for about'), users())
     psql(database, "insert into users select 'k' || n, jsonb_build_object('organizationID', 'other', 'email', 'k' || n) from generate_series(1, 2000) n; analyze users")
     psql(database, "create index on users((doc ->> 'email')); create index on users using gin(doc)")
-    statement = """CREATE INDEX ON "public"."users" ((doc ->> 'organizationID'))"""
+    statement = """CREATE INDEX ON public.users ((doc ->> 'organizationID'))"""
     check(users().startswith(told + 'NO index serves that, so each time it reads about 20') and users().endswith(f'documents. Make one: {statement}'), users())
     psql(database, statement)
     same(users(), told + 'an index serves that')
@@ -82,7 +82,7 @@ def doctor_knows_what_packs_look_up(folder):
         psql(database, f'drop table if exists people; create table people(id text primary key, company {kind}, name text, code text)')
         psql(database, f"insert into people select n, {dict(text='n::text', bigint='n', uuid='gen_random_uuid()')[kind]}, n, n from generate_series(1, 2000) n; analyze people")
         psql(database, "create index on people(name, company); create index on people(company) where name = 'a'")
-        statement = f'CREATE INDEX ON "public"."people" ({key})'
+        statement = f'CREATE INDEX ON public.people ({key})'
         said = own()
         check('looks up name and code among' in said and said.endswith(f'by company: NO index serves that, so each time it reads about 2000 documents. Make one: {statement}'), said)
         psql(database, statement)
