@@ -110,7 +110,7 @@ static aon_result tell_key(const asked *a, aon_store *store, aon_buffer *report,
   if (result || index.state == AON_INDEX_NO_NEED || index.state == AON_INDEX_SERVES)
     return result;
   result = aon_buffer_format(report, error, "%s/%s: pack %s finds documents by %s: ", a->store, a->collection->name, a->pack,
-                             a->collection->id_property);
+                             a->collection->id_property ? a->collection->id_property : "their ids");
   return result ? result : tell_index(&index, report, error);
 }
 
