@@ -155,14 +155,16 @@ def doctor_tells(folder):
     collection = data.places['main'].database()['users']
     collection.insert_many([{'_id': f'k{n}', 'userID': f'k{n}', 'organizationID': 'other'} for n in range(1001)])
     collection.create_index('email')
-    collection.create_index('organizationID', name='part', partialFilterExpression={'email': 'x'})
-    statement = 'Make one: db.getCollection("users").createIndex({"organizationID": 1})'
+    if REPLICA_SET:  # the server alone has no such indexes
+        collection.create_index('organizationID', name='part', partialFilterExpression={'email': 'x'})
+    statement = 'Make one: db.getCollection("users").createIndex({organizationID: 1})'
     check(users().endswith(statement) and 'by organizationID: NO index serves that' in users(), users())
-    collection.drop_index('part')
+    if REPLICA_SET:
+        collection.drop_index('part')
     collection.create_index('organizationID')
     check(users().endswith('by organizationID: an index serves that'), users())
     text = data.run('doctor').exits(0, 1).out
-    check('main/users: pack workforce finds documents by userID: NO index serves that' in text and 'createIndex({"userID": 1})' in text, text)
+    check('main/users: pack workforce finds documents by userID: NO index serves that' in text and 'createIndex({userID: 1})' in text, text)
     same(data.run('pool', '--json').exits(0).lines, [{'store': 'main', 'total': 1, 'idle': 1, 'waiting': 0, 'max': 20}])
 
 
