@@ -258,7 +258,7 @@ aon_result aon_report_fetch(aon_engine *engine, const char *id, const char *path
   if (!result)
     result = env->ops->file_rename(env->context, aside, path, error);
   aon_error ignored = AON_ERROR_INIT;
-  if (result && env->ops->file_remove(env->context, aside, &ignored))
+  if (result && aside && env->ops->file_remove(env->context, aside, &ignored))
     aon_log(env, AON_LOG_DEBUG, "%s", ignored.sentence);
   return result;
 }
