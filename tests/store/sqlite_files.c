@@ -249,24 +249,6 @@ static void examines_a_sound_file(void **state) {
   assert_non_null(strstr(report, "writable: yes"));
 }
 
-static void examines_large_tables(void **state) {
-  subject *s = *state;
-  bool healthy;
-  put(s, "a");
-  sql(s->path, "create table large(id integer primary key, company text); create table small(id integer primary key, company text);"
-               "with recursive n(i) as (select 1 union all select i + 1 from n where i < 1001) insert into large select i, 'c' from n;"
-               "insert into small select * from large where id < 1001; create table \"a \"\"name\"(id integer primary key);"
-               "insert into users(id, doc) select 'l' || id, '{}' from large");
-  const char *report = examined(s, s->store, &healthy);
-  assert_non_null(strstr(report, "table large: more than 1000 rows and no index"));
-  assert_null(strstr(report, "table small"));
-  assert_null(strstr(report, "table users")); /* documents: none would serve */
-  assert_non_null(strstr(report, "can't prepare"));
-  assert_true(healthy);
-  sql(s->path, "create index by_company on large(company)");
-  assert_null(strstr(examined(s, s->store, &healthy), "table large"));
-}
-
 static void a_file_that_is_no_database(void **state) {
   subject *s = *state;
   bool healthy;
@@ -553,7 +535,6 @@ int main(void) {
                                      TEST(cancel_ends_a_wait),
                                      TEST(cancel_ends_a_scan),
                                      TEST(examines_a_sound_file),
-                                     TEST(examines_large_tables),
                                      TEST(a_file_that_is_no_database),
                                      TEST(a_damaged_page),
                                      TEST(a_read_only_folder),
