@@ -81,9 +81,13 @@ bool fb_went_well(void *context, const aon_http_request *request) {
 }
 
 aon_result fb_parse(const fb_store *fb, const aon_http_request *request, size_t flags, json_t **ret_root, aon_error *error) {
-  json_error_t ignored;
-  *ret_root = json_loadb(request->reply.data ? request->reply.data : "", request->reply.length, flags | JSON_ALLOW_NUL, &ignored);
-  return *ret_root ? AON_OK : aon_fail(error, AON_CORRUPT, "corrupt", "%s gave a reply that is no JSON.", fb->name);
+  json_error_t why;
+  *ret_root = json_loadb(request->reply.data ? request->reply.data : "", request->reply.length, flags | JSON_ALLOW_NUL, &why);
+  if (*ret_root)
+    return AON_OK;
+  return json_error_code(&why) == json_error_out_of_memory
+             ? aon_fail_memory(error)
+             : aon_fail(error, AON_CORRUPT, "corrupt", "%s gave a reply that is no JSON.", fb->name);
 }
 
 aon_result fb_get(fb_store *fb, const char *url, size_t flags, json_t **ret_root, aon_error *error) {
