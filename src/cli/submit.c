@@ -325,8 +325,8 @@ int cli_recover(cli *c) {
   if (c->argument_count && !cli_find_id(c, c->arguments[0], id, &status))
     return status;
   result = aon_recover(c->engine, c->argument_count ? id : NULL, &c->run, print_recovered, c, &recovered, &open, &person, &error);
-  if (!result && !c->argument_count && !open) /* late writes, locks and images whose time is over: as before every command that writes */
-    result = aon_housekeep(c->engine, &c->run, &error);
+  if (!result && !c->argument_count && !open)
+    result = aon_take_late_back(c->engine, &c->run, &error);
   if (result)
     return cli_fail(c, result, &error);
   if (cli_given(c, OPT_JSON))

@@ -123,6 +123,8 @@ aon_result aon_recover(aon_engine *, const char *id /* NULL: all */, const aon_r
                        uint64_t *ret_recovered, uint64_t *ret_open, uint64_t *ret_person, aon_error *) AON_MUST_USE;
 /* What every command that writes does first: aon_recover for all, sweep of locks, images past their retention. */
 aon_result aon_housekeep(aon_engine *, const aon_run_options *, aon_error *) AON_MUST_USE;
+/* Late writes of bulk operations that were rolled back are taken back, as long as they are watched; nothing else is done. */
+aon_result aon_take_late_back(aon_engine *, const aon_run_options *, aon_error *) AON_MUST_USE;
 
 /* One line of JSON per changed document, sensitive values hidden ("•••"): {"sequence","store","collection","documentId","operation",
  * "changes":[{"path","before","after"}]}. */

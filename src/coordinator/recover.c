@@ -385,14 +385,21 @@ typedef struct stale {
   const aon_run_options *options;
 } stale;
 
-/* Images past their retention are cleared, but for documents that still need a person; what is in doubt is looked at again. A store that
- * can't be reached now keeps no command from its own work. */
-static aon_result one_stale(void *context, const char *id, bool images, bool watched, aon_error *error) {
+/* What is in doubt is looked at again. A store that can't be reached now keeps no command from its own work. */
+static aon_result one_watched(void *context, const char *id, bool images, bool watched, aon_error *error) {
   stale *s = context;
-  aon_result result = AON_OK;
   aon_error failure = AON_ERROR_INIT;
+  (void)images;
+  (void)error;
   if (watched && aon_strays_sweep(s->engine, s->journal, id, s->options, &failure))
     aon_log(s->engine->env, AON_LOG_DEBUG, "%s", failure.sentence);
+  return AON_OK;
+}
+
+/* Images past their retention are cleared, too, but for documents that still need a person. */
+static aon_result one_stale(void *context, const char *id, bool images, bool watched, aon_error *error) {
+  stale *s = context;
+  aon_result result = one_watched(context, id, images, watched, error);
   while (!result && images)
     result = aon_journal_clear_images(s->journal, id, error);
   return result == AON_END ? AON_OK : result;
@@ -401,6 +408,12 @@ static aon_result one_stale(void *context, const char *id, bool images, bool wat
 static aon_result look_at_stale(aon_engine *engine, aon_journal *journal, const aon_run_options *options, aon_error *error) {
   stale s = {.engine = engine, .journal = journal, .options = options};
   return aon_journal_stale(journal, one_stale, &s, error);
+}
+
+aon_result aon_take_late_back(aon_engine *engine, const aon_run_options *options, aon_error *error) {
+  stale s = {.engine = engine, .options = options};
+  aon_result result = aon_engine_journal(engine, true, &s.journal, error);
+  return result ? result : aon_journal_stale(s.journal, one_watched, &s, error);
 }
 
 aon_result aon_housekeep(aon_engine *engine, const aon_run_options *options, aon_error *error) {
