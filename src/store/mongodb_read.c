@@ -489,8 +489,9 @@ aon_result mdb_read(void *state, const aon_collection *collection, const aon_tex
   bson_t **documents = aon_arena_alloc(&scratch, count * sizeof(bson_t *));
   if (!documents)
     return aon_fail_memory(error);
-  if (!mdb_keyed_by_id(mdb_key_of(store, collection)))
-    mind_index(store, found, mdb_key_of(store, collection));
+  mdb_key key = mdb_key_of(store, collection);
+  if (!mdb_keyed_by_id(key))
+    mind_index(store, found, key);
   result = mdb_fetch(store, collection, ids, count, &scratch, documents, error);
   for (size_t i = 0; !result && i < count; i++)
     if (documents[i])
@@ -593,7 +594,7 @@ aon_result mdb_look_up(void *state, const aon_collection *collection, const aon_
   mdb_key key = match ? (mdb_key){&match->property, 1} : mdb_key_of(store, collection);
   mdb_enter(store);
   aon_result result = mdb_collection_find(store, collection, &found, error);
-  if (result || !found->shape.exists || (key.count == 1 && !strcmp(key.names[0], "_id")))
+  if (result || !found->shape.exists || mdb_keyed_by_id(key))
     return result;
   ret_index->state = AON_INDEX_POINTLESS;
   snprintf(ret_index->text, sizeof ret_index->text, "MongoDB can't be asked for a property of that name");

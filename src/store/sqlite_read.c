@@ -122,27 +122,19 @@ static bool can_filter(const aon_match *match) {
   return !strpbrk(match->property, "\"\\") && !(match->value.length && memchr(match->value.data, 0, match->value.length));
 }
 
-static aon_result literal(const char *text, aon_buffer *sql, aon_error *error) {
-  aon_result result = aon_buffer_text(sql, "'", error);
-  for (; !result && *text; text++)
-    result = aon_buffer_append(sql, *text == '\'' ? "''" : text, *text == '\'' ? 2 : 1, error);
-  return result ? result : aon_buffer_text(sql, "'", error);
-}
-
 /* The property's text; 1 where only row_matches can tell (no text, no JSON, or maybe escapes in its keys, which SQLite before 3.43 does not
  * decode); NULL where it is missing. Spelled with its path in it, and always the same, so that an index on it serves. */
 static aon_result document_value(const char *property, aon_buffer *sql, aon_error *error) {
-  AON_BUFFER_CLEANUP aon_buffer path = {0}, quoted = {0};
-  aon_result result = aon_buffer_format(&path, error, "$.\"%s\"", property);
-  if (!result)
-    result = literal(path.data, &quoted, error);
-  return result
-             ? result
-             : aon_buffer_format(sql, error,
-                                 "case when typeof(doc) = 'text' and json_valid(doc) and json_type(doc) = 'object' and not instr(doc, "
-                                 "'\\u') then case when json_type(doc, %s) = 'text' then json_extract(doc, %s) when json_type(doc, %s) is "
-                                 "not null then 1 end else 1 end",
-                                 quoted.data, quoted.data, quoted.data);
+  char *path = sqlite3_mprintf("'$.\"%q\"'", property);
+  aon_result result =
+      path ? aon_buffer_format(sql, error,
+                               "case when typeof(doc) = 'text' and json_valid(doc) and json_type(doc) = 'object' and not instr(doc, "
+                               "'\\u') then case when json_type(doc, %s) = 'text' then json_extract(doc, %s) when json_type(doc, %s) is "
+                               "not null then 1 end else 1 end",
+                               path, path, path)
+           : aon_fail_memory(error);
+  sqlite3_free(path);
+  return result;
 }
 
 /* SQLite leaves out what certainly does not match; row_matches decides on the rest. */
