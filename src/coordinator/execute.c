@@ -283,6 +283,13 @@ static aon_result batch_atomic(sending *s, aon_part *part, const aon_operation *
   }
 }
 
+/* By this very write, whose store goes on with it when it is sent again. */
+static bool is_begun(const aon_image *now, const aon_write *write) {
+  char id[37], ours[37];
+  bool begun, whole;
+  return aon_image_stamped(now, id, &begun) && begun && aon_image_stamped(&write->wanted, ours, &whole) && !strcmp(id, ours);
+}
+
 /* Did a write whose reply was lost, or that was refused on its second sending, take effect after all? */
 static aon_result look(const aon_part *part, const aon_write *write, aon_write_state *state, aon_error *error) {
   AON_ARENA_CLEANUP aon_arena arena = {0};
@@ -295,7 +302,7 @@ static aon_result look(const aon_part *part, const aon_write *write, aon_write_s
     return result;
   if (aon_image_same(&now, &write->wanted, write->collection->volatiles, shape->volatiles))
     *state = AON_WRITE_APPLIED;
-  else if (aon_image_same(&now, &write->expected, write->collection->volatiles, shape->volatiles))
+  else if (aon_image_same(&now, &write->expected, write->collection->volatiles, shape->volatiles) || is_begun(&now, write))
     *state = AON_WRITE_NOT_SENT;
   else
     return aon_fail(error, AON_PERMANENT, "changed_meanwhile", "%s/%s/%.*s was changed by somebody else meanwhile.", part->name,

@@ -77,7 +77,8 @@ static aon_result is_sent(aon_journal *journal, aon_store *store, const holding 
 static aon_result mend_stray(aon_engine *engine, aon_journal *journal, const aon_collection *collection, aon_text id, aon_arena *arena,
                              aon_image *image, aon_error *error) {
   char stamp[37];
-  if (!aon_image_stamped(image, stamp))
+  bool begun;
+  if (!aon_image_stamped(image, stamp, &begun))
     return AON_OK;
   aon_bulk bulk;
   aon_error failure = AON_ERROR_INIT;

@@ -206,8 +206,8 @@ aon_result aon_run_operation(aon_run *run, int64_t sequence, aon_arena *arena, a
 /* Looks again at what a rolled back bulk operation left in doubt (watch.c). */
 aon_result aon_strays_sweep(aon_engine *engine, aon_journal *journal, const char *id, const aon_run_options *options,
                             aon_error *error) AON_MUST_USE;
-/* The bulk operation whose stamp the document bears; false: none. */
-bool aon_image_stamped(const aon_image *image, char ret_id[37]);
+/* The bulk operation whose stamp the document bears; false: none. ret_begun: it is only begun (AON_STAMP_BEGUN). */
+bool aon_image_stamped(const aon_image *image, char ret_id[37], bool *ret_begun);
 
 /* Takes the lease of one that is there (recover.c). */
 aon_result aon_run_claim(aon_run *run, const char *id, aon_bulk *ret_bulk, aon_error *error) AON_MUST_USE;

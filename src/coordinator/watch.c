@@ -11,16 +11,19 @@
 #include "coordinator/run.h"
 #include "model/document.h"
 
-bool aon_image_stamped(const aon_image *image, char ret_id[37]) {
+bool aon_image_stamped(const aon_image *image, char ret_id[37], bool *ret_begun) {
   bson_t view;
   bson_iter_t at;
   uint32_t length;
+  *ret_begun = false;
   if (!image->bson || !aon_image_view(image, &view) || !bson_iter_init_find(&at, &view, AON_STAMP_NAME) || !BSON_ITER_HOLDS_UTF8(&at))
     return false;
   const char *text = bson_iter_utf8(&at, &length);
-  if (length != 36)
+  *ret_begun = length == 36 + strlen(AON_STAMP_BEGUN) && !strcmp(text + 36, AON_STAMP_BEGUN);
+  if (length != 36 && !*ret_begun)
     return false;
-  memcpy(ret_id, text, 37);
+  memcpy(ret_id, text, 36);
+  ret_id[36] = 0;
   return true;
 }
 
@@ -50,6 +53,7 @@ static aon_result look_again(watching *w, int64_t sequence, bool over, aon_error
   aon_operation operation;
   aon_image now;
   char id[37];
+  bool begun;
   aon_arena_reset(&w->arena);
   aon_result result = aon_run_operation(run, sequence, &w->arena, &operation, error);
   aon_part *part = result ? NULL : aon_run_part(run, operation.collection->store);
@@ -59,7 +63,7 @@ static aon_result look_again(watching *w, int64_t sequence, bool over, aon_error
     result = aon_store_read(part->store, operation.collection, &operation.id, 1, &w->arena, &now, error);
   if (result)
     return result;
-  if (aon_image_stamped(&now, id) && !strcmp(id, run->id)) {
+  if (aon_image_stamped(&now, id, &begun) && !strcmp(id, run->id)) {
     bool settled = false;
     aon_conflict record = {.sequence = sequence, .store = operation.collection->store, .watched = true};
     result = aon_conflict_settle(run, &record, NULL, NULL, &settled, error);

@@ -31,6 +31,8 @@ bool aon_value_equal(const bson_iter_t *a, const bson_iter_t *b);
  * comparison. Arrays named in sets (JSON Pointers; without a slash in front a top-level name) are compared as sets. how NULL: all
  * counts, in its order. */
 #define AON_STAMP_NAME "_bulkOperationId"
+/* Behind the id in the stamp of a document that its store can't make in one step: what made it goes on, or takes it back. */
+#define AON_STAMP_BEGUN ":new"
 typedef struct aon_comparison {
   const char *const *stamps, *const *volatiles, *const *sets;
 } aon_comparison;
