@@ -26,7 +26,7 @@ typedef struct aon_callback_operation {
   aon_operation_kind kind;
   const bson_t *before; /* NULL for create. For undo: the state to give back */
   const bson_t *after;  /* NULL for delete. For undo: the state that is there now */
-  const char *bulk_id;  /* where the store is set to stamp, else NULL */
+  const char *bulk_id;  /* where the store is set to stamp, of what makes or changes a document; else NULL */
   int64_t sequence;
 } aon_callback_operation;
 

@@ -170,7 +170,7 @@ typedef struct aon_store_config {
   const char *name;     /* logical name: main */
   const char *location; /* the URL behind its scheme; SQLite: path of the file */
   bool create;          /* make missing document tables */
-  bool stamp;           /* add _bulkOperationId to documents */
+  bool stamp; /* add _bulkOperationId to documents; class 4 has it anyway, and Firebase Auth should: late writes are known by it */
   bool exclusive, void_stamp;
   int64_t horizon_ms, watch_ms, timeout_ms; /* timeout: bound of one call, 0: 5 s */
   uint32_t pool_max;                        /* connections, 0: 20 */

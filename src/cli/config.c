@@ -44,7 +44,7 @@ typedef struct reading {
   place bounded_at[STORES_LIMIT];
   place keys_at[STORES_LIMIT]; /* where its keys were named, empty if nowhere */
   bool special[STORES_LIMIT][SPECIALS];
-  bool create_given[STORES_LIMIT];
+  bool create_given[STORES_LIMIT], stamp_given[STORES_LIMIT];
   place named_at[STORES_LIMIT]; /* where a store was first named */
   size_t store_count;
   const char *journal_url, *key_file;
@@ -205,6 +205,8 @@ static aon_result set_store_url(reading *r, int index, const char *url, const pl
       store->adapter == &aon_sqlite_adapter ? absolute(r, at, colon + 1) : keep(r, strchr(scheme, '+') ? strchr(url, '+') : colon + 1);
   if (!r->create_given[index])
     store->config.create = false; /* a database that somebody names is used as it is, unless create says otherwise */
+  if (!r->stamp_given[index])     /* what comes late to a store without conditions is known by its stamp alone */
+    store->config.stamp = store->adapter == &aon_auth_adapter;
   return store->config.location ? AON_OK : aon_fail_memory(r->error);
 }
 
@@ -244,6 +246,8 @@ static aon_result set_store(reading *r, const char *rest, const char *value, con
     if (!strcmp(store_settings[i].path, dot + 1)) {
       if (!strcmp(dot + 1, "create"))
         r->create_given[index] = true;
+      if (!strcmp(dot + 1, "stamp"))
+        r->stamp_given[index] = true;
       if (dot == pool)
         r->pool_at[index] = (place){at->file, at->line, at->name ? keep(r, at->name) : NULL};
       note_special(r, index, dot + 1, at);
@@ -651,14 +655,14 @@ static bool writes_singly(const aon_store_adapter *adapter) { /* MongoDB: where 
   return adapter == &aon_rtdb_adapter || adapter == &aon_auth_adapter || adapter == &aon_mongodb_adapter;
 }
 
-/* What is said of late requests, and of who else writes, is for stores that write documents singly; accounts hold no stamp. */
+/* What is said of late requests, and of who else writes, is for stores that write documents singly; no write of accounts has a condition. */
 static const char *meaningless(const aon_store_adapter *adapter, const char *name) {
   if (!writes_singly(adapter))
     return "“%s” has no meaning for a SQLite store, nor for others with transactions; take it out.";
   if (!strcmp(name, "exclusive") && adapter != &aon_rtdb_adapter)
     return "“%s” has a meaning for a Firebase Realtime Database only; take it out.";
   if (!strcmp(name, "void_stamp") && adapter == &aon_auth_adapter)
-    return "“%s” has no meaning for Firebase Auth, whose accounts hold no stamp; take it out.";
+    return "“%s” has no meaning for Firebase Auth, whose writes take no conditions; take it out.";
   return NULL;
 }
 

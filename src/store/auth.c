@@ -7,7 +7,10 @@
  * Invariants:
  *  - an account that was there before is deleted only after the decision (aon_write.finishes): until then it is set aside, and can be given
  *    back whole, password and all; what we created ourselves is deleted again at once;
- *  - accounts are created in batches that never overwrite (allowOverwrite false), those with a password one by one;
+ *  - accounts are created in batches that never overwrite (allowOverwrite false); a password follows one by one, and without stamps such an
+ *    account is created by itself;
+ *  - where the store is set to stamp, an account that we made or changed bears _bulkOperationId among its custom attributes, from its first
+ *    instant on;
  *  - a password is sent once, over TLS; it is never read and never compared.
  * Why not stronger: no write takes a condition, and there are no transactions. Design: docs/firebase.md. */
 #include <stdlib.h>
@@ -23,6 +26,7 @@
 typedef struct auth_store {
   fb_store fb; /* the first member, as in rtdb_store */
   char *base;  /* "https://identitytoolkit.googleapis.com/v1/projects/P/accounts" */
+  bool stamps;
 } auth_store;
 
 static const aon_google_settings google_settings = {
@@ -82,6 +86,7 @@ static aon_result place(void *state, const aon_store_config *config, aon_store_c
   const char *location = config->location;
   const char *project = location && !strncmp(location, "//", 2) ? location + 2 : "", *emulator = aon_google_emulator(store->fb.google);
   size_t length = strcspn(project, "/");
+  store->stamps = config->stamp;
   if (!length || strpbrk(project, "?#@ ") || (project[length] && project[length + 1]))
     return aon_fail(error, AON_USAGE, "bad_location", "%s names no project: write firebase-auth://PROJECT.", store->fb.name);
   if (asprintf(&store->base, "%s%s%s%.*s/accounts", emulator ? "http://" : "", emulator ? emulator : "",
@@ -266,11 +271,12 @@ static aon_result scan(void *state, const aon_collection *collection, const aon_
 
 /* ---- writing ---- */
 
-typedef enum step { STEP_NOTHING, STEP_IMPORT, STEP_CREATE, STEP_UPDATE, STEP_SET_ASIDE, STEP_DELETE } step;
+typedef enum step { STEP_NOTHING, STEP_IMPORT, STEP_BEGIN, STEP_CREATE, STEP_UPDATE, STEP_SET_ASIDE, STEP_DELETE } step;
 
 typedef struct one {
   const aon_write *write;
   step step;
+  bool begun; /* there, without its password yet */
   char *body, *uid;
 } one;
 
@@ -300,52 +306,76 @@ static bool same(const aon_image *now, const aon_image *expected) {
   return aon_image_view(now, &one_view) && aon_image_view(expected, &other) && aon_document_equal(&one_view, &other, &how);
 }
 
-/* What is to be done, by what stands there now. */
-static aon_result choose(round_state *r, size_t at, aon_error *error) {
-  one *o = &r->ones[at];
-  const account *now = &r->accounts[at];
-  const aon_write *write = &r->writes[r->first + at];
-  auth_account wanted = {0};
+/* Begun by this very write when it was sent before. */
+static bool is_begun(const account *now, const aon_write *write, aon_text stamp) {
+  aon_text bears = auth_stamp(&now->image);
+  return !write->expected.bson && stamp.data && bears.length == stamp.length + strlen(AON_STAMP_BEGUN) &&
+         !memcmp(bears.data, stamp.data, stamp.length) && !strcmp(bears.data + stamp.length, AON_STAMP_BEGUN);
+}
+
+/* The service gives no account that it makes a password and custom attributes at once. One that is stamped is made without its password
+ * first: it never stands there without a stamp. */
+static step to_make(const auth_account *wanted) {
+  return !wanted->password.data ? STEP_IMPORT : wanted->stamped ? STEP_BEGIN : STEP_CREATE;
+}
+
+static aon_result body_of(one *o, const auth_account *wanted, const bool *had, aon_error *error) {
   json_t *body = NULL;
-  o->write = write;
-  o->uid = aon_arena_text(&r->arena, write->id.data, write->id.length);
-  if (!o->uid)
-    return aon_fail_memory(error);
-  if (write->finishes) {
-    o->step = now->aside ? STEP_DELETE : STEP_NOTHING; /* somebody made it anew meanwhile, or it is gone already */
-  } else if (!same(&now->image, &write->expected)) {
-    return not_as_expected(r->store, write, error);
-  } else if (!write->wanted.bson) {
-    o->step = write->compensates ? STEP_DELETE : STEP_SET_ASIDE;
-  }
-  const aon_image *image = write->wanted.bson ? &write->wanted : &now->image;
-  aon_result result = image->bson ? auth_account_of(&r->store->fb, image, &r->arena, &wanted, error) : AON_OK;
-  if (result)
-    return result;
-  if (write->wanted.bson)
-    o->step = write->expected.bson || now->aside ? STEP_UPDATE : wanted.password.data ? STEP_CREATE : STEP_IMPORT;
   switch (o->step) {
   case STEP_NOTHING:
     return AON_OK;
   case STEP_IMPORT:
-    body = auth_to_import(o->uid, &wanted);
+    body = auth_to_import(o->uid, wanted);
+    break;
+  case STEP_BEGIN:
+    body = auth_to_begin(o->uid, wanted);
     break;
   case STEP_CREATE:
-    body = auth_to_create(o->uid, &wanted);
+    body = auth_to_create(o->uid, wanted);
     break;
   case STEP_UPDATE:
-    body = auth_to_update(o->uid, &wanted, now->has);
+    body = auth_to_update(o->uid, wanted, had);
     break;
   case STEP_SET_ASIDE:
-    body = auth_to_set_aside(o->uid, &wanted);
+    body = auth_to_set_aside(o->uid, wanted);
     break;
   case STEP_DELETE:
     body = json_pack("{s:s}", "localId", o->uid);
     break;
   }
+  free(o->body);
   o->body = body ? json_dumps(body, JSON_COMPACT) : NULL;
   json_decref(body);
   return o->body ? AON_OK : aon_fail_memory(error);
+}
+
+/* What is to be done, by what stands there now. */
+static aon_result choose(round_state *r, size_t at, aon_error *error) {
+  one *o = &r->ones[at];
+  const account *now = &r->accounts[at];
+  const aon_write *write = &r->writes[r->first + at];
+  aon_text stamp = write->stamp ? (aon_text){write->stamp, strlen(write->stamp)} : auth_stamp(&write->wanted);
+  o->write = write;
+  o->begun = is_begun(now, write, stamp);
+  o->uid = aon_arena_text(&r->arena, write->id.data, write->id.length);
+  if (!o->uid)
+    return aon_fail_memory(error);
+  if (write->finishes) {
+    o->step = now->aside ? STEP_DELETE : STEP_NOTHING; /* somebody made it anew meanwhile, or it is gone already */
+  } else if (!o->begun && !same(&now->image, &write->expected)) {
+    return not_as_expected(r->store, write, error);
+  } else if (!write->wanted.bson) {
+    o->step = write->compensates ? STEP_DELETE : STEP_SET_ASIDE;
+  }
+  auth_account wanted = {0};
+  const aon_image *image = write->wanted.bson ? &write->wanted : &now->image;
+  aon_result result =
+      image->bson ? auth_account_of(&r->store->fb, image, write->wanted.bson ? write->stamp : NULL, &r->arena, &wanted, error) : AON_OK;
+  if (result)
+    return result;
+  if (write->wanted.bson)
+    o->step = write->expected.bson || now->aside || o->begun ? STEP_UPDATE : to_make(&wanted);
+  return body_of(o, &wanted, now->has, error);
 }
 
 static bool goes_on(void *context, const aon_http_request *request) {
@@ -401,7 +431,7 @@ static void judge_all(round_state *r, const size_t *of, size_t count, const aon_
   json_decref(root);
 }
 
-/* New accounts without a password: together, each refused by itself. */
+/* New accounts, without their passwords: together, each refused by itself. */
 static aon_result import_all(round_state *r, aon_error *error) {
   AON_BUFFER_CLEANUP aon_buffer url = {0}, body = {0};
   size_t of[AUTH_CREATE_AT_ONCE], count = 0;
@@ -409,7 +439,7 @@ static aon_result import_all(round_state *r, aon_error *error) {
   if (!result)
     result = aon_buffer_text(&body, "{\"allowOverwrite\":false,\"sanityCheck\":true,\"users\":[", error);
   for (size_t i = 0; !result && i < r->count; i++) {
-    if (r->ones[i].step != STEP_IMPORT)
+    if (r->ones[i].step != STEP_IMPORT && r->ones[i].step != STEP_BEGIN)
       continue;
     result = aon_buffer_format(&body, error, "%s%s", count ? "," : "", r->ones[i].body);
     of[count++] = i;
@@ -427,6 +457,33 @@ static aon_result import_all(round_state *r, aon_error *error) {
   return result;
 }
 
+/* Those that have been begun get their passwords with the single writes. */
+static aon_result go_on(round_state *r, aon_error *error) {
+  static const bool had[AUTH_TEXTS] = {false};
+  aon_result result = AON_OK;
+  for (size_t i = 0; !result && i < r->count; i++) {
+    one *o = &r->ones[i];
+    if (o->step != STEP_BEGIN || r->states[r->first + i] != AON_WRITE_APPLIED)
+      continue;
+    auth_account wanted;
+    r->states[r->first + i] = AON_WRITE_UNKNOWN;
+    o->begun = true;
+    o->step = STEP_UPDATE;
+    result = auth_account_of(&r->store->fb, &o->write->wanted, o->write->stamp, &r->arena, &wanted, error);
+    if (!result)
+      result = body_of(o, &wanted, had, error);
+  }
+  return result;
+}
+
+static aon_http_request single_request(const char *url, const char *body) {
+  return (aon_http_request){.method = "POST",
+                            .url = url,
+                            .headers = {"Content-Type: application/json"},
+                            .body = {body, body ? strlen(body) : 0},
+                            .changes = true};
+}
+
 static aon_result send_singly(round_state *r, aon_error *error) {
   static const char *const methods[] = {
       [STEP_CREATE] = "", [STEP_UPDATE] = ":update", [STEP_SET_ASIDE] = ":update", [STEP_DELETE] = ":delete"};
@@ -436,18 +493,42 @@ static aon_result send_singly(round_state *r, aon_error *error) {
     one *o = &r->ones[i];
     if (o->step == STEP_NOTHING)
       r->states[r->first + i] = AON_WRITE_APPLIED;
-    if (o->step == STEP_NOTHING || o->step == STEP_IMPORT)
+    if (o->step == STEP_NOTHING || o->step == STEP_IMPORT || o->step == STEP_BEGIN)
       continue;
     const char *url = aon_arena_format(&r->arena, "%s%s", r->store->base, methods[o->step]);
     result = url ? AON_OK : aon_fail_memory(error);
     of[count] = i;
-    r->requests[count++] = (aon_http_request){
-        .method = "POST", .url = url, .headers = {"Content-Type: application/json"}, .body = {o->body, strlen(o->body)}, .changes = true};
+    r->requests[count++] = single_request(url, o->body);
   }
   if (!result && count)
     result = fb_run(&r->store->fb, r->requests, count, goes_on, r, error);
   for (size_t i = 0; !result && i < count; i++)
     judge(r, of[i], &r->requests[i]);
+  if (!result)
+    aon_http_release(r->requests, count);
+  return result;
+}
+
+/* Begun, and refused its password (or not come to): nobody looks at what was refused, so it goes at once. While that can't be told nothing
+ * of it can. */
+static aon_result take_begun_back(round_state *r, aon_error *error) {
+  size_t of[AUTH_BATCH_OPERATIONS], count = 0;
+  aon_result result = AON_OK;
+  const char *url = aon_arena_format(&r->arena, "%s:delete", r->store->base);
+  for (size_t i = 0; !result && i < r->count; i++) {
+    aon_write_state state = r->states[r->first + i];
+    if (!r->ones[i].begun || (state != AON_WRITE_REFUSED && state != AON_WRITE_NOT_SENT))
+      continue;
+    r->ones[i].step = STEP_DELETE;
+    result = body_of(&r->ones[i], NULL, NULL, error);
+    of[count] = i;
+    r->requests[count++] = single_request(url, r->ones[i].body);
+  }
+  if (!result && count)
+    result = url ? fb_run(&r->store->fb, r->requests, count, NULL, NULL, error) : aon_fail_memory(error);
+  for (size_t i = 0; i < count; i++)
+    if (result || !fb_went_well(NULL, &r->requests[i]))
+      r->states[r->first + of[i]] = AON_WRITE_UNKNOWN;
   if (!result)
     aon_http_release(r->requests, count);
   return result;
@@ -472,7 +553,11 @@ static aon_result send_round(round_state *r, aon_error *error) {
   if (!result)
     result = import_all(r, error);
   if (!result)
+    result = go_on(r, error);
+  if (!result)
     result = send_singly(r, error);
+  if (!result)
+    result = take_begun_back(r, error);
   for (size_t i = 0; i < all; i++)
     free(r->ones[i].body);
   return result;
@@ -589,6 +674,11 @@ static aon_result examine(void *state, struct aon_buffer *report, bool *ret_heal
         "class 5: accounts are read, compared, then written, for the service takes no conditions; deleted ones are set aside until "
         "the decision; passwords can't be given back\n",
         error);
+  if (!result)
+    result = aon_buffer_text(report,
+                             store->stamps ? "stamps: _bulkOperationId among the custom claims; a write that comes late is taken back\n"
+                                           : "stamps: none (stamp: false), so a write that comes after its rollback stays\n",
+                             error);
   if (!result)
     result = fb_tell_clock(&store->fb, report, ret_healthy, error);
   return result ? result : tell_aside(store, report, ret_healthy, error);

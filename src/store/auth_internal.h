@@ -28,8 +28,8 @@
 /* What a store document of an account may hold. */
 typedef struct auth_account {
   aon_text texts[AUTH_TEXTS], password; /* without data: none */
-  bool email_verified, disabled;
-  const char *claims; /* custom attributes as JSON, NULL: none */
+  bool email_verified, disabled, stamped;
+  const char *claims; /* custom attributes as JSON, the stamp among them; NULL: none */
 } auth_account;
 
 aon_result auth_normalise(void *state, const aon_collection *collection, aon_text id, const bson_t *document, aon_arena *arena,
@@ -37,12 +37,15 @@ aon_result auth_normalise(void *state, const aon_collection *collection, aon_tex
 /* An account as the service gives it, as an image; absent where it is set aside (*ret_aside) or is no object. */
 aon_result auth_image(const fb_store *fb, json_t *user, aon_arena *arena, aon_image *ret_image, bool *ret_aside,
                       aon_error *error) AON_MUST_USE;
-aon_result auth_account_of(const fb_store *fb, const aon_image *image, aon_arena *arena, auth_account *ret_account,
+/* stamp: in the place of the image's; NULL: the image's, if it has one. */
+aon_result auth_account_of(const fb_store *fb, const aon_image *image, const char *stamp, aon_arena *arena, auth_account *ret_account,
                            aon_error *error) AON_MUST_USE;
+aon_text auth_stamp(const aon_image *image);  /* without data: none */
 bool auth_has(const json_t *user, int place); /* this text of an account as the service gives it */
 /* Bodies of requests; each returns a new object, NULL: no memory. */
 json_t *auth_to_create(const char *uid, const auth_account *account);
-json_t *auth_to_import(const char *uid, const auth_account *account);                             /* of batchCreate: without a password */
+json_t *auth_to_import(const char *uid, const auth_account *account); /* of batchCreate: without a password */
+json_t *auth_to_begin(const char *uid, const auth_account *account);  /* the same with AON_STAMP_BEGUN behind its stamp */
 json_t *auth_to_update(const char *uid, const auth_account *account, const bool had[AUTH_TEXTS]); /* what it had and lacks is removed */
 json_t *auth_to_set_aside(const char *uid, const auth_account *account);
 #endif

@@ -1,6 +1,6 @@
-/* Accounts of Firebase Auth as documents: uid, email, displayName, phoneNumber, photoURL, emailVerified, disabled, customClaims, and a
- * password that is written only. Properties at their default are left out, but `disabled`, which always stands there. An address that is not
- * there is not verified: Auth forgets that with it.
+/* Accounts of Firebase Auth as documents: uid, email, displayName, phoneNumber, photoURL, emailVerified, disabled, customClaims, the stamp
+ * (_bulkOperationId, which the service keeps among the custom attributes), and a password that is written only. Properties at their default
+ * are left out, but `disabled`, which always stands there. An address that is not there is not verified: Auth forgets that with it.
  * Source: https://cloud.google.com/identity-platform/docs/reference/rest/v1/UserInfo. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,6 +56,17 @@ static aon_result take_text(const char *key, aon_text text, kept *out, aon_error
   return fine ? AON_OK : aon_fail_memory(error);
 }
 
+static aon_result take_given_claims(const fb_store *fb, aon_text id, const bson_iter_t *at, kept *out, aon_error *error) {
+  bson_iter_t inside;
+  if (!BSON_ITER_HOLDS_DOCUMENT(at))
+    return bad(fb, id, error, "bad_type", "needs an object for customClaims");
+  for (int i = 0; i < 2; i++)
+    if (bson_iter_recurse(at, &inside) && bson_iter_find(&inside, i ? AUTH_MARK : AON_STAMP_NAME))
+      return bad(fb, id, error, "reserved",
+                 "has " AON_STAMP_NAME " or " AUTH_MARK " among its customClaims, which Allornone writes itself");
+  return bson_append_iter(&out->document, "customClaims", -1, at) ? AON_OK : aon_fail_memory(error);
+}
+
 static aon_result take_property(const fb_store *fb, const aon_collection *collection, aon_text id, const bson_iter_t *at, kept *out,
                                 aon_error *error) {
   const char *key = bson_iter_key(at);
@@ -77,9 +88,9 @@ static aon_result take_property(const fb_store *fb, const aon_collection *collec
   if (empty)
     return AON_OK;
   if (!strcmp(key, "customClaims"))
-    return !BSON_ITER_HOLDS_DOCUMENT(at)                   ? bad(fb, id, error, "bad_type", "needs an object for customClaims")
-           : bson_append_iter(&out->document, key, -1, at) ? AON_OK
-                                                           : aon_fail_memory(error);
+    return take_given_claims(fb, id, at, out, error);
+  if (!strcmp(key, AON_STAMP_NAME) && text.data)
+    return bson_append_iter(&out->document, key, -1, at) ? AON_OK : aon_fail_memory(error);
   if (place < 0 && strcmp(key, "password"))
     return bad(fb, id, error, "unknown_property",
                "can hold uid, email, displayName, phoneNumber, photoURL, emailVerified, disabled, customClaims and password only");
@@ -116,18 +127,37 @@ aon_result auth_normalise(void *state, const aon_collection *collection, aon_tex
     result = aon_image_from(&out.document, arena, ret_image, error);
   bson_destroy(&out.document);
   if (!result)
-    result = auth_account_of(fb, ret_image, arena, &account, error);
-  if (!result && account.claims && account.password.data)
+    result = auth_account_of(fb, ret_image, NULL, arena, &account, error);
+  if (!result && account.claims && account.password.data && !account.stamped)
     result = bad(fb, id, error, "inconsistent",
                  "has both a password and customClaims, which Firebase Auth takes in two steps: give them one after the other");
   if (!result && account.claims && strlen(account.claims) > AUTH_CLAIMS_BYTES - sizeof AUTH_MARK - 8)
-    result = bad(fb, id, error, "too_long", "has customClaims of more than 1,000 bytes");
+    result = bad(fb, id, error, "too_long",
+                 account.stamped ? "has customClaims of more than 900 bytes: Firebase Auth takes 1,000, and _bulkOperationId and what else "
+                                   "Allornone notes needs the others (stamp: false leaves the first out)"
+                                 : "has customClaims of more than 1,000 bytes");
   return result;
 }
 
-aon_result auth_account_of(const fb_store *fb, const aon_image *image, aon_arena *arena, auth_account *ret_account, aon_error *error) {
-  bson_t view, claims;
+/* What stands in the custom attributes: the claims, and the stamp. */
+static aon_result attributes_of(const bson_t *claims, aon_text stamp, aon_arena *arena, const char **ret_text, aon_error *error) {
+  AON_BUFFER_CLEANUP aon_buffer json = {0};
+  bson_t all;
+  bson_copy_to(claims, &all);
+  bool fine = !stamp.data || bson_append_utf8(&all, AON_STAMP_NAME, -1, stamp.data, (int)stamp.length);
+  aon_result result = fine ? aon_document_to_json(&all, &json, error) : aon_fail_memory(error);
+  bson_destroy(&all);
+  if (result)
+    return result;
+  *ret_text = aon_arena_text(arena, json.data, json.length);
+  return *ret_text ? AON_OK : aon_fail_memory(error);
+}
+
+aon_result auth_account_of(const fb_store *fb, const aon_image *image, const char *stamp, aon_arena *arena, auth_account *ret_account,
+                           aon_error *error) {
+  bson_t view, claims = BSON_INITIALIZER;
   bson_iter_t at;
+  aon_text stamped = {stamp, stamp ? strlen(stamp) : 0};
   *ret_account = (auth_account){.disabled = false};
   if (!aon_image_view(image, &view) || !bson_iter_init(&at, &view))
     return aon_fail(error, AON_CORRUPT, "bad_document", "An image of an account in %s is damaged.", fb->name);
@@ -143,20 +173,25 @@ aon_result auth_account_of(const fb_store *fb, const aon_image *image, aon_arena
       ret_account->disabled = BSON_ITER_HOLDS_BOOL(&at) && bson_iter_bool(&at);
     else if (!strcmp(key, "emailVerified"))
       ret_account->email_verified = BSON_ITER_HOLDS_BOOL(&at) && bson_iter_bool(&at);
+    else if (!strcmp(key, AON_STAMP_NAME) && !stamp)
+      stamped = text;
     if (strcmp(key, "customClaims") || !BSON_ITER_HOLDS_DOCUMENT(&at))
       continue;
     uint32_t length;
     const uint8_t *bytes;
-    AON_BUFFER_CLEANUP aon_buffer json = {0};
     bson_iter_document(&at, &length, &bytes);
-    aon_result result = bson_init_static(&claims, bytes, length) ? aon_document_to_json(&claims, &json, error) : AON_CORRUPT;
-    if (result)
-      return result;
-    ret_account->claims = aon_arena_text(arena, json.data, json.length);
-    if (!ret_account->claims)
-      return aon_fail_memory(error);
+    if (!bson_init_static(&claims, bytes, length))
+      return aon_fail(error, AON_CORRUPT, "bad_document", "The claims of an account in %s are damaged.", fb->name);
   }
-  return AON_OK;
+  ret_account->stamped = stamped.data != NULL;
+  return bson_empty(&claims) && !stamped.data ? AON_OK : attributes_of(&claims, stamped, arena, &ret_account->claims, error);
+}
+
+aon_text auth_stamp(const aon_image *image) {
+  bson_t view;
+  bson_iter_t at;
+  bool there = image->bson && aon_image_view(image, &view) && bson_iter_init_find(&at, &view, AON_STAMP_NAME);
+  return there ? text_at(&at) : (aon_text){0};
 }
 
 /* ---- from the service ---- */
@@ -178,7 +213,15 @@ static aon_result take_claims(const fb_store *fb, json_t *user, bson_t *out, boo
   if (result)
     return result == AON_NO_MEMORY ? result : unreadable(fb, error);
   *ret_aside = bson_iter_init_find(&at, &claims, AUTH_MARK) && BSON_ITER_HOLDS_BOOL(&at) && bson_iter_bool(&at);
-  bool fine = *ret_aside || bson_empty(&claims) || bson_append_document(out, "customClaims", -1, &claims);
+  bool stamped = bson_iter_init_find(&at, &claims, AON_STAMP_NAME) && BSON_ITER_HOLDS_UTF8(&at), fine = true;
+  if (stamped && !*ret_aside) {
+    bson_t others = BSON_INITIALIZER;
+    fine = bson_append_iter(out, AON_STAMP_NAME, -1, &at);
+    bson_copy_to_excluding_noinit(&claims, &others, AON_STAMP_NAME, (char *)NULL);
+    bson_destroy(&claims);
+    bson_steal(&claims, &others);
+  }
+  fine = fine && (*ret_aside || bson_empty(&claims) || bson_append_document(out, "customClaims", -1, &claims));
   bson_destroy(&claims);
   return fine ? AON_OK : aon_fail_memory(error);
 }
@@ -233,6 +276,15 @@ json_t *auth_to_create(const char *uid, const auth_account *account) {
   return NULL;
 }
 
+/* The custom attributes with one more: a new text, NULL: no memory. */
+static char *with_attribute(const auth_account *account, const char *name, json_t *value) {
+  json_error_t ignored;
+  json_t *all = account->claims ? json_loads(account->claims, JSON_ALLOW_NUL, &ignored) : json_object();
+  char *text = all && !json_object_set(all, name, value) ? json_dumps(all, JSON_COMPACT) : NULL;
+  json_decref(all);
+  return text;
+}
+
 json_t *auth_to_import(const char *uid, const auth_account *account) {
   json_t *body = basic(uid, account);
   bool fine = body && !json_object_set_new(body, "disabled", json_boolean(account->disabled)) &&
@@ -263,15 +315,26 @@ json_t *auth_to_update(const char *uid, const auth_account *account, const bool 
   return NULL;
 }
 
-json_t *auth_to_set_aside(const char *uid, const auth_account *account) {
+json_t *auth_to_begin(const char *uid, const auth_account *account) {
   json_error_t ignored;
-  json_t *claims = account->claims ? json_loads(account->claims, JSON_ALLOW_NUL, &ignored) : json_object(), *body = NULL;
-  char *text = NULL;
-  if (claims && !json_object_set_new(claims, AUTH_MARK, json_true()))
-    text = json_dumps(claims, JSON_COMPACT);
-  if (text)
-    body = json_pack("{s:s,s:b,s:s}", "localId", uid, "disableUser", 1, "customAttributes", text);
+  json_t *claims = json_loads(account->claims, JSON_ALLOW_NUL, &ignored), *begun = NULL, *body = auth_to_import(uid, account);
+  const char *stamp = json_string_value(json_object_get(claims, AON_STAMP_NAME));
+  if (stamp)
+    begun = json_sprintf("%s" AON_STAMP_BEGUN, stamp);
+  char *text = begun ? with_attribute(account, AON_STAMP_NAME, begun) : NULL;
+  bool fine = body && text && !json_object_set_new(body, "customAttributes", json_string(text));
   free(text);
+  json_decref(begun);
   json_decref(claims);
+  if (fine)
+    return body;
+  json_decref(body);
+  return NULL;
+}
+
+json_t *auth_to_set_aside(const char *uid, const auth_account *account) {
+  char *text = with_attribute(account, AUTH_MARK, json_true());
+  json_t *body = text ? json_pack("{s:s,s:b,s:s}", "localId", uid, "disableUser", 1, "customAttributes", text) : NULL;
+  free(text);
   return body;
 }

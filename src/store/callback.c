@@ -172,6 +172,14 @@ static aon_result compare(callback_store *store, const aon_write *write, aon_err
   return same ? AON_OK : differs(store, write, false, error);
 }
 
+/* NULL: none; a delete has no document that could bear one. */
+static const char *stamp_of(const aon_image *image) {
+  bson_t view;
+  bson_iter_t at;
+  bool there = image->bson && aon_image_view(image, &view) && bson_iter_init_find(&at, &view, AON_STAMP_NAME) && BSON_ITER_HOLDS_UTF8(&at);
+  return there ? bson_iter_utf8(&at, NULL) : NULL;
+}
+
 /* A write that takes one back is the operation that it takes back, with its images in their old places. */
 static aon_result call(callback_store *store, const aon_write *write, aon_error *error) {
   const aon_callbacks *callbacks = store->callbacks;
@@ -183,7 +191,7 @@ static aon_result call(callback_store *store, const aon_write *write, aon_error 
                                       .kind = !before->bson ? AON_CREATE
                                               : after->bson ? AON_UPDATE
                                                             : AON_DELETE,
-                                      .bulk_id = write->stamp,
+                                      .bulk_id = write->stamp ? write->stamp : stamp_of(after),
                                       .sequence = write->operation};
   if (before->bson && aon_image_view(before, &views[0]))
     operation.before = &views[0];

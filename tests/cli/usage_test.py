@@ -129,7 +129,7 @@ WRONG = [('stores:\n  main: {exclusive: true}\n', 2, 'no meaning for a SQLite st
          ('data: {a: b}\n', 1, 'data'), ('batch: 0\n', 1, '0'), ('batch: many\n', 1, 'many'), ('packs: x\n', 1, 'packs'),
          ('stores:\n  main: "sqlite:x"\n', 2, 'main'), ('journal: {url: "mysql://x"}\n', 1, 'mysql'), ('data: &a x\norganization: *b\n', 2, ''),
          ('stores:\n  identity:\n    url: "firebase-auth://p"\n    exclusive: true\n', 4, 'Realtime Database only'),
-         ('stores:\n  identity:\n    url: "firebase-auth://p"\n    horizon: 1s\n    void_stamp: true\n', 5, 'no stamp'),
+         ('stores:\n  identity:\n    url: "firebase-auth://p"\n    horizon: 1s\n    void_stamp: true\n', 5, 'no conditions'),
          ('stores:\n  main: {url: "mongodb://h/d", exclusive: true}\n', 2, 'Realtime Database only'),
          ('stores:\n  main: {transaction: {bytes: 1MiB}}\n', 2, 'MongoDB only'),
          ('stores:\n  main: {url: "mongodb://h/d", transaction: {beyond: maybe}}\n', 2, 'split or refuse'),

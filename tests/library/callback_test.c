@@ -19,6 +19,7 @@ typedef struct calendar {
     char id[40];
     bson_t *document;
   } documents[DOCUMENTS];
+  char bulk[37];       /* of the last call */
   char calls[1024];    /* what was asked for, in order */
   const char *refuse;  /* perform of this id is refused */
   const char *lose;    /* perform of this id is done, and the reply lost, once */
@@ -49,6 +50,7 @@ static void put(calendar *c, aon_text id, const bson_t *document) {
 }
 
 static void note(calendar *c, const char *what, const aon_callback_operation *operation) {
+  snprintf(c->bulk, sizeof c->bulk, "%s", operation->bulk_id ? operation->bulk_id : "none");
   static const char *const kinds[] = {"", "create", "update", "delete"};
   size_t used = strlen(c->calls);
   snprintf(c->calls + used, sizeof c->calls - used, "%s %s %s/%.*s; ", what, kinds[operation->kind], operation->collection,
@@ -139,18 +141,18 @@ typedef struct office {
   aon_callbacks days_callbacks, rooms_callbacks, mail_callbacks;
 } office;
 
-static void register_one(office *o, const char *name, const aon_callbacks *callbacks) {
+static void register_one(office *o, const char *name, bool stamp, const aon_callbacks *callbacks) {
   aon_error error = AON_ERROR_INIT;
-  aon_store_config config = {.name = name, .options = callbacks};
+  aon_store_config config = {.name = name, .stamp = stamp, .options = callbacks};
   if (aon_session_store(o->w.session, &aon_callback_adapter, &config, &error))
     fail_msg("%s", error.sentence);
 }
 
 static void open_office(office *o) {
   world_open(&o->w);
-  register_one(o, "days", &o->days_callbacks);
-  register_one(o, "rooms", &o->rooms_callbacks);
-  register_one(o, "mail", &o->mail_callbacks);
+  register_one(o, "days", false, &o->days_callbacks);
+  register_one(o, "rooms", true, &o->rooms_callbacks);
+  register_one(o, "mail", false, &o->mail_callbacks);
 }
 
 static int set_up(void **state) {
@@ -219,8 +221,11 @@ static void expect_after(office *o) {
 
 static void all_of_them_do_their_part(void **state) {
   office *o = *state;
-  json_decref(world_apply(&o->w, lines, NULL, 0));
+  json_t *ended = world_apply(&o->w, lines, NULL, 0);
   expect_after(o);
+  assert_string_equal(o->rooms.bulk, text_of(ended, "bulkOperationId")); /* the one that is set to stamp */
+  assert_string_equal(o->days.bulk, "none");
+  json_decref(ended);
   assert_string_equal(o->days.calls, "do update meetings/m1; do create meetings/m2; do delete meetings/m0; ");
 }
 
@@ -494,7 +499,7 @@ static void wrong_options_are_told(void **state) {
     char *text = NULL;
     aon_session_close(o->w.session);
     world_open(&o->w);
-    register_one(o, "days", wrong[i]);
+    register_one(o, "days", false, wrong[i]);
     json_t *result = NULL;
     int status = -1;
     aon_result called = aon_session_apply(o->w.session, lines, strlen(lines), NULL, &text, &status, &error);

@@ -14,9 +14,10 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from places import Identity  # noqa: E402
+from lossy import Proxy  # noqa: E402
+from places import STAMP, Identity  # noqa: E402
 from secured import Secured  # noqa: E402
-from served import SECRET, Cases, Served, check, crash, p, same  # noqa: E402
+from served import SECRET, Cases, Served, check, crash, finish, p, same  # noqa: E402
 
 PACK = ('--pack', 'workforce')
 plain = Identity.plain
@@ -32,7 +33,7 @@ class Mixed(Served):
         return self.places['identity'].users()
 
     def documents(self):
-        return self.places['identity'].documents()
+        return self.places['identity'].planned()
 
 
 cases = Cases(Mixed)
@@ -70,7 +71,7 @@ def a_rollback_gives_back_the_password_of_what_it_deleted(folder):
     before = data.users()['a']
     data.apply([line('delete', 'a'), line('update', 'b', {'displayName': 'B'})], env={'TEST_ROLLBACK_AT_OPERATION': 1}).exits(3)
     after = data.users()['a']
-    same(plain(after), plain(before))
+    same(plain(after), plain(before), 'no stamp is left')
     same(after['passwordHash'], before['passwordHash'], 'set aside, not deleted')
 
 
@@ -119,11 +120,62 @@ def a_password_is_sent_once_and_never_said(folder):
     for path in data.folder.rglob('*'):
         check(path.is_dir() or SECRET.encode() not in path.read_bytes(), 'the password stands in', path)
     data.apply([line('create', 'w', {'email': 'w@example.com', 'password': 'x'})], *PACK).exits(3).says('WEAK_PASSWORD')
+    same(set(data.users()), {'d'}, 'what was made for a password that is refused')
     same(ran.json['warnings'], [], 'a first password replaces none')
     other = data.apply([line('update', 'd', {'password': SECRET + '2'})], '--dry-run', *PACK).exits(0)
     same([warning['code'] for warning in other.json['warnings']], ['write_effect'], 'the old one is lost: said before anything is sent')
     check(SECRET not in other.out, 'the password was said')
     same(data.apply([line('update', 'd', {'displayName': 'D'})], '--dry-run', *PACK).exits(0).json['warnings'], [])
+
+
+def an_account_with_a_password_is_made_in_two_steps(folder):
+    """It is stamped from its first instant on, and whole or gone whichever of the two requests or replies is lost, and wherever the program is killed."""
+    prepared = seeded(folder)
+    before = prepared.documents()['accounts']
+    (folder / 'lines').write_text(json.dumps(line('create', 'new', {'email': 'new@example.com', 'password': SECRET, 'customClaims': {'role': 'cook'}})) + '\n')
+    args = ('apply', folder / 'lines', '--json', *PACK)
+
+    def ended(data, ran, *where):
+        data.run('recover').exits(0)
+        [bulk], users = data.listed(), data.users()
+        if bulk['state'] == 'committed':
+            same(json.loads(users['new']['customAttributes']), {'role': 'cook', STAMP: bulk['bulkOperationId']}, where)
+            check(SECRET in users['new'].get('passwordHash', ''), 'it lacks its password', where, ran)
+        else:
+            same(bulk['state'], 'rolled_back', where, ran)
+            same(data.documents()['accounts'], before, where, ran)
+        data.wipe()
+        return bulk['state']
+
+    def lost(lose, n):
+        data, proxy = prepared.copy(folder / f'{lose}{n}'), Proxy(Identity.address(), n, lose, Identity.WRITES.search)
+        ran = data.run(*args, env=data.through('identity', proxy.address)).exits(0, 3)
+        proxy.close()
+        return ended(data, ran, lose, n)
+
+    def killed(n):
+        data = prepared.copy(folder / f'killed{n}')
+        ran = data.run(*args, env={**crash.COUNTED, 'TEST_CRASH_AT_CALL': n}).exits(crash.KILLED)
+        return ended(data, ran, calls[n]) if data.listed() else 'none'
+
+    def killed_between():
+        data, proxy = prepared.copy(folder / 'between'), Proxy(Identity.address(), 2, 'late', Identity.WRITES.search)
+        process = data.start(*args, env=data.through('identity', proxy.address))
+        check(proxy.kept.wait(60), 'it sent no second write')
+        check('passwordHash' not in data.users()['new'], 'its password came with it')
+        process.kill()
+        proxy.cut()
+        return ended(data, finish(process), 'killed between the two')
+
+    counted, proxy = prepared.copy(folder / 'counted'), Proxy(Identity.address(), counts=Identity.WRITES.search)
+    ran = counted.run(*args, env={**counted.through('identity', proxy.address), **crash.COUNTED}).exits(0)
+    proxy.close()
+    calls, said = p.calls_of(ran), []
+    same((proxy.seen, ended(counted, ran)), (2, 'committed'), 'made, and then given its password')
+    for lose in ('request', 'reply'):
+        same(p.each((1, 2), lambda n: lost(lose, n)), {'committed': 2}, lose, 'is sent again, or seen to be done')
+    same(killed_between(), 'rolled_back')
+    return f'killed {p.each([n for n in range(1, len(calls)) if calls[n].startswith("store.identity")], killed)}'
 
 
 def of_a_workbook(folder):
@@ -179,7 +231,8 @@ def doctor_tells(folder):
 
 
 CASES = [cases.workbooks_end_as_the_oracle_says, accounts_go_and_come_back, a_rollback_gives_back_the_password_of_what_it_deleted, killed_while_deleting,
-         what_auth_refuses_is_named, a_password_is_sent_once_and_never_said, of_a_workbook, many_at_once,
+         what_auth_refuses_is_named, a_password_is_sent_once_and_never_said,
+         an_account_with_a_password_is_made_in_two_steps, of_a_workbook, many_at_once,
          cases.every_page_of_a_listing_is_read, cases.secrets_stay_in, cases.killed_at_calls, cases.killed_while_rolling_back,
          cases.replies_lost_at_calls, cases.requests_lost_at_calls, cases.taken_back_over_foreign_writes, cases.a_foreign_write_meets_a_rollback,
          cases.a_foreign_write_between_plan_and_execution_is_refused, doctor_tells, secured.doctor_tells_the_clock,

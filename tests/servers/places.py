@@ -107,7 +107,9 @@ class Place:
 
     def planned(self):
         """The documents without what only the store adds."""
-        return self.documents()
+        found = self.documents()
+        return {name: {one: {key: value for key, value in document.items() if key != STAMP} for one, document in tree.items()}
+                for name, tree in found.items()} if self.stamps else found
 
     def rows(self):
         return {name: sorted(((one, json.dumps(value, sort_keys=True)) for one, value in tree.items()), key=repr) for name, tree in self.documents().items()}
@@ -444,10 +446,6 @@ class Realtime(OnFirebase):
             found[name] = {f'{org}:{one}': value for org, below in tree.items() for one, value in below.items()} if depth == 2 else tree
         return {name: tree for name, tree in {**found, **root}.items() if tree}
 
-    def planned(self):
-        return {name: {one: {key: value for key, value in document.items() if key != STAMP} for one, document in tree.items()}
-                for name, tree in self.documents().items()}
-
     def write(self, collection, name, document):
         key, depth = PATHS.get(collection, (collection, 1))
         self.at('PUT', '/'.join([key] + name.split(':') if depth == 2 else [key, urllib.parse.quote(name, safe='')]), document)
@@ -532,6 +530,7 @@ TEXTS = (('email', 'email'), ('displayName', 'displayName'), ('phoneNumber', 'ph
 class Identity(OnFirebase):
     KEY, VARIABLE = 'identity', 'FIREBASE_AUTH_EMULATOR_HOST'
     SETTINGS = {'AON_STORES_IDENTITY_HORIZON': '300ms'}  # as Realtime's
+    stamps = True
     WRITES = re.compile(rb'POST [^ ]*/accounts(:update|:delete|:batchCreate)? ')
 
     def url(self):
@@ -547,7 +546,8 @@ class Identity(OnFirebase):
     def plain(user):
         found = {'uid': user['localId'], 'disabled': user.get('disabled', False), **{ours: user[theirs] for theirs, ours in TEXTS if user.get(theirs)}}
         claims = json.loads(user.get('customAttributes') or '{}')
-        return {**found, **({'emailVerified': True} if user.get('emailVerified') else {}), **({'customClaims': claims} if claims else {})}
+        stamp = {STAMP: claims.pop(STAMP)} if STAMP in claims else {}
+        return {**found, **({'emailVerified': True} if user.get('emailVerified') else {}), **({'customClaims': claims} if claims else {}), **stamp}
 
     def documents(self):
         found = {name: self.plain(user) for name, user in self.users().items()}
