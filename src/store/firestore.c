@@ -430,38 +430,46 @@ static aon_result commit(void *state, aon_transaction *t, aon_error *error) {
 
 /* ---- resolving ---- */
 
+/* *ret_found NONE: nobody can tell yet. An answer that is lost, or says that another marker was first: what stands there now is the truth. */
+static aon_result write_abort_marker(fs_store *store, const aon_branch *branch, marker_state *ret_found, aon_error *error) {
+  AON_BUFFER_CLEANUP aon_buffer body = {0};
+  json_t *root = NULL;
+  int status = 0;
+  char version[FS_TIME_BYTES];
+  aon_error failure = AON_ERROR_INIT;
+  aon_result result = aon_buffer_text(&body, "{\"writes\":[", &failure);
+  if (!result)
+    result = put_marker(store, branch->bulk_id, branch->attempt, branch->batch, MARKER_ABORT, NULL, &body, &failure);
+  if (!result)
+    result = aon_buffer_text(&body, "]}", &failure);
+  fb_enter(&store->fb);
+  if (!result)
+    result = fs_post(store, ":commit", &body, true, "resolving", &status, &root, &failure);
+  if (result == AON_UNKNOWN || (!result && !strcmp(fs_status(root), "ALREADY_EXISTS"))) {
+    failure = (aon_error)AON_ERROR_INIT;
+    result = read_marker(store, branch->bulk_id, branch->attempt, branch->batch, ret_found, version, &failure);
+  } else if (!result && status / 100 == 2) {
+    *ret_found = MARKER_ABORT;
+  } else if (!result && !strcmp(fs_status(root), "ABORTED")) {
+    result = aon_fail(&failure, AON_TRANSIENT, "database_locked", "%s was too busy to tell. Try again.", store->fb.name);
+  } else if (!result) {
+    result = fs_bad_status(store, status, false, "resolving", &failure);
+  }
+  json_decref(root);
+  if (result && error)
+    *error = failure;
+  return result;
+}
+
 static aon_result resolve(void *state, const aon_branch *branch, aon_branch_state *ret_state, aon_error *error) {
   static const aon_branch_state states[] = {
       [MARKER_COMMIT] = AON_BRANCH_COMMITTED, [MARKER_ABORT] = AON_BRANCH_ABORTED, [MARKER_UNDONE] = AON_BRANCH_UNDONE};
   fs_store *store = state;
-  AON_BUFFER_CLEANUP aon_buffer body = {0};
-  json_t *root = NULL;
-  int status = 0;
   marker_state found;
   char version[FS_TIME_BYTES];
   aon_result result = read_marker(store, branch->bulk_id, branch->attempt, branch->batch, &found, version, error);
-  if (!result && found != MARKER_NONE) {
-    *ret_state = states[found];
-    return AON_OK;
-  }
-  if (!result)
-    result = aon_buffer_text(&body, "{\"writes\":[", error);
-  if (!result)
-    result = put_marker(store, branch->bulk_id, branch->attempt, branch->batch, MARKER_ABORT, NULL, &body, error);
-  if (!result)
-    result = aon_buffer_text(&body, "]}", error);
-  fb_enter(&store->fb);
-  if (!result)
-    result = fs_post(store, ":commit", &body, true, "resolving", &status, &root, error);
-  if (!result && status / 100 == 2)
-    found = MARKER_ABORT;
-  else if (result == AON_UNKNOWN || (!result && !strcmp(fs_status(root), "ALREADY_EXISTS"))) /* what stands there now is the truth */
-    result = read_marker(store, branch->bulk_id, branch->attempt, branch->batch, &found, version, error);
-  else if (!result && !strcmp(fs_status(root), "ABORTED"))
-    result = aon_fail(error, AON_TRANSIENT, "database_locked", "%s was too busy to tell. Try again.", store->fb.name);
-  else if (!result)
-    result = fs_bad_status(store, status, false, "resolving", error);
-  json_decref(root);
+  if (!result && found == MARKER_NONE)
+    result = write_abort_marker(store, branch, &found, error);
   if (!result && found == MARKER_NONE)
     result = aon_fail(error, AON_TRANSIENT, "no_reply", "%s did not answer; nobody can tell yet. Try again.", store->fb.name);
   if (!result)
