@@ -105,6 +105,12 @@ static aon_result tell_problems(aon_buffer *out, aon_error *error) {
     result = aon_problems_add(&list, i % 2 ? &cell : &line, error);
   for (size_t i = 0; !result && i < 2; i++)
     result = aon_problem_to_json(&list.errors[i], out, error);
+  aon_problem both = cell;
+  both.store = "s";
+  both.collection = "c";
+  both.document_id = "1";
+  if (!result)
+    result = aon_problem_to_json(&both, out, error);
   assert_true(result || list.error_count == 40);
   aon_problems_release(&list);
   return result;

@@ -290,6 +290,130 @@ static void effects_without_undo_wait(void **state) {
   FAILS(&s->w, aon_store_open(s->w.env, &aon_callback_adapter, &config, &s->other, &s->w.error), AON_USAGE, "no_options");
 }
 
+/* A program's own documents: one, unless its reading fails. */
+typedef struct shelf {
+  aon_result read; /* the result of its reading */
+  bool there, cancelled;
+  aon_store *cancel; /* cancelled while it reads */
+  unsigned reads, performed;
+} shelf;
+
+static aon_result shelf_perform(void *context, const aon_callback_operation *operation, aon_error *error) {
+  shelf *on = context;
+  (void)operation;
+  (void)error;
+  on->performed++;
+  return AON_OK;
+}
+
+static aon_result shelf_read(void *context, const char *collection, aon_text id, bson_t *document, bool *ret_exists, aon_error *error) {
+  shelf *on = context;
+  (void)collection;
+  (void)id;
+  on->reads++;
+  if (on->cancel)
+    aon_store_cancel(on->cancel);
+  if (on->read)
+    return aon_fail(error, on->read, "shelf", "The shelf can't be reached.");
+  BSON_APPEND_INT64(document, "n", 1);
+  *ret_exists = on->there;
+  return AON_OK;
+}
+
+static aon_result shelf_scan(void *context, const char *collection, aon_callback_found found, void *found_context, aon_error *error) {
+  bson_t document = BSON_INITIALIZER;
+  (void)context;
+  (void)collection;
+  BSON_APPEND_INT64(&document, "n", 1);
+  aon_result result = AON_OK;
+  for (int i = 0; !result && i < 3; i++)
+    result = found(found_context, text((char[]){(char)('a' + i), 0}), &document, error);
+  bson_destroy(&document);
+  return result;
+}
+
+static void shelf_cancel(void *context) {
+  shelf *on = context;
+  on->cancelled = true;
+}
+
+static aon_callbacks shelf_functions(shelf *on) {
+  return (aon_callbacks){.version = AON_CALLBACKS_VERSION,
+                         .context = on,
+                         .perform = shelf_perform,
+                         .read = shelf_read,
+                         .scan = shelf_scan,
+                         .cancel = shelf_cancel};
+}
+
+static aon_result cancel_at_the_first(void *context, const aon_found *found, aon_error *error);
+
+static void a_program_hears_that_its_call_is_cancelled(void **state) {
+  subject *s = *state;
+  shelf on = {.there = true};
+  aon_callbacks callbacks = shelf_functions(&on);
+  s->store = world_store(&s->w, &aon_callback_adapter, &callbacks, "shelf", "", true);
+  aon_text ids[] = {text("a"), text("b"), text("c")};
+  aon_image images[3];
+  on.cancel = s->store;
+  FAILS(&s->w, aon_store_read(s->store, &items, ids, 3, &s->w.arena, images, &s->w.error), AON_CANCELLED, "cancelled");
+  assert_int_equal(on.reads, 1); /* the one under way; no more */
+  assert_true(on.cancelled);
+  aon_write writes[] = {write_of(&items, "a", image(&s->w, "{\"n\":1}"), image(&s->w, "{\"n\":2}"), 0),
+                        write_of(&items, "b", image(&s->w, "{\"n\":1}"), image(&s->w, "{\"n\":2}"), 1)};
+  aon_write_state states[2];
+  size_t failed;
+  FAILS(&s->w, aon_store_apply(s->store, NULL, writes, 2, states, &failed, &s->w.error), AON_CANCELLED, "cancelled");
+  assert_int_equal(failed, 1);
+  assert_int_equal(states[0], AON_WRITE_APPLIED);
+  assert_int_equal(states[1], AON_WRITE_NOT_SENT);
+  assert_int_equal(on.performed, 1);
+  on.cancel = NULL;
+  FAILS(&s->w, aon_store_scan(s->store, &items, NULL, 0, NULL, cancel_at_the_first, s, &s->w.error), AON_CANCELLED, "cancelled");
+  assert_int_equal(s->heard, 1);
+  callbacks.cancel = NULL; /* who gives no such function is not asked, and the next call of his ends all the same */
+  on.cancelled = false;
+  s->heard = 0;
+  FAILS(&s->w, aon_store_scan(s->store, &items, NULL, 0, NULL, cancel_at_the_first, s, &s->w.error), AON_CANCELLED, "cancelled");
+  assert_int_equal(s->heard, 1);
+  assert_false(on.cancelled);
+}
+
+static void what_a_program_can_not_read(void **state) {
+  subject *s = *state;
+  shelf on = {.read = AON_UNKNOWN};
+  aon_callbacks callbacks = shelf_functions(&on);
+  s->store = world_store(&s->w, &aon_callback_adapter, &callbacks, "shelf", "", true);
+  aon_write_state became;
+  aon_image one = image(&s->w, "{\"n\":1}");
+  aon_write write = write_of(&items, "a", one, image(&s->w, "{\"n\":2}"), 0);
+  FAILS(&s->w, apply_one(s, write, &became), AON_TRANSIENT, "no_reply"); /* it was not performed: nothing is in doubt */
+  assert_int_equal(became, AON_WRITE_REFUSED);
+  on.read = AON_ENVIRONMENT;
+  FAILS(&s->w, apply_one(s, write, &became), AON_ENVIRONMENT, "shelf");
+  on.read = AON_OK; /* not there */
+  FAILS(&s->w, apply_one(s, write, &became), AON_PERMANENT, "changed_meanwhile");
+  on.there = true;
+  write.compensates = true; /* but there is no function that undoes: performed as the opposite one */
+  OK(&s->w, apply_one(s, write, &became));
+  assert_int_equal(on.performed, 1);
+  callbacks.scan = NULL;
+  FAILS(&s->w, aon_store_scan(s->store, &items, NULL, 0, NULL, cancel_at_the_first, s, &s->w.error), AON_USAGE, "not_supported");
+}
+
+static void a_caller_may_want_no_sentence(void **state) {
+  subject *s = *state;
+  shelf on = {.read = AON_UNKNOWN};
+  aon_callbacks callbacks = shelf_functions(&on);
+  aon_store_config config = {.name = "shelf", .options = &callbacks};
+  OK(&s->w, aon_store_open(s->w.env, &aon_callback_adapter, &config, &s->store, &s->w.error));
+  aon_write write = write_of(&items, "a", absent, image(&s->w, "{\"n\":2}"), 0);
+  aon_write_state became;
+  size_t failed;
+  assert_int_equal(aon_store_apply(s->store, NULL, &write, 1, &became, &failed, NULL), AON_TRANSIENT);
+  assert_int_equal(failed, 0);
+}
+
 /* ---- trace ---- */
 
 static void keep_line(void *context, const char *line) {
@@ -322,6 +446,92 @@ static void traces_every_call(void **state) {
                              "main: read items, 1 ids, 1 there: ok\n"
                              "main: resolve 12345678-1234-4234-8234-123456789abc 1.0, committed: ok\n");
   aon_store_close(s->store); /* lines is on this stack */
+  s->store = NULL;
+}
+
+static aon_result examine_sick(void *state, struct aon_buffer *report, bool *ret_healthy, aon_error *error) {
+  (void)state;
+  *ret_healthy = false;
+  return aon_buffer_text(report, "sick\n", error);
+}
+
+static aon_result examine_not(void *state, struct aon_buffer *report, bool *ret_healthy, aon_error *error) {
+  (void)state;
+  (void)report;
+  (void)ret_healthy;
+  return aon_fail(error, AON_ENVIRONMENT, "io_error", "It can't be read.");
+}
+
+static aon_pool_counts pool_of_three(void *state) {
+  (void)state;
+  return (aon_pool_counts){.max = 3};
+}
+
+static void open_traced(subject *s, aon_trace *trace) {
+  aon_store_config config = {.name = "main", .options = trace};
+  aon_store_close(s->store);
+  s->store = NULL;
+  OK(&s->w, aon_store_open(s->w.env, &aon_trace_adapter, &config, &s->store, &s->w.error));
+}
+
+static void traces_what_is_odd(void **state) {
+  subject *s = *state;
+  char lines[4000] = "", report_text[] = "sick\n", long_id[150];
+  OK(&s->w, aon_memory_new(&(aon_memory_config){.store_class = AON_CLASS_CONDITIONAL}, &s->memory, &s->w.error));
+  aon_store_adapter inner = aon_memory_adapter;
+  inner.examine = examine_sick;
+  inner.pool = pool_of_three;
+  aon_trace trace = {.inner = &inner, .inner_options = s->memory, .line = keep_line, .context = lines};
+  AON_BUFFER_CLEANUP aon_buffer report = {0};
+  aon_pool_counts counts = {.max = 0};
+  aon_image made;
+  bson_t document = BSON_INITIALIZER;
+  bool healthy = true;
+  size_t failed = 7;
+  open_traced(s, &trace);
+  assert_true(aon_pool_status(s->store, &counts));
+  assert_int_equal(counts.max, 3);
+  OK(&s->w, aon_store_examine(s->store, &report, &healthy, &s->w.error));
+  assert_false(healthy);
+  assert_string_equal(report.data, report_text);
+  inner.examine = examine_not;
+  FAILS(&s->w, aon_store_examine(s->store, &report, &healthy, &s->w.error), AON_ENVIRONMENT, "io_error");
+  assert_int_equal(aon_store_examine(s->store, &report, &healthy, NULL), AON_ENVIRONMENT); /* nobody wants the code */
+  aon_write_state none[1];
+  OK(&s->w, aon_store_apply(s->store, NULL, NULL, 0, none, &failed, &s->w.error));
+  memset(long_id, 'x', sizeof long_id - 1);
+  long_id[sizeof long_id - 1] = 0;
+  OK(&s->w, aon_store_normalise(s->store, &items, text(long_id), &document, &s->w.arena, &made, &s->w.error));
+  bson_destroy(&document);
+  long_id[100] = 0; /* as much of it as a line shows */
+  char wanted[1000];
+  snprintf(wanted, sizeof wanted,
+           "main: open (memory), class conditional: ok\nmain: examine, not healthy: ok\nmain: examine, ?: environment io_error\n"
+           "main: examine, ?: environment\nmain: apply 0 writes to nothing: ok\nmain: normalise items/%s: ok\n",
+           long_id);
+  assert_string_equal(lines, wanted);
+  inner.pool = NULL;
+  assert_false(aon_pool_status(s->store, &counts));
+  aon_store_close(s->store);
+  s->store = NULL;
+}
+
+/* An inner store that fails before it looks at a write says of none which. */
+static void traces_a_failure_of_no_write(void **state) {
+  subject *s = *state;
+  char lines[1000] = "";
+  OK(&s->w, aon_memory_new(&(aon_memory_config){.store_class = AON_CLASS_TRANSACTION}, &s->memory, &s->w.error));
+  aon_trace trace = {.inner = &aon_memory_adapter, .inner_options = s->memory, .line = keep_line, .context = lines};
+  open_traced(s, &trace);
+  lines[0] = 0;
+  aon_write write = write_of(&items, "a", absent, image(&s->w, "{}"), 5);
+  size_t failed = 0;
+  FAILS(&s->w, aon_store_apply(s->store, NULL, &write, 1, NULL, &failed, &s->w.error), AON_USAGE, "transaction_failed");
+  assert_int_equal(failed, 1);
+  assert_int_equal(aon_store_apply(s->store, NULL, &write, 1, NULL, NULL, NULL), AON_USAGE); /* nor does who asks need to know */
+  *(strchr(lines, '\n') + 1) = 0;
+  assert_string_equal(lines, "main: apply 1 writes, up to write 1 (operation -1 of nothing): usage transaction_failed\n");
+  aon_store_close(s->store);
   s->store = NULL;
 }
 
@@ -434,6 +644,95 @@ static void faults_until_none_is_left(void **state) { /* how other rooms use it 
     s->memory = NULL;
   } while (faults);
   assert_int_equal(nth, 4);
+}
+
+/* Each call by its name: not made, or made and its answer lost. */
+static aon_result call_named(subject *s, const char *name) {
+  aon_branch own = branch(1);
+  aon_branch_state found;
+  const aon_shape *shape;
+  aon_image made;
+  bson_t document = BSON_INITIALIZER; /* empty, nothing to free */
+  aon_text id = text("a");
+  AON_BUFFER_CLEANUP aon_buffer report = {0};
+  bool healthy;
+  if (!strcmp(name, "describe"))
+    return aon_store_describe(s->store, &items, &shape, &s->w.error);
+  if (!strcmp(name, "normalise"))
+    return aon_store_normalise(s->store, &items, id, &document, &s->w.arena, &made, &s->w.error);
+  if (!strcmp(name, "read"))
+    return aon_store_read(s->store, &items, &id, 1, &s->w.arena, &made, &s->w.error);
+  if (!strcmp(name, "scan"))
+    return aon_store_scan(s->store, &items, NULL, 0, NULL, cancel_at_the_first, s, &s->w.error);
+  if (!strcmp(name, "commit_prepared"))
+    return aon_store_commit_prepared(s->store, &own, &s->w.error);
+  if (!strcmp(name, "abort_prepared"))
+    return aon_store_abort_prepared(s->store, &own, &s->w.error);
+  if (!strcmp(name, "resolve"))
+    return aon_store_resolve(s->store, &own, &found, &s->w.error);
+  if (!strcmp(name, "forget"))
+    return aon_store_forget(s->store, 0, &s->w.error);
+  return aon_store_examine(s->store, &report, &healthy, &s->w.error);
+}
+
+static void every_call_can_fail(void **state) {
+  subject *s = *state;
+  static const char *const names[] = {"describe",       "normalise", "read",   "scan",   "commit_prepared",
+                                      "abort_prepared", "resolve",   "forget", "examine"};
+  for (size_t i = 0; i < 2 * sizeof names / sizeof *names; i++) {
+    const char *name = names[i / 2];
+    bool after = i % 2;
+    aon_fault fault = {.call = name, .nth = 2, .for_ever = true, .when = after ? AON_FAULT_AFTER : AON_FAULT_BEFORE, .kind = AON_TRANSIENT};
+    faulty_store(s, &fault, AON_CLASS_PREPARED);
+    OK(&s->w, aon_store_prepare(s->store, open_with(s, s->store, 1, "a"), &s->w.error));
+    if (!strcmp(name, "scan"))
+      OK(&s->w,
+         aon_store_scan(s->store, &(aon_collection){.store = "main", .name = "none"}, NULL, 0, NULL, cancel_at_the_first, s, &s->w.error));
+    else if (strcmp(name, "commit_prepared") && strcmp(name, "abort_prepared"))
+      OK(&s->w, call_named(s, name));
+    else
+      fault.nth = 1;
+    for (int again = 0; again < 2; again++)
+      FAILS(&s->w, call_named(s, name), AON_TRANSIENT, "injected");
+    assert_int_equal(fault.faults, 2);
+    aon_branch_state became = !after                             ? AON_BRANCH_PREPARED
+                              : !strcmp(name, "commit_prepared") ? AON_BRANCH_COMMITTED
+                              : !strcmp(name, "abort_prepared")  ? AON_BRANCH_ABORTED
+                                                                 : AON_BRANCH_PREPARED;
+    assert_int_equal(resolved(s, s->other, 1), became);
+    close_both(s);
+    aon_memory_free(s->memory);
+    s->memory = NULL;
+  }
+}
+
+/* A lie that only a test of somebody's own checks wants: a write that was done is said not to have been sent, or refused. */
+static void a_fault_after_a_write(void **state) {
+  subject *s = *state;
+  for (int unknown = 0; unknown < 2; unknown++) {
+    aon_fault fault = {.call = "apply", .nth = 1, .when = AON_FAULT_AFTER, .kind = unknown ? AON_UNKNOWN : AON_TRANSIENT};
+    faulty_store(s, &fault, AON_CLASS_CONDITIONAL);
+    aon_write writes[] = {write_of(&items, "a", absent, image(&s->w, "{}"), 0), write_of(&items, "a", absent, image(&s->w, "{}"), 1)};
+    aon_write_state states[2];
+    size_t failed = 9;
+    aon_store_config config = {.name = "main", .options = &fault}; /* the asserting decorator would not let the lie pass */
+    aon_store *bare;
+    OK(&s->w, aon_store_open(s->w.env, &aon_fault_adapter, &config, &bare, &s->w.error));
+    FAILS(&s->w, aon_store_apply(bare, NULL, writes, 2, states, &failed, &s->w.error), fault.kind, "injected");
+    assert_int_equal(states[0], unknown ? AON_WRITE_UNKNOWN : AON_WRITE_NOT_SENT);
+    assert_int_equal(states[1], AON_WRITE_REFUSED); /* that one's own answer came */
+    assert_int_equal(failed, 0);
+    fault.nth = 2;
+    assert_int_equal(aon_store_apply(bare, NULL, writes, 1, states, NULL, NULL), fault.kind);
+    fault.when = AON_FAULT_BEFORE;
+    fault.nth = 3;
+    assert_int_equal(aon_store_apply(bare, NULL, writes, 1, states, NULL, NULL), fault.kind);
+    assert_non_null(look(&s->w, s->other, &items, "a").bson);
+    aon_store_close(bare);
+    close_both(s);
+    aon_memory_free(s->memory);
+    s->memory = NULL;
+  }
 }
 
 /* ---- assert ---- */
@@ -623,12 +922,19 @@ int main(void) {
                                      TEST(limits_and_types),
                                      TEST(effects_are_done_and_undone),
                                      TEST(effects_without_undo_wait),
+                                     TEST(a_program_hears_that_its_call_is_cancelled),
+                                     TEST(what_a_program_can_not_read),
+                                     TEST(a_caller_may_want_no_sentence),
                                      TEST(traces_every_call),
+                                     TEST(traces_what_is_odd),
+                                     TEST(traces_a_failure_of_no_write),
                                      TEST(a_fault_says_the_truth),
                                      TEST(a_failing_begin_leaves_nothing_open),
                                      TEST(cancel_reaches_the_store),
                                      TEST(a_fault_before_a_write),
                                      TEST(faults_until_none_is_left),
+                                     TEST(every_call_can_fail),
+                                     TEST(a_fault_after_a_write),
                                      TEST(breaches_end_the_process),
                                      TEST(announces_every_call),
                                      TEST(finds_adapters),
