@@ -91,6 +91,11 @@ static aon_pool_counts pool_counts(void *state) { return aon_pool_look(((mdb_sto
 
 /* ---- what the server can do ---- */
 
+bool mdb_find(const bson_t *answer, const char *path, bson_iter_t *ret_found) {
+  bson_iter_t at;
+  return bson_iter_init(&at, answer) && bson_iter_find_descendant(&at, path, ret_found);
+}
+
 static void text_of(const bson_t *document, const char *key, char *out, size_t size) {
   bson_iter_t at;
   if (bson_iter_init_find(&at, document, key) && BSON_ITER_HOLDS_UTF8(&at))
@@ -100,7 +105,7 @@ static void text_of(const bson_t *document, const char *key, char *out, size_t s
 /* Hosts of a replica set change, its name and first host are what we have to tell sets apart; a server alone is its address. */
 static aon_result say_hello(mdb_store *store, aon_mongodb *connection, aon_store_caps *caps, bool *ret_sharded, aon_error *error) {
   bson_t hello = BSON_INITIALIZER, reply;
-  bson_iter_t at, first;
+  bson_iter_t at;
   char where[100];
   BSON_APPEND_INT32(&hello, "hello", 1);
   aon_result result = aon_mongodb_run(connection, "admin", &hello, AON_MONGODB_READ, "looking at what it can do", &reply, error);
@@ -108,9 +113,8 @@ static aon_result say_hello(mdb_store *store, aon_mongodb *connection, aon_store
   if (!result) {
     text_of(&reply, "setName", store->facts.set_name, sizeof store->facts.set_name);
     *ret_sharded = bson_iter_init_find(&at, &reply, "msg") && BSON_ITER_HOLDS_UTF8(&at) && !strcmp(bson_iter_utf8(&at, NULL), "isdbgrid");
-    if (*store->facts.set_name && bson_iter_init_find(&at, &reply, "hosts") && bson_iter_recurse(&at, &first) && bson_iter_next(&first) &&
-        BSON_ITER_HOLDS_UTF8(&first))
-      snprintf(where, sizeof where, "%.90s", bson_iter_utf8(&first, NULL));
+    if (*store->facts.set_name && mdb_find(&reply, "hosts.0", &at) && BSON_ITER_HOLDS_UTF8(&at))
+      snprintf(where, sizeof where, "%.90s", bson_iter_utf8(&at, NULL));
     snprintf(caps->database, sizeof caps->database, "mongodb:%.63s:%s/%.63s", store->facts.set_name, where,
              aon_mongodb_database(connection));
   }
@@ -347,7 +351,7 @@ static aon_result fenced(const mdb_store *store, const aon_branch *branch, aon_m
 static aon_result note_session(mdb_store *store, const aon_branch *branch, const bson_t *lsid, bson_t *ret_before, aon_error *error) {
   char key[KEY_BYTES + 8];
   bson_t reply, command = BSON_INITIALIZER, query = BSON_INITIALIZER, update = BSON_INITIALIZER, set;
-  bson_iter_t at, found;
+  bson_iter_t found;
   key_of(branch, key);
   strcat(key, ":session");
   BSON_APPEND_UTF8(&query, "_id", key);
@@ -362,7 +366,7 @@ static aon_result note_session(mdb_store *store, const aon_branch *branch, const
   BSON_APPEND_DOCUMENT(&command, "update", &update);
   BSON_APPEND_BOOL(&command, "upsert", true);
   aon_result result = mdb_command(store, NULL, &command, AON_MONGODB_READ, "noting a session", &reply, NULL, error);
-  if (!result && bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "value.lsid", &found) && BSON_ITER_HOLDS_DOCUMENT(&found)) {
+  if (!result && mdb_find(&reply, "value.lsid", &found) && BSON_ITER_HOLDS_DOCUMENT(&found)) {
     uint32_t length;
     const uint8_t *bytes;
     bson_t view;
@@ -394,14 +398,13 @@ static void end_session(mdb_store *store, const bson_t *lsid) {
 static aon_result noted_session(mdb_store *store, const aon_branch *branch, bson_t *ret_lsid, aon_error *error) {
   char key[KEY_BYTES + 8];
   bson_t command = BSON_INITIALIZER, filter = BSON_INITIALIZER, reply;
-  bson_iter_t at, found;
+  bson_iter_t found;
   key_of(branch, key);
   strcat(key, ":session");
   BSON_APPEND_UTF8(&filter, "_id", key);
   append_find(&command, MDB_MARKERS, &filter);
   aon_result result = mdb_command(store, NULL, &command, AON_MONGODB_READ, "looking for a session", &reply, NULL, error);
-  if (!result && bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch.0.lsid", &found) &&
-      BSON_ITER_HOLDS_DOCUMENT(&found)) {
+  if (!result && mdb_find(&reply, "cursor.firstBatch.0.lsid", &found) && BSON_ITER_HOLDS_DOCUMENT(&found)) {
     uint32_t length;
     const uint8_t *bytes;
     bson_t view;
@@ -435,7 +438,7 @@ static aon_result one_at_a_time(const mdb_store *store, aon_error *error) {
   return aon_fail(error, AON_USAGE, "transaction_open", "%s already has a transaction open.", store->name);
 }
 
-static bool insert_marker(mdb_store *store, const aon_branch *branch, const char *key, bson_t *command) {
+static void insert_marker(mdb_store *store, const aon_branch *branch, const char *key, bson_t *command) {
   bson_t documents, document;
   BSON_APPEND_UTF8(command, "insert", MDB_MARKERS);
   BSON_APPEND_ARRAY_BEGIN(command, "documents", &documents);
@@ -444,16 +447,16 @@ static bool insert_marker(mdb_store *store, const aon_branch *branch, const char
   append_branch(&document, branch);
   BSON_APPEND_UTF8(&document, "state", "commit");
   BSON_APPEND_DATE_TIME(&document, "at", aon_now_ms(store->env));
-  return bson_append_document_end(&documents, &document) && bson_append_array_end(command, &documents);
+  bson_append_document_end(&documents, &document);
+  bson_append_array_end(command, &documents);
 }
 
-static bool turn_marker(mdb_store *store, const char *key, bson_t *command) {
+static void turn_marker(mdb_store *store, const char *key, bson_t *command) {
   bson_t *turn = BCON_NEW("updates", "[", "{", "q", "{", "_id", BCON_UTF8(key), "state", BCON_UTF8("commit"), "}", "u", "{", "$set", "{",
                           "state", BCON_UTF8("undone"), "at", BCON_DATE_TIME(aon_now_ms(store->env)), "}", "}", "}", "]");
   BSON_APPEND_UTF8(command, "update", MDB_MARKERS);
-  bool fits = bson_concat(command, turn);
+  bson_concat(command, turn);
   bson_destroy(turn);
-  return fits;
 }
 
 static int64_t count_of(const bson_t *reply) {
@@ -466,13 +469,11 @@ static aon_result write_marker(mdb_store *store, const aon_branch *branch, aon_m
   char key[KEY_BYTES];
   bson_t command = BSON_INITIALIZER, reply;
   key_of(branch, key);
-  bool fits = marker == AON_MARKER_COMMIT ? insert_marker(store, branch, key, &command) : turn_marker(store, key, &command);
-  aon_result result = AON_OK;
-  if (!fits) {
-    bson_destroy(&command);
-    return aon_fail_memory(error);
-  }
-  result = aon_mongodb_run(connection, NULL, &command, AON_MONGODB_INSIDE, "writing a marker", &reply, error);
+  if (marker == AON_MARKER_COMMIT)
+    insert_marker(store, branch, key, &command);
+  else
+    turn_marker(store, key, &command);
+  aon_result result = aon_mongodb_run(connection, NULL, &command, AON_MONGODB_INSIDE, "writing a marker", &reply, error);
   if (result ? aon_mongodb_code(connection) == AON_MONGODB_DUPLICATE : count_of(&reply) != 1)
     result = fenced(store, branch, marker, error);
   bson_destroy(&reply);
@@ -557,13 +558,12 @@ static aon_result state_named(const mdb_store *store, const aon_branch *branch, 
 static aon_result gone(mdb_store *store, const aon_branch *branch, aon_marker marker, aon_error *error) {
   char key[KEY_BYTES], state[16] = "";
   bson_t command = BSON_INITIALIZER, filter = BSON_INITIALIZER, reply;
-  bson_iter_t at, found;
+  bson_iter_t found;
   key_of(branch, key);
   BSON_APPEND_UTF8(&filter, "_id", key);
   append_find(&command, MDB_MARKERS, &filter);
   aon_result result = mdb_command(store, NULL, &command, AON_MONGODB_READ, "looking for a marker", &reply, NULL, error);
-  if (!result && bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch.0.state", &found) &&
-      BSON_ITER_HOLDS_UTF8(&found))
+  if (!result && mdb_find(&reply, "cursor.firstBatch.0.state", &found) && BSON_ITER_HOLDS_UTF8(&found))
     snprintf(state, sizeof state, "%s", bson_iter_utf8(&found, NULL));
   bson_destroy(&reply);
   bson_destroy(&filter);
@@ -621,10 +621,9 @@ static aon_result write_abort_marker(mdb_store *store, const aon_branch *branch,
   }
   result = aon_mongodb_begin(connection, &lsid, error);
   if (!result) {
-    bson_iter_t at, found;
+    bson_iter_t found;
     result = aon_mongodb_run(connection, NULL, command, AON_MONGODB_INSIDE, "writing a marker", &reply, error);
-    bool told =
-        !result && bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "value.state", &found) && BSON_ITER_HOLDS_UTF8(&found);
+    bool told = !result && mdb_find(&reply, "value.state", &found) && BSON_ITER_HOLDS_UTF8(&found);
     if (!result)
       result = state_named(store, branch, told ? bson_iter_utf8(&found, NULL) : "", ret_state, error);
     bson_destroy(&reply);

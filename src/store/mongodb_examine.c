@@ -77,9 +77,8 @@ static bool allows(const bson_iter_t *privileges, const char *database, const ch
 /* Some servers name roles and no privileges. */
 static bool has_writing_role(const bson_t *reply) {
   static const char *const roles[] = {"readWrite", "readWriteAnyDatabase", "dbOwner", "root", "__system"};
-  bson_iter_t at, list, each, role;
-  if (!bson_iter_init(&at, reply) || !bson_iter_find_descendant(&at, "authInfo.authenticatedUserRoles", &list) ||
-      !bson_iter_recurse(&list, &each))
+  bson_iter_t list, each, role;
+  if (!mdb_find(reply, "authInfo.authenticatedUserRoles", &list) || !bson_iter_recurse(&list, &each))
     return false;
   while (bson_iter_next(&each))
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
@@ -93,19 +92,17 @@ static bool has_writing_role(const bson_t *reply) {
 static aon_result tell_rights(mdb_store *store, aon_mongodb *connection, aon_buffer *report, bool *healthy, aon_error *error) {
   static const char *const needed[] = {"find", "insert", "update", "remove", "createCollection", "listCollections"};
   bson_t command = BSON_INITIALIZER, reply;
-  bson_iter_t at, found, name;
+  bson_iter_t found, name;
   BSON_APPEND_INT32(&command, "connectionStatus", 1);
   BSON_APPEND_BOOL(&command, "showPrivileges", true);
   aon_result result = aon_mongodb_run(connection, "admin", &command, AON_MONGODB_READ, "examining it", &reply, error);
   const char *user = NULL;
-  if (!result && bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "authInfo.authenticatedUsers.0.user", &name) &&
-      BSON_ITER_HOLDS_UTF8(&name))
+  if (!result && mdb_find(&reply, "authInfo.authenticatedUsers.0.user", &name) && BSON_ITER_HOLDS_UTF8(&name))
     user = bson_iter_utf8(&name, NULL);
   if (!result)
     result = aon_buffer_format(report, error, "user %s, database %s, %s\n", user ? user : "none (no authentication)",
                                aon_mongodb_database(connection), aon_mongodb_encrypted(connection) ? "TLS" : "no TLS");
-  bool told = !result && user && !has_writing_role(&reply) && bson_iter_init(&at, &reply) &&
-              bson_iter_find_descendant(&at, "authInfo.authenticatedUserPrivileges", &found);
+  bool told = !result && user && !has_writing_role(&reply) && mdb_find(&reply, "authInfo.authenticatedUserPrivileges", &found);
   for (size_t i = 0; told && !result && i < sizeof needed / sizeof *needed; i++)
     if (!allows(&found, aon_mongodb_database(connection), needed[i])) {
       *healthy = *healthy && i > 3;

@@ -95,23 +95,22 @@ static const char *next_index(uint32_t *index, char buffer[16]) {
   return key;
 }
 
-bool mdb_append_candidates(bson_t *array, aon_text id, uint32_t *index) {
+void mdb_append_candidates(bson_t *array, aon_text id, uint32_t *index) {
   char buffer[16];
   uint8_t uuid[16];
   int64_t number;
   bson_oid_t oid;
-  bool fits = bson_append_utf8(array, next_index(index, buffer), -1, id.data, (int)id.length);
-  if (fits && read_integer(id, &number))
-    fits = bson_append_int64(array, next_index(index, buffer), -1, number);
-  if (fits && is_hex(id, OID_TEXT)) {
+  bson_append_utf8(array, next_index(index, buffer), -1, id.data, (int)id.length);
+  if (read_integer(id, &number))
+    bson_append_int64(array, next_index(index, buffer), -1, number);
+  if (is_hex(id, OID_TEXT)) {
     char digits[OID_TEXT + 1];
     snprintf(digits, sizeof digits, "%.*s", OID_TEXT, id.data);
     bson_oid_init_from_string(&oid, digits);
-    fits = bson_append_oid(array, next_index(index, buffer), -1, &oid);
+    bson_append_oid(array, next_index(index, buffer), -1, &oid);
   }
-  if (fits && read_uuid(id, uuid))
-    fits = bson_append_binary(array, next_index(index, buffer), -1, BSON_SUBTYPE_UUID, uuid, sizeof uuid);
-  return fits;
+  if (read_uuid(id, uuid))
+    bson_append_binary(array, next_index(index, buffer), -1, BSON_SUBTYPE_UUID, uuid, sizeof uuid);
 }
 
 static char *uuid_text(aon_arena *arena, const uint8_t *b) {
@@ -201,37 +200,30 @@ static bool shows_id(const aon_collection *collection) { return collection->id_p
 
 static aon_result keep_token(const bson_iter_t *own, aon_arena *arena, aon_image *image, aon_error *error) {
   bson_t token = BSON_INITIALIZER;
-  aon_result result = bson_append_iter(&token, "_id", 3, own) ? AON_OK : aon_fail_memory(error);
-  if (!result) {
-    image->token_length = token.len;
-    image->token = aon_arena_copy(arena, bson_get_data(&token), token.len);
-    if (!image->token)
-      result = aon_fail_memory(error);
-  }
+  bson_append_iter(&token, "_id", 3, own);
+  image->token_length = token.len;
+  image->token = aon_arena_copy(arena, bson_get_data(&token), token.len);
   bson_destroy(&token);
-  return result;
-}
-
-static aon_result too_large(aon_error *error) {
-  return aon_fail(error, AON_REJECTED, "too_long", "The document is larger than MongoDB's %u bytes.", MDB_DOCUMENT_BYTES);
+  return image->token ? AON_OK : aon_fail_memory(error);
 }
 
 aon_result mdb_image_of(const aon_collection *collection, aon_text id, const bson_t *document, aon_arena *arena, aon_image *ret_image,
                         aon_error *error) {
   bson_t out = BSON_INITIALIZER;
   bson_iter_t at, own;
-  bool has_id = false, fits = !shows_id(collection) || bson_append_utf8(&out, "_id", 3, id.data, (int)id.length);
-  if (!bson_iter_init(&at, document))
-    fits = false;
-  while (fits && bson_iter_next(&at)) {
+  bool has_id = false;
+  if (shows_id(collection))
+    bson_append_utf8(&out, "_id", 3, id.data, (int)id.length);
+  bson_iter_init(&at, document);
+  while (bson_iter_next(&at)) {
     if (!strcmp(bson_iter_key(&at), "_id")) {
       own = at;
       has_id = true;
     } else {
-      fits = bson_append_iter(&out, bson_iter_key(&at), (int)bson_iter_key_len(&at), &at);
+      bson_append_iter(&out, bson_iter_key(&at), (int)bson_iter_key_len(&at), &at);
     }
   }
-  aon_result result = fits ? aon_image_from(&out, arena, ret_image, error) : too_large(error);
+  aon_result result = aon_image_from(&out, arena, ret_image, error);
   if (!result && has_id) {
     aon_text text;
     result = spell(&own, arena, &text, error);
@@ -245,14 +237,14 @@ aon_result mdb_image_of(const aon_collection *collection, aon_text id, const bso
 
 /* ---- images to documents ---- */
 
-static bool append_id(const aon_image *image, aon_text id, const bson_t *own_id, bson_t *out) {
+static void append_id(const aon_image *image, aon_text id, const bson_t *own_id, bson_t *out) {
   bson_t token;
   bson_iter_t at;
-  if (own_id && bson_iter_init_find(&at, own_id, "_id"))
-    return bson_append_iter(out, "_id", 3, &at);
-  if (image->token && bson_init_static(&token, image->token, image->token_length) && bson_iter_init_find(&at, &token, "_id"))
-    return bson_append_iter(out, "_id", 3, &at);
-  return bson_append_utf8(out, "_id", 3, id.data, (int)id.length);
+  if ((own_id && bson_iter_init_find(&at, own_id, "_id")) ||
+      (image->token && bson_init_static(&token, image->token, image->token_length) && bson_iter_init_find(&at, &token, "_id")))
+    bson_append_iter(out, "_id", 3, &at);
+  else
+    bson_append_utf8(out, "_id", 3, id.data, (int)id.length);
 }
 
 aon_result mdb_document_of(const mdb_store *store, const aon_collection *collection, aon_text id, const aon_image *image,
@@ -262,17 +254,13 @@ aon_result mdb_document_of(const mdb_store *store, const aon_collection *collect
   bson_init(ret_document);
   if (!aon_image_view(image, &view) || !bson_iter_init(&at, &view))
     return aon_fail(error, AON_CORRUPT, "bad_image", "An image of %s/%s can't be read.", store->name, collection->name);
-  bool fits = append_id(image, id, own_id, ret_document);
-  while (fits && bson_iter_next(&at))
+  append_id(image, id, own_id, ret_document);
+  while (bson_iter_next(&at))
     if (strcmp(bson_iter_key(&at), "_id") != 0 && !(stamp && !strcmp(bson_iter_key(&at), AON_STAMP_NAME)))
-      fits = bson_append_iter(ret_document, bson_iter_key(&at), (int)bson_iter_key_len(&at), &at);
-  if (fits && stamp)
-    fits = bson_append_utf8(ret_document, AON_STAMP_NAME, -1, stamp, -1);
-  if (fits)
-    return AON_OK;
-  bson_destroy(ret_document);
-  bson_init(ret_document);
-  return too_large(error);
+      bson_append_iter(ret_document, bson_iter_key(&at), (int)bson_iter_key_len(&at), &at);
+  if (stamp)
+    bson_append_utf8(ret_document, AON_STAMP_NAME, -1, stamp, -1);
+  return AON_OK;
 }
 
 /* ---- normalising ---- */
@@ -383,7 +371,7 @@ aon_result mdb_normalise(void *state, const aon_collection *collection, aon_text
   if (!bson_iter_init(&at, document))
     return aon_fail(error, AON_CORRUPT, "bad_image", "A document can't be read.");
   if (document->len + id.length + 64 > MDB_DOCUMENT_BYTES)
-    return too_large(error);
+    return aon_fail(error, AON_REJECTED, "too_long", "The document is larger than MongoDB's %u bytes.", MDB_DOCUMENT_BYTES);
   checking c = {.store = store, .top = ""};
   aon_result result = check_members(&c, &at, false, 1, error);
   if (!result)

@@ -10,7 +10,10 @@
  *  - a document is read and written whole, as its bytes; the image leaves out _id, which is the id as text, or else stands in the token;
  *  - every write names its document by the _id that was just read, or that it makes;
  *  - outside a transaction each call takes a connection of the pool and gives it back; the open transaction has one of its own;
- *  - what is known of a collection, and its shape, lives until close. */
+ *  - what is known of a collection, and its shape, lives until close.
+ *
+ * Whether libbson could append is not asked: it ends the process where memory runs out, and refuses only what makes a document larger than
+ * 2 GiB, while no document, batch or list of ids of ours comes near. */
 #ifndef AON_STORE_MONGODB_INTERNAL_H
 #define AON_STORE_MONGODB_INTERNAL_H
 
@@ -105,6 +108,9 @@ static inline aon_mongodb_kind mdb_read_kind(const mdb_store *store) {
   return store->transaction.open ? AON_MONGODB_INSIDE : AON_MONGODB_READ;
 }
 
+/* "cursor.firstBatch.0.name" of an answer. */
+bool mdb_find(const bson_t *answer, const char *path, bson_iter_t *ret_found);
+
 /* mongodb_image.c */
 mdb_key mdb_key_of(const mdb_store *store, const aon_collection *collection);
 static inline bool mdb_keyed_by_id(mdb_key key) { return key.count == 1 && !strcmp(key.names[0], "_id"); }
@@ -112,7 +118,7 @@ static inline bool mdb_keyed_by_id(mdb_key key) { return key.count == 1 && !strc
 const char *mdb_key_shown(mdb_key key, const char *after, char ret_shown[MDB_KEY_SHOWN]);
 bool mdb_plain_name(const char *name); /* means itself in a query: no dot within, no dollar before */
 /* Appends to an array all values that are spelled as this id. *index counts. */
-bool mdb_append_candidates(bson_t *array, aon_text id, uint32_t *index);
+void mdb_append_candidates(bson_t *array, aon_text id, uint32_t *index);
 /* The id's parts, one for each property of the key. *ret_fits false: not that many, so it names nothing. */
 aon_result mdb_id_parts(mdb_key key, aon_text id, aon_arena *arena, aon_text ret_parts[AON_STORE_KEY_PARTS], bool *ret_fits,
                         aon_error *error) AON_MUST_USE;

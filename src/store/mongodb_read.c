@@ -59,7 +59,7 @@ typedef struct looked {
 
 static aon_result look_up(mdb_store *store, const char *name, looked *ret_looked, aon_error *error) {
   int code;
-  bson_iter_t at, found;
+  bson_iter_t found;
   bson_t reply, *command = BCON_NEW("listCollections", BCON_INT32(1), "filter", "{", "name", BCON_UTF8(name), "}");
   aon_result result = mdb_command(store, NULL, command, AON_MONGODB_READ, "looking at its collections", &reply, &code, error);
   *ret_looked = (looked){.type = "collection"};
@@ -67,10 +67,10 @@ static aon_result look_up(mdb_store *store, const char *name, looked *ret_looked
     ret_looked->there = ret_looked->validated = true; /* perhaps */
     result = AON_OK;
   } else if (!result) {
-    ret_looked->there = bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch.0.name", &found);
-    ret_looked->collated = bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch.0.options.collation", &found);
-    ret_looked->validated = bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch.0.options.validator", &found);
-    if (bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch.0.type", &found) && BSON_ITER_HOLDS_UTF8(&found))
+    ret_looked->there = mdb_find(&reply, "cursor.firstBatch.0.name", &found);
+    ret_looked->collated = mdb_find(&reply, "cursor.firstBatch.0.options.collation", &found);
+    ret_looked->validated = mdb_find(&reply, "cursor.firstBatch.0.options.validator", &found);
+    if (mdb_find(&reply, "cursor.firstBatch.0.type", &found) && BSON_ITER_HOLDS_UTF8(&found))
       snprintf(ret_looked->type, sizeof ret_looked->type, "%s", bson_iter_utf8(&found, NULL));
   }
   bson_destroy(&reply);
@@ -144,6 +144,27 @@ aon_result mdb_describe(void *state, const aon_collection *collection, const aon
 
 /* ---- indexes ---- */
 
+static bool member(const bson_iter_t *index, const char *name, bson_iter_t *ret_found) {
+  return bson_iter_recurse(index, ret_found) && bson_iter_find(ret_found, name);
+}
+
+static bool has_true(const bson_iter_t *index, const char *name) {
+  bson_iter_t at;
+  return member(index, name, &at) && bson_iter_as_bool(&at);
+}
+
+/* The properties of an index. */
+static bool key_of(const bson_iter_t *index, bson_iter_t *ret_properties) {
+  bson_iter_t at;
+  return member(index, "key", &at) && bson_iter_recurse(&at, ret_properties);
+}
+
+/* The indexes of an answer. */
+static bool listed(const bson_t *answer, bson_iter_t *ret_each) {
+  bson_iter_t found;
+  return mdb_find(answer, "cursor.firstBatch", &found) && bson_iter_recurse(&found, ret_each);
+}
+
 static bool in_key(mdb_key key, const char *property) {
   size_t at = 0;
   while (at < key.count && strcmp(key.names[at], property))
@@ -152,33 +173,29 @@ static bool in_key(mdb_key key, const char *property) {
 }
 
 static bool begins_with(const bson_iter_t *index, mdb_key key) {
-  bson_iter_t at, of;
-  if (!bson_iter_recurse(index, &at) || !bson_iter_find(&at, "key") || !bson_iter_recurse(&at, &of) || !bson_iter_next(&of))
-    return false;
-  return in_key(key, bson_iter_key(&of));
+  bson_iter_t of;
+  return key_of(index, &of) && bson_iter_next(&of) && in_key(key, bson_iter_key(&of));
 }
 
 /* An index that holds some documents only, is hidden, or compares by rules of its own, serves none of our queries. */
 static bool serves(const bson_iter_t *index, mdb_key key) {
   static const char *const all[] = {"$**"};
   static const char *const limits[] = {"partialFilterExpression", "hidden", "collation"};
-  bson_iter_t at;
   for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
-    if (!bson_iter_recurse(index, &at) || (bson_iter_find(&at, limits[i]) && bson_iter_as_bool(&at)))
+    if (has_true(index, limits[i]))
       return false;
   return begins_with(index, key) || begins_with(index, (mdb_key){all, 1});
 }
 
 aon_result mdb_indexed(mdb_store *store, const char *collection, mdb_key key, bool *ret_indexed, int64_t *ret_documents, aon_error *error) {
   bson_t list = BSON_INITIALIZER, count = BSON_INITIALIZER, reply;
-  bson_iter_t at, found, each;
+  bson_iter_t at, each;
   BSON_APPEND_UTF8(&list, "listIndexes", collection);
   BSON_APPEND_UTF8(&count, "count", collection);
   *ret_indexed = false;
   *ret_documents = 0;
   aon_result result = mdb_command(store, NULL, &list, AON_MONGODB_READ, "looking at its indexes", &reply, NULL, error);
-  if (!result && bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch", &found) &&
-      bson_iter_recurse(&found, &each))
+  if (!result && listed(&reply, &each))
     while (bson_iter_next(&each))
       *ret_indexed = *ret_indexed || serves(&each, key);
   bson_destroy(&reply);
@@ -193,17 +210,10 @@ aon_result mdb_indexed(mdb_store *store, const char *collection, mdb_key key, bo
   return result;
 }
 
-static bool has_true(const bson_iter_t *index, const char *name) {
-  bson_iter_t at;
-  return bson_iter_recurse(index, &at) && bson_iter_find(&at, name) && bson_iter_as_bool(&at);
-}
-
 /* Unique, of nothing but properties of the key, and over all documents that have them. */
 static bool keeps_unique(const bson_iter_t *index, mdb_key key) {
   bson_iter_t at, of;
-  if (!has_true(index, "unique") || (bson_iter_recurse(index, &at) && bson_iter_find(&at, "partialFilterExpression")))
-    return false;
-  if (!bson_iter_recurse(index, &at) || !bson_iter_find(&at, "key") || !bson_iter_recurse(&at, &of))
+  if (!has_true(index, "unique") || member(index, "partialFilterExpression", &at) || !key_of(index, &of))
     return false;
   while (bson_iter_next(&of))
     if (!in_key(key, bson_iter_key(&of)))
@@ -213,15 +223,14 @@ static bool keeps_unique(const bson_iter_t *index, mdb_key key) {
 
 aon_result mdb_key_unique(mdb_store *store, const char *collection, mdb_key key, bool *ret_unique, bool *ret_there, aon_error *error) {
   bson_t list = BSON_INITIALIZER, reply;
-  bson_iter_t at, found, each;
+  bson_iter_t each;
   int code;
   aon_error failure = AON_ERROR_INIT;
   BSON_APPEND_UTF8(&list, "listIndexes", collection);
   *ret_unique = false;
   aon_result result = mdb_command(store, NULL, &list, AON_MONGODB_READ, "looking at its indexes", &reply, &code, &failure);
   *ret_there = code != AON_MONGODB_NAMESPACE_MISSING;
-  if (!result && bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch", &found) &&
-      bson_iter_recurse(&found, &each))
+  if (!result && listed(&reply, &each))
     while (bson_iter_next(&each))
       *ret_unique = *ret_unique || keeps_unique(&each, key);
   bson_destroy(&reply);
@@ -235,8 +244,7 @@ aon_result mdb_key_unique(mdb_store *store, const char *collection, mdb_key key,
 static bool tells_ids_apart(const bson_iter_t *index, mdb_key key) {
   bson_iter_t at, of;
   size_t found = 0;
-  if ((bson_iter_recurse(index, &at) && bson_iter_find(&at, "collation")) || !bson_iter_recurse(index, &at) ||
-      !bson_iter_find(&at, "key") || !bson_iter_recurse(&at, &of))
+  if (member(index, "collation", &at) || !key_of(index, &of))
     return false;
   while (bson_iter_next(&of))
     found += in_key(key, bson_iter_key(&of));
@@ -252,7 +260,7 @@ static bool demands_unique(const bson_iter_t *index, mdb_key key) {
 bool mdb_keeps_order(mdb_store *store, mdb_collection *collection) {
   int code;
   bson_t list = BSON_INITIALIZER, reply;
-  bson_iter_t at, found, each;
+  bson_iter_t each;
   aon_error ignored = AON_ERROR_INIT;
   mdb_key key = mdb_key_of(store, &(aon_collection){.name = collection->name});
   if (collection->validated || collection->looked_by == store->transactions)
@@ -261,8 +269,7 @@ bool mdb_keeps_order(mdb_store *store, mdb_collection *collection) {
   bool known = !mdb_command(store, NULL, &list, AON_MONGODB_READ, "looking at its indexes", &reply, &code, &ignored);
   collection->looked_by = store->transactions;
   collection->keeps_order = !known && code != AON_MONGODB_NAMESPACE_MISSING;
-  if (known && bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "cursor.firstBatch", &found) &&
-      bson_iter_recurse(&found, &each))
+  if (known && listed(&reply, &each))
     while (bson_iter_next(&each))
       collection->keeps_order = collection->keeps_order || demands_unique(&each, key);
   bson_destroy(&reply);
@@ -372,36 +379,42 @@ static aon_result take_document(void *context, const bson_t *document, aon_error
 static aon_result fetch_some(fetching *f, const aon_text *ids, size_t count, aon_error *error) {
   bson_t filter = BSON_INITIALIZER, options = BSON_INITIALIZER, inner, array;
   uint32_t index = 0;
-  bool fits = BSON_APPEND_DOCUMENT_BEGIN(&filter, f->key.names[0], &inner) && BSON_APPEND_ARRAY_BEGIN(&inner, "$in", &array);
-  for (size_t i = 0; fits && i < count; i++)
-    fits = mdb_append_candidates(&array, ids[i], &index);
-  fits = fits && bson_append_array_end(&inner, &array) && bson_append_document_end(&filter, &inner);
-  aon_result result = fits ? mdb_query(f->store, f->collection->name, &filter, &options, "reading", take_document, f, error)
-                           : aon_fail(error, AON_PERMANENT, "too_long", "The ids of a read from %s are too long.", f->store->name);
+  BSON_APPEND_DOCUMENT_BEGIN(&filter, f->key.names[0], &inner);
+  BSON_APPEND_ARRAY_BEGIN(&inner, "$in", &array);
+  for (size_t i = 0; i < count; i++)
+    mdb_append_candidates(&array, ids[i], &index);
+  bson_append_array_end(&inner, &array);
+  bson_append_document_end(&filter, &inner);
+  aon_result result = mdb_query(f->store, f->collection->name, &filter, &options, "reading", take_document, f, error);
   bson_destroy(&options);
   bson_destroy(&filter);
   return result;
 }
 
 /* {region: {$in: ["north"]}, number: {$in: [7, "7"]}}, left open behind the last list. */
-static bool open_branch(bson_t *branches, uint32_t number, mdb_key key, const aon_text *parts, bson_t *ret_branch, bson_t *ret_in,
+static void open_branch(bson_t *branches, uint32_t number, mdb_key key, const aon_text *parts, bson_t *ret_branch, bson_t *ret_in,
                         bson_t *ret_list) {
   char buffer[16];
   const char *name;
   bson_t in, list;
   bson_uint32_to_string(number, &name, buffer, sizeof buffer);
-  bool fits = bson_append_document_begin(branches, name, -1, ret_branch);
-  for (size_t i = 0; fits && i + 1 < key.count; i++) {
+  bson_append_document_begin(branches, name, -1, ret_branch);
+  for (size_t i = 0; i + 1 < key.count; i++) {
     uint32_t index = 0;
-    fits = bson_append_document_begin(ret_branch, key.names[i], -1, &in) && BSON_APPEND_ARRAY_BEGIN(&in, "$in", &list) &&
-           mdb_append_candidates(&list, parts[i], &index) && bson_append_array_end(&in, &list) && bson_append_document_end(ret_branch, &in);
+    bson_append_document_begin(ret_branch, key.names[i], -1, &in);
+    BSON_APPEND_ARRAY_BEGIN(&in, "$in", &list);
+    mdb_append_candidates(&list, parts[i], &index);
+    bson_append_array_end(&in, &list);
+    bson_append_document_end(ret_branch, &in);
   }
-  return fits && bson_append_document_begin(ret_branch, key.names[key.count - 1], -1, ret_in) &&
-         BSON_APPEND_ARRAY_BEGIN(ret_in, "$in", ret_list);
+  bson_append_document_begin(ret_branch, key.names[key.count - 1], -1, ret_in);
+  BSON_APPEND_ARRAY_BEGIN(ret_in, "$in", ret_list);
 }
 
-static bool close_branch(bson_t *branches, bson_t *branch, bson_t *in, bson_t *list) {
-  return bson_append_array_end(in, list) && bson_append_document_end(branch, in) && bson_append_document_end(branches, branch);
+static void close_branch(bson_t *branches, bson_t *branch, bson_t *in, bson_t *list) {
+  bson_append_array_end(in, list);
+  bson_append_document_end(branch, in);
+  bson_append_document_end(branches, branch);
 }
 
 static bool same_but_last(const aon_text *a, const aon_text *b, size_t count) {
@@ -416,9 +429,8 @@ aon_result mdb_append_branches(mdb_key key, const aon_text *ids, size_t count, a
   aon_text parts[2][AON_STORE_KEY_PARTS], *last = NULL;
   bson_t branch, in, list;
   uint32_t index = 0;
-  bool good = true;
   *ret_branches = 0;
-  for (size_t i = 0; good && i < count; i++) {
+  for (size_t i = 0; i < count; i++) {
     aon_text *own = parts[last == parts[0]];
     bool names;
     aon_result result = mdb_id_parts(key, ids[i], arena, own, &names, error);
@@ -427,14 +439,17 @@ aon_result mdb_append_branches(mdb_key key, const aon_text *ids, size_t count, a
     if (!names)
       continue;
     if (!last || !same_but_last(last, own, key.count)) {
-      good = (!last || close_branch(array, &branch, &in, &list)) && open_branch(array, (*ret_branches)++, key, own, &branch, &in, &list);
+      if (last)
+        close_branch(array, &branch, &in, &list);
+      open_branch(array, (*ret_branches)++, key, own, &branch, &in, &list);
       index = 0;
     }
     last = own;
-    good = good && mdb_append_candidates(&list, own[key.count - 1], &index);
+    mdb_append_candidates(&list, own[key.count - 1], &index);
   }
-  good = good && (!last || close_branch(array, &branch, &in, &list));
-  return good ? AON_OK : aon_fail(error, AON_PERMANENT, "too_long", "The ids of a read are too long.");
+  if (last)
+    close_branch(array, &branch, &in, &list);
+  return AON_OK;
 }
 
 /* The ids from..to-1 in the order of places, by several properties. */
@@ -446,7 +461,8 @@ static aon_result fetch_joined(fetching *f, size_t from, size_t to, aon_error *e
     ids[i - from] = f->places[i].id;
   BSON_APPEND_ARRAY_BEGIN(&filter, "$or", &branches);
   aon_result result = mdb_append_branches(f->key, ids, to - from, f->arena, &branches, &count, error);
-  if (!result && count && bson_append_array_end(&filter, &branches)) /* none: no id has as many parts */
+  bson_append_array_end(&filter, &branches);
+  if (!result && count) /* none: no id has as many parts */
     result = mdb_query(f->store, f->collection->name, &filter, &options, "reading", take_document, f, error);
   bson_destroy(&options);
   bson_destroy(&filter);
@@ -502,41 +518,49 @@ aon_result mdb_read(void *state, const aon_collection *collection, const aon_tex
 /* ---- scans ---- */
 
 /* What the server can narrow down; aon_match_all decides. */
-static bool append_match(bson_t *filter, const aon_match *match) {
+static void append_match(bson_t *filter, const aon_match *match) {
   bson_t inner, array;
   char text[64], *end;
   if (!mdb_plain_name(match->property) || bson_has_field(filter, match->property))
-    return true;
-  bool fits = bson_append_document_begin(filter, match->property, -1, &inner) && BSON_APPEND_ARRAY_BEGIN(&inner, "$in", &array) &&
-              bson_append_utf8(&array, "0", 1, match->value.data, (int)match->value.length);
+    return;
+  bson_append_document_begin(filter, match->property, -1, &inner);
+  BSON_APPEND_ARRAY_BEGIN(&inner, "$in", &array);
+  bson_append_utf8(&array, "0", 1, match->value.data, (int)match->value.length);
   snprintf(text, sizeof text, "%.*s", (int)(match->value.length < sizeof text ? match->value.length : 0), match->value.data);
   double number = strtod(text, &end);
   long long integer = strtoll(text, NULL, 10);
-  if (fits && *text && !*end)
-    fits = BSON_APPEND_DOUBLE(&array, "1", number) && BSON_APPEND_INT64(&array, "2", integer);
-  if (fits && (!strcmp(text, "true") || !strcmp(text, "false")))
-    fits = BSON_APPEND_BOOL(&array, "1", !strcmp(text, "true"));
-  return fits && bson_append_array_end(&inner, &array) && bson_append_document_end(filter, &inner);
+  if (*text && !*end) {
+    BSON_APPEND_DOUBLE(&array, "1", number);
+    BSON_APPEND_INT64(&array, "2", integer);
+  }
+  if (!strcmp(text, "true") || !strcmp(text, "false"))
+    BSON_APPEND_BOOL(&array, "1", !strcmp(text, "true"));
+  bson_append_array_end(&inner, &array);
+  bson_append_document_end(filter, &inner);
 }
 
-static bool append_projection(bson_t *options, mdb_key key, const aon_match *matches, size_t count, const char *const *properties) {
+static void project(bson_t *projection, const char *property) {
+  if (!bson_has_field(projection, property))
+    bson_append_int32(projection, property, -1, 1);
+}
+
+static void append_projection(bson_t *options, mdb_key key, const aon_match *matches, size_t count, const char *const *properties) {
   bson_t projection;
-  for (const char *const *at = properties; at && *at; at++)
-    if (!mdb_plain_name(*at))
-      return true;
+  bool all = !properties;
+  for (const char *const *at = properties; !all && *at; at++)
+    all = !mdb_plain_name(*at);
   for (size_t i = 0; i < count; i++)
-    if (!mdb_plain_name(matches[i].property))
-      return true;
-  if (!properties || !BSON_APPEND_DOCUMENT_BEGIN(options, "projection", &projection))
-    return !properties;
-  bool fits = true;
-  for (size_t i = 0; fits && i < key.count; i++)
-    fits = bson_append_int32(&projection, key.names[i], -1, 1);
-  for (const char *const *at = properties; fits && *at; at++)
-    fits = bson_has_field(&projection, *at) || bson_append_int32(&projection, *at, -1, 1);
-  for (size_t i = 0; fits && i < count; i++)
-    fits = bson_has_field(&projection, matches[i].property) || bson_append_int32(&projection, matches[i].property, -1, 1);
-  return fits && bson_append_document_end(options, &projection);
+    all = all || !mdb_plain_name(matches[i].property);
+  if (all)
+    return;
+  BSON_APPEND_DOCUMENT_BEGIN(options, "projection", &projection);
+  for (size_t i = 0; i < key.count; i++)
+    project(&projection, key.names[i]);
+  for (const char *const *at = properties; *at; at++)
+    project(&projection, *at);
+  for (size_t i = 0; i < count; i++)
+    project(&projection, matches[i].property);
+  bson_append_document_end(options, &projection);
 }
 
 typedef struct scanning {
@@ -573,11 +597,10 @@ aon_result mdb_scan(void *state, const aon_collection *collection, const aon_mat
     mind_index(store, found, (mdb_key){&matches[0].property, 1});
   scanning s = {.store = store, .collection = collection, .matches = matches, .count = count, .each = each, .context = context};
   bson_t filter = BSON_INITIALIZER, options = BSON_INITIALIZER;
-  bool fits = append_projection(&options, mdb_key_of(store, collection), matches, count, properties);
-  for (size_t i = 0; fits && i < count; i++)
-    fits = append_match(&filter, &matches[i]);
-  result = fits ? mdb_query(store, collection->name, &filter, &options, "looking through a collection", scan_one, &s, error)
-                : aon_fail(error, AON_PERMANENT, "too_long", "What is looked for in %s is too long.", store->name);
+  append_projection(&options, mdb_key_of(store, collection), matches, count, properties);
+  for (size_t i = 0; i < count; i++)
+    append_match(&filter, &matches[i]);
+  result = mdb_query(store, collection->name, &filter, &options, "looking through a collection", scan_one, &s, error);
   bson_destroy(&options);
   bson_destroy(&filter);
   aon_arena_release(&s.arena);

@@ -142,8 +142,7 @@ static aon_result find_collection(applying *a, run *r, aon_error *error) {
 static bool needs_pipeline(const bson_t *document) {
   bson_iter_t at;
   uint32_t seconds, increment;
-  if (!bson_iter_init(&at, document))
-    return false;
+  bson_iter_init(&at, document);
   while (bson_iter_next(&at)) {
     if (*bson_iter_key(&at) == '$')
       return true;
@@ -156,91 +155,86 @@ static bool needs_pipeline(const bson_t *document) {
   return false;
 }
 
-static bool append_replacement(bson_t *statement, const bson_t *document) {
+static void append_replacement(bson_t *statement, const bson_t *document) {
   bson_t pipeline, stage, literal;
-  if (!needs_pipeline(document))
-    return BSON_APPEND_DOCUMENT(statement, "u", document);
-  return BSON_APPEND_ARRAY_BEGIN(statement, "u", &pipeline) && BSON_APPEND_DOCUMENT_BEGIN(&pipeline, "0", &stage) &&
-         BSON_APPEND_DOCUMENT_BEGIN(&stage, "$replaceWith", &literal) && BSON_APPEND_DOCUMENT(&literal, "$literal", document) &&
-         bson_append_document_end(&stage, &literal) && bson_append_document_end(&pipeline, &stage) &&
-         bson_append_array_end(statement, &pipeline);
-}
-
-static bool append_own_id(bson_t *query, const bson_t *now) {
-  bson_iter_t at;
-  return bson_iter_init_find(&at, now, "_id") && bson_append_iter(query, "_id", 3, &at);
+  if (!needs_pipeline(document)) {
+    BSON_APPEND_DOCUMENT(statement, "u", document);
+    return;
+  }
+  BSON_APPEND_ARRAY_BEGIN(statement, "u", &pipeline);
+  BSON_APPEND_DOCUMENT_BEGIN(&pipeline, "0", &stage);
+  BSON_APPEND_DOCUMENT_BEGIN(&stage, "$replaceWith", &literal);
+  BSON_APPEND_DOCUMENT(&literal, "$literal", document);
+  bson_append_document_end(&stage, &literal);
+  bson_append_document_end(&pipeline, &stage);
+  bson_append_array_end(statement, &pipeline);
 }
 
 /* {$expr: {$eq: ["$$ROOT", {$literal: DOCUMENT}]}} */
-static bool append_whole(bson_t *query, const bson_t *now) {
+static void append_whole(bson_t *query, const bson_t *now) {
   bson_t expression, sides, literal;
-  return BSON_APPEND_DOCUMENT_BEGIN(query, "$expr", &expression) && BSON_APPEND_ARRAY_BEGIN(&expression, "$eq", &sides) &&
-         BSON_APPEND_UTF8(&sides, "0", "$$ROOT") && BSON_APPEND_DOCUMENT_BEGIN(&sides, "1", &literal) &&
-         BSON_APPEND_DOCUMENT(&literal, "$literal", now) && bson_append_document_end(&sides, &literal) &&
-         bson_append_array_end(&expression, &sides) && bson_append_document_end(query, &expression);
+  BSON_APPEND_DOCUMENT_BEGIN(query, "$expr", &expression);
+  BSON_APPEND_ARRAY_BEGIN(&expression, "$eq", &sides);
+  BSON_APPEND_UTF8(&sides, "0", "$$ROOT");
+  BSON_APPEND_DOCUMENT_BEGIN(&sides, "1", &literal);
+  BSON_APPEND_DOCUMENT(&literal, "$literal", now);
+  bson_append_document_end(&sides, &literal);
+  bson_append_array_end(&expression, &sides);
+  bson_append_document_end(query, &expression);
 }
 
-static const char *type_name(bson_type_t type) {
-  switch (type) {
-  case BSON_TYPE_NULL:
-    return "null";
-  case BSON_TYPE_ARRAY:
-    return "array";
-  case BSON_TYPE_DOCUMENT:
-    return "object";
-  default:
-    return NULL;
-  }
-}
+static const char *type_name(bson_type_t type) { return type == BSON_TYPE_NULL ? "null" : type == BSON_TYPE_DOCUMENT ? "object" : NULL; }
 
 /* A server that can't compare the whole document compares each property: null is not missing, a value is not a list that holds it. What
  * somebody adds in the instant since we looked is not seen. */
-static bool append_each(bson_t *query, const bson_t *now) {
+static void append_each(bson_t *query, const bson_t *now) {
   bson_iter_t at, inner;
-  if (!bson_iter_init(&at, now))
-    return false;
+  bson_iter_init(&at, now);
   while (bson_iter_next(&at)) {
     bson_t condition, not ;
     const char *key = bson_iter_key(&at), *type = type_name(bson_iter_type(&at));
     if (!strcmp(key, "_id") || !mdb_plain_name(key))
       continue;
-    bool fits = bson_append_document_begin(query, key, -1, &condition) && bson_append_iter(&condition, "$eq", 3, &at);
-    if (fits && bson_iter_type(&at) == BSON_TYPE_ARRAY) {
+    bson_append_document_begin(query, key, -1, &condition);
+    bson_append_iter(&condition, "$eq", 3, &at);
+    if (bson_iter_type(&at) == BSON_TYPE_ARRAY) {
       int32_t length = 0;
-      for (fits = bson_iter_recurse(&at, &inner); fits && bson_iter_next(&inner);)
+      bson_iter_recurse(&at, &inner);
+      while (bson_iter_next(&inner))
         length++;
-      fits = fits && BSON_APPEND_INT32(&condition, "$size", length);
-    } else if (fits && type) {
-      fits = BSON_APPEND_UTF8(&condition, "$type", type);
-    } else if (fits) {
-      fits = BSON_APPEND_DOCUMENT_BEGIN(&condition, "$not", &not ) && BSON_APPEND_UTF8(&not, "$type", "array") &&
-             bson_append_document_end(&condition, &not );
+      BSON_APPEND_INT32(&condition, "$size", length);
+    } else if (type) {
+      BSON_APPEND_UTF8(&condition, "$type", type);
+    } else {
+      BSON_APPEND_DOCUMENT_BEGIN(&condition, "$not", &not );
+      BSON_APPEND_UTF8(&not, "$type", "array");
+      bson_append_document_end(&condition, &not );
     }
-    if (!fits || !bson_append_document_end(query, &condition))
-      return false;
+    bson_append_document_end(query, &condition);
   }
-  return true;
 }
 
 /* The condition of one update or delete. In a transaction the snapshot is the condition. */
-static bool append_query(const applying *a, const run *r, const bson_t *now, bson_t *statement) {
+static void append_query(const applying *a, const run *r, const bson_t *now, bson_t *statement) {
   bson_t query, collation;
-  bool fits = BSON_APPEND_DOCUMENT_BEGIN(statement, "q", &query) && append_own_id(&query, now);
-  if (fits && !a->transaction)
-    fits = a->store->facts.compares_whole ? append_whole(&query, now) : append_each(&query, now);
-  fits = fits && bson_append_document_end(statement, &query);
-  if (fits && !a->transaction && r->collection->collated)
-    fits = BSON_APPEND_DOCUMENT_BEGIN(statement, "collation", &collation) && BSON_APPEND_UTF8(&collation, "locale", "simple") &&
-           bson_append_document_end(statement, &collation);
-  return fits;
+  bson_iter_t own;
+  BSON_APPEND_DOCUMENT_BEGIN(statement, "q", &query);
+  bson_iter_init_find(&own, now, "_id"); /* compare has seen it */
+  bson_append_iter(&query, "_id", 3, &own);
+  if (!a->transaction && a->store->facts.compares_whole)
+    append_whole(&query, now);
+  else if (!a->transaction)
+    append_each(&query, now);
+  bson_append_document_end(statement, &query);
+  if (a->transaction || !r->collection->collated)
+    return;
+  BSON_APPEND_DOCUMENT_BEGIN(statement, "collation", &collation);
+  BSON_APPEND_UTF8(&collation, "locale", "simple");
+  bson_append_document_end(statement, &collation);
 }
 
 static const char *const verbs[] = {[KIND_INSERT] = "insert", [KIND_UPDATE] = "update", [KIND_DELETE] = "delete"};
 static const char *const lists[] = {[KIND_INSERT] = "documents", [KIND_UPDATE] = "updates", [KIND_DELETE] = "deletes"};
-
-static aon_result too_long(aon_error *error) {
-  return aon_fail(error, AON_PERMANENT, "too_long", "the document is too large for a command.");
-}
 
 static aon_result append_statement(const applying *a, const run *r, size_t at, bson_t *array, const char *key, aon_error *error) {
   const aon_write *write = &a->writes[at];
@@ -251,19 +245,19 @@ static aon_result append_statement(const applying *a, const run *r, size_t at, b
     bson_destroy(&wanted);
     result = mdb_document_of(a->store, write->collection, write->id, &write->wanted, now, write->stamp, &wanted, error);
   }
-  bool fits = true;
   if (!result && r->kind == KIND_INSERT) {
-    fits = bson_append_document(array, key, -1, &wanted);
+    bson_append_document(array, key, -1, &wanted);
   } else if (!result) {
-    fits = bson_append_document_begin(array, key, -1, &statement) && append_query(a, r, now, &statement);
-    if (fits && r->kind == KIND_UPDATE)
-      fits = append_replacement(&statement, &wanted);
-    else if (fits)
-      fits = BSON_APPEND_INT32(&statement, "limit", 1);
-    fits = fits && bson_append_document_end(array, &statement);
+    bson_append_document_begin(array, key, -1, &statement);
+    append_query(a, r, now, &statement);
+    if (r->kind == KIND_UPDATE)
+      append_replacement(&statement, &wanted);
+    else
+      BSON_APPEND_INT32(&statement, "limit", 1);
+    bson_append_document_end(array, &statement);
   }
   bson_destroy(&wanted);
-  return result ? result : fits ? AON_OK : too_long(error);
+  return result;
 }
 
 static size_t bytes_of(const aon_write *write) {
@@ -277,16 +271,16 @@ static aon_result build(const applying *a, const run *r, size_t from, size_t mos
   const char *key;
   size_t bytes = 0, to = from;
   aon_result result = AON_OK;
-  if (!BSON_APPEND_UTF8(command, verbs[r->kind], r->collection->name) || !BSON_APPEND_ARRAY_BEGIN(command, lists[r->kind], &array))
-    return too_long(error);
+  BSON_APPEND_UTF8(command, verbs[r->kind], r->collection->name);
+  BSON_APPEND_ARRAY_BEGIN(command, lists[r->kind], &array);
   for (; !result && to < r->to && to - from < most && (to == from || bytes + bytes_of(&a->writes[to]) <= MDB_COMMAND_BYTES); to++) {
     bytes += bytes_of(&a->writes[to]);
     bson_uint32_to_string((uint32_t)(to - from), &key, buffer, sizeof buffer);
     result = append_statement(a, r, to, &array, key, error);
   }
   *ret_to = to;
-  bool fits = bson_append_array_end(command, &array);
-  return result ? result : fits ? AON_OK : too_long(error);
+  bson_append_array_end(command, &array);
+  return result;
 }
 
 static int64_t count_of(const bson_t *reply) {
@@ -302,8 +296,8 @@ static aon_result send_some(applying *a, const run *r, size_t from, size_t *ret_
   *ret_failed = from;
   aon_result result = build(a, r, from, a->transaction ? SIZE_MAX : 1, &command, &to, error);
   *ret_to = to;
-  if (!result && !a->transaction && !aon_mongodb_durable(&command, false, 0))
-    result = too_long(error);
+  if (!a->transaction)
+    aon_mongodb_durable(&command, false, 0);
   if (!result)
     result = mdb_acquire(a->store, false, &connection, error);
   if (result) {

