@@ -28,10 +28,15 @@ void calls_fail(int kind, int nth) {
   atomic_store(&fault.left, nth);
 }
 
-void calls_fail_for_ever(int nth, void (*then)(void)) {
-  calls_fail(CALL_STEP, 0);
-  fault.then = then;
+void calls_fail_from(int kind, int nth) {
+  calls_fail(kind, 0);
   atomic_store(&fault.for_ever, true);
+  atomic_store(&fault.left, nth);
+}
+
+void calls_fail_for_ever(int nth, void (*then)(void)) {
+  calls_fail_from(CALL_STEP, 0);
+  fault.then = then;
   atomic_store(&fault.left, nth);
 }
 

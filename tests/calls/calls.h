@@ -10,6 +10,7 @@
 enum { CALL_MEMORY, CALL_PIECE, CALL_STEP, CALL_STATEMENT, CALLS }; /* a suite's own kinds follow */
 
 void calls_fail(int kind, int nth);                    /* nth 0: none does */
+void calls_fail_from(int kind, int nth);               /* the nth and all after it */
 void calls_fail_for_ever(int nth, void (*then)(void)); /* the nth step of SQLite and all after it; `then` at the first of them */
 bool calls_due(int kind);                              /* counts a call: does it fail? */
 bool calls_failed(void);

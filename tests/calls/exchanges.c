@@ -8,12 +8,19 @@
 #include <libpq-fe.h>
 #include <mongoc/mongoc.h>
 
-const char *exchange_name(int kind) { return kind == CALL_REQUEST ? "request" : kind == CALL_ANSWER ? "answer" : calls_name(kind); }
+const char *exchange_name(int kind) {
+  static const char *const names[] = {"request", "answer", "refusal"};
+  return kind < CALLS ? calls_name(kind) : names[kind - CALLS];
+}
 
 /* ---- PostgreSQL ---- */
 
+#define REFUSED "planted: no SQL" /* refused by its parser, within a pipeline too */
+
 static int failing_send_query_params(PGconn *c, const char *sql, int count, const Oid *types, const char *const *values, const int *lengths,
                                      const int *formats, int format) {
+  if (calls_due(CALL_REFUSAL))
+    return PQsendQueryParams(c, REFUSED, 0, NULL, NULL, NULL, NULL, format);
   return calls_due(CALL_REQUEST) ? 0 : PQsendQueryParams(c, sql, count, types, values, lengths, formats, format);
 }
 static int failing_send_prepare(PGconn *c, const char *name, const char *sql, int count, const Oid *types) {
@@ -21,6 +28,8 @@ static int failing_send_prepare(PGconn *c, const char *name, const char *sql, in
 }
 static int failing_send_query_prepared(PGconn *c, const char *name, int count, const char *const *values, const int *lengths,
                                        const int *formats, int format) {
+  if (calls_due(CALL_REFUSAL))
+    return PQsendQueryParams(c, REFUSED, 0, NULL, NULL, NULL, NULL, format);
   return calls_due(CALL_REQUEST) ? 0 : PQsendQueryPrepared(c, name, count, values, lengths, formats, format);
 }
 static int failing_send_query(PGconn *c, const char *sql) { return calls_due(CALL_REQUEST) ? 0 : PQsendQuery(c, sql); }
@@ -36,23 +45,37 @@ static PostgresPollingStatusType failing_connect_poll(PGconn *c) {
 
 /* ---- MongoDB ---- */
 
-static mongoc_cursor_t *cut_off; /* the cursor whose answer was lost */
+static struct {
+  mongoc_cursor_t *cursor; /* whose answer was lost, or which was refused */
+  void (*why)(bson_error_t *error);
+} cut_off;
 
 static bool not_sent(bson_error_t *error) {
   bson_set_error(error, MONGOC_ERROR_SERVER_SELECTION, MONGOC_ERROR_SERVER_SELECTION_FAILURE, "planted: no server to be found");
   return false;
 }
 
-static bool not_answered(bson_error_t *error) {
+static void lost(bson_error_t *error) {
   bson_set_error(error, MONGOC_ERROR_STREAM, MONGOC_ERROR_STREAM_SOCKET, "planted: the answer is lost");
+}
+
+static bool not_answered(bson_error_t *error) {
+  lost(error);
   return false;
 }
+
+static void refused(bson_error_t *error) { bson_set_error(error, MONGOC_ERROR_SERVER, 13, "planted: not authorized"); }
 
 static bool failing_command(mongoc_client_t *c, const char *database, const bson_t *command, const mongoc_read_prefs_t *how,
                             const bson_t *options, bson_t *reply, bson_error_t *error) {
   if (calls_due(CALL_REQUEST)) {
     bson_init(reply);
     return not_sent(error);
+  }
+  if (calls_due(CALL_REFUSAL)) {
+    bson_init(reply);
+    refused(error);
+    return false;
   }
   bool done = mongoc_client_command_with_opts(c, database, command, how, options, reply, error);
   return calls_due(CALL_ANSWER) ? not_answered(error) : done;
@@ -73,17 +96,19 @@ static bool failing_commit(mongoc_client_session_t *session, bson_t *reply, bson
 
 static bool failing_cursor_next(mongoc_cursor_t *cursor, const bson_t **document) {
   bool more = mongoc_cursor_next(cursor, document);
-  if (!calls_due(CALL_ANSWER))
+  void (*why)(bson_error_t *) = calls_due(CALL_ANSWER) ? lost : calls_due(CALL_REFUSAL) ? refused : NULL;
+  if (!why)
     return more;
-  cut_off = cursor;
+  cut_off.cursor = cursor;
+  cut_off.why = why;
   return false;
 }
 
 static bool failing_cursor_error(mongoc_cursor_t *cursor, bson_error_t *error, const bson_t **reply) {
-  if (cursor != cut_off)
+  if (cursor != cut_off.cursor)
     return mongoc_cursor_error_document(cursor, error, reply);
-  cut_off = NULL;
-  not_answered(error);
+  cut_off.cursor = NULL;
+  cut_off.why(error);
   return true;
 }
 

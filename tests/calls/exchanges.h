@@ -5,7 +5,13 @@
 
 #include "calls.h"
 
-enum { CALL_REQUEST = CALLS, CALL_ANSWER, EXCHANGES };
+enum {
+  CALL_REQUEST = CALLS,
+  CALL_ANSWER,
+  EXCHANGES,
+  CALL_REFUSAL = EXCHANGES, /* beside them, of databases: the server answers that it won't */
+  EXCHANGES_AND_REFUSALS
+};
 
 const char *exchange_name(int kind); /* of calls too */
 #endif

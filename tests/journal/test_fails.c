@@ -11,6 +11,7 @@
 
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define LIVES_OF_EXCHANGES 10
 #define LIVES_OF_MEMORY 4
@@ -24,6 +25,7 @@ typedef struct life {
   aon_process self;
   aon_journal *journal;
   int kind, nth; /* of each call the nth of the kind fails; nth 0: of the whole life, or none */
+  bool lasting;  /* and all after it, until that call has ended */
   unsigned met;  /* calls that met it */
 } life;
 
@@ -85,7 +87,9 @@ static void says_why(const char *about, aon_result result, const aon_error *erro
 }
 
 static void plant(const life *l) {
-  if (l->nth)
+  if (l->nth && l->lasting)
+    calls_fail_from(l->kind, l->nth);
+  else if (l->nth)
     calls_fail(l->kind, l->nth);
 }
 
@@ -98,7 +102,7 @@ static bool failed_by_it(life *l, aon_result result, aon_error *error, const cha
   l->met += met;
   if (!result || !met)
     return false;
-  snprintf(about, sizeof about, "%s %d of %s", exchange_name(l->kind), l->nth, call);
+  snprintf(about, sizeof about, "%s %d%s of %s", exchange_name(l->kind), l->nth, l->lasting ? " and all after it" : "", call);
   says_why(about, result, error);
   *error = (aon_error)AON_ERROR_INIT;
   return true;
@@ -139,6 +143,19 @@ static aon_result claim(life *l, aon_arena *arena, aon_bulk *ret_bulk, aon_error
   *error = (aon_error)AON_ERROR_INIT;
   GO(aon_journal_get(l->journal, l->id, arena, ret_bulk, error));
   assert_true(ret_bulk->epoch == 2 && ret_bulk->worker.pid == l->self.pid);
+  return AON_OK;
+}
+
+/* The same of a report. */
+static aon_result attach(life *l, int64_t epoch, const aon_journal_file *report, aon_error *error) {
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  aon_journal_file found;
+  aon_result result = aon_journal_file_attach(l->journal, l->id, epoch, report, error);
+  if (result != AON_USAGE || !l->nth)
+    return result;
+  *error = (aon_error)AON_ERROR_INIT;
+  GO(aon_journal_file_find(l->journal, l->id, report->role, &arena, &found, error));
+  assert_string_equal(found.id, report->id);
   return AON_OK;
 }
 
@@ -304,7 +321,7 @@ static aon_result end_it(life *l, aon_arena *arena, aon_error *error) {
   TRY(aon_journal_conflicts(l->journal, l->id, hear_conflict, &heard, error));
   assert_true(heard == 1 || l->nth);
   TRY(aon_journal_file_put(l->journal, l->report, &l->self, 0, "ok", 2, error));
-  TRY(aon_journal_file_attach(l->journal, l->id, 1, &report, error));
+  TRY(attach(l, 1, &report, error));
   TRY(aon_journal_move(l->journal, l->id, 1, AON_ROLLING_BACK, AON_ROLLBACK_FAILED, &end, error));
   TRY(claim(l, arena, &bulk, error));
   TRY(aon_journal_conflict_drop(l->journal, l->id, bulk.epoch, 1, error));
@@ -357,6 +374,7 @@ static void lead_well(world *w, unsigned number, const char *about) {
 }
 
 static int kinds(const world *w) { return on_server(w) ? EXCHANGES : CALLS; }
+static bool more_of_them(void) { return calls_full() || getenv("AON_CALLS_MORE"); }
 static bool of_sqlite(int kind) { return kind == CALL_STEP || kind == CALL_STATEMENT; }
 
 /* A server takes its time for each transaction: then only some lives, evenly, over all the calls of one. */
@@ -411,37 +429,56 @@ static void each_fault(void **state) {
   world_end(w);
 }
 
+#define EACH_REFUSAL 12 /* which are quick, as nobody tries again what a server refuses; after these only some */
+
 /* Calls of the journal are short: after the first ones only few have more. */
-static int next_again(const world *w, int nth) { return calls_next(nth, w->on_mongodb ? 1 : 8); }
+static int next_again(const world *w, int kind, int nth) {
+  return kind == CALL_REFUSAL && more_of_them() && nth < EACH_REFUSAL ? nth + 1 : calls_next(nth, on_server(w) ? 1 : 8);
+}
+
+/* Whether any call of the life met the fault. */
+static bool asked_again(world *w, unsigned number, int kind, int nth, bool lasting) {
+  life l;
+  aon_error found = AON_ERROR_INIT;
+  char about[80];
+  snprintf(about, sizeof about, "%s %d%s of each call", exchange_name(kind), nth, lasting ? " and all after it" : "");
+  be_born(&l, w, number);
+  l.kind = kind;
+  l.nth = nth;
+  l.lasting = lasting;
+  if (lead(&l, &found))
+    fail_msg("%s: %s %s", about, found.code, found.sentence);
+  is_healthy(w, l.journal, about);
+  die(&l);
+  return l.met > 0;
+}
 
 static void each_call_again(void **state) {
   (void)state;
   world *w = hurried_world();
   unsigned number = 100000;
-  if (w->server && !calls_full()) { /* whole lives on PostgreSQL are short enough to be led in the other case */
-    world_end(w);
-    return;
-  }
   aon_journal_close(world_open(w));
-  for (int kind = 0; kind < kinds(w); kind++) {
+  for (int kind = 0; kind < (on_server(w) ? EXCHANGES_AND_REFUSALS : CALLS); kind++) {
     if (on_server(w) && of_sqlite(kind))
       continue;
-    for (int nth = 1;; nth = next_again(w, nth)) {
-      life l;
-      aon_error found = AON_ERROR_INIT;
-      char about[60];
-      snprintf(about, sizeof about, "%s %d of each call", exchange_name(kind), nth);
-      be_born(&l, w, ++number);
-      l.kind = kind;
-      l.nth = nth;
-      if (lead(&l, &found))
-        fail_msg("%s: %s %s", about, found.code, found.sentence);
-      is_healthy(w, l.journal, about);
-      die(&l);
-      if (!l.met)
-        break;
-    }
+    if (w->server && kind != CALL_REFUSAL && !more_of_them()) /* whole lives on PostgreSQL are short enough to be led in the other case */
+      continue;
+    for (int nth = 1; asked_again(w, ++number, kind, nth, false); nth = next_again(w, kind, nth))
+      ;
   }
+  world_end(w);
+}
+
+/* A server that is gone for longer than a call is patient. */
+static void each_call_given_up(void **state) {
+  (void)state;
+  world *w = hurried_world();
+  unsigned number = 200000;
+  aon_journal_close(world_open(w));
+  int most = more_of_them() ? 7 : 1;
+  for (int kind = CALLS; on_server(w) && kind < EXCHANGES; kind++)
+    for (int nth = 1; nth <= most && asked_again(w, ++number, kind, nth, true); nth = next_again(w, kind, nth))
+      ;
   world_end(w);
 }
 
@@ -533,7 +570,7 @@ static void copies(world *w, const char *location, bool in_file) {
   aon_journal *from;
   aon_journal_config config = {.location = location, .key_file = w->key, .read_only = true};
   OK(aon_journal_open(&w->env, &config, &from, error));
-  for (int kind = 0; kind < (on_server(w) ? EXCHANGES : CALLS); kind++) {
+  for (int kind = 0; kind < kinds(w); kind++) {
     int all = kind >= CALLS ? 60 : 600;
     for (int nth = 1; copied_with(w, from, in_file, kind, nth);)
       nth = next_of(w, kind, nth, all);
@@ -565,6 +602,7 @@ static void each_copy(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(each_fault), cmocka_unit_test(each_call_again), cmocka_unit_test(each_copy)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(each_fault), cmocka_unit_test(each_call_again), cmocka_unit_test(each_call_given_up),
+                                     cmocka_unit_test(each_copy)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
