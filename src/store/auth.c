@@ -457,19 +457,20 @@ static aon_result import_all(round_state *r, aon_error *error) {
   return result;
 }
 
-/* Those that have been begun get their passwords with the single writes. */
+/* Those that have been begun get their passwords with the single writes. None of them counts as applied from here on, whatever happens. */
 static aon_result go_on(round_state *r, aon_error *error) {
   static const bool had[AUTH_TEXTS] = {false};
   aon_result result = AON_OK;
-  for (size_t i = 0; !result && i < r->count; i++) {
+  for (size_t i = 0; i < r->count; i++) {
     one *o = &r->ones[i];
     if (o->step != STEP_BEGIN || r->states[r->first + i] != AON_WRITE_APPLIED)
       continue;
     auth_account wanted;
-    r->states[r->first + i] = AON_WRITE_UNKNOWN;
+    r->states[r->first + i] = AON_WRITE_NOT_SENT;
     o->begun = true;
     o->step = STEP_UPDATE;
-    result = auth_account_of(&r->store->fb, &o->write->wanted, o->write->stamp, &r->arena, &wanted, error);
+    if (!result)
+      result = auth_account_of(&r->store->fb, &o->write->wanted, o->write->stamp, &r->arena, &wanted, error);
     if (!result)
       result = body_of(o, &wanted, had, error);
   }
@@ -509,29 +510,47 @@ static aon_result send_singly(round_state *r, aon_error *error) {
   return result;
 }
 
-/* Begun, and refused its password (or not come to): nobody looks at what was refused, so it goes at once. While that can't be told nothing
- * of it can. */
-static aon_result take_begun_back(round_state *r, aon_error *error) {
-  size_t of[AUTH_BATCH_OPERATIONS], count = 0;
-  aon_result result = AON_OK;
+static void note_left(round_state *r, size_t at) {
+  aon_error failure = AON_ERROR_INIT;
+  r->states[r->first + at] = AON_WRITE_UNKNOWN;
+  note(r, at,
+       aon_fail(&failure, AON_UNKNOWN, "no_reply", "%s/%s/%s was begun, and could neither be made to its end nor be taken back.",
+                r->store->fb.name, r->ones[at].write->collection->name, r->ones[at].uid),
+       &failure);
+}
+
+static aon_result ask_to_go(round_state *r, const size_t *of, size_t count, aon_error *error) {
   const char *url = aon_arena_format(&r->arena, "%s:delete", r->store->base);
-  for (size_t i = 0; !result && i < r->count; i++) {
-    aon_write_state state = r->states[r->first + i];
-    if (!r->ones[i].begun || (state != AON_WRITE_REFUSED && state != AON_WRITE_NOT_SENT))
-      continue;
-    r->ones[i].step = STEP_DELETE;
-    result = body_of(&r->ones[i], NULL, NULL, error);
-    of[count] = i;
-    r->requests[count++] = single_request(url, r->ones[i].body);
+  aon_result result = url ? AON_OK : aon_fail_memory(error);
+  for (size_t i = 0; !result && i < count; i++) {
+    one *o = &r->ones[of[i]];
+    o->step = STEP_DELETE;
+    result = body_of(o, NULL, NULL, error);
+    r->requests[i] = single_request(url, o->body);
   }
-  if (!result && count)
-    result = url ? fb_run(&r->store->fb, r->requests, count, NULL, NULL, error) : aon_fail_memory(error);
-  for (size_t i = 0; i < count; i++)
-    if (result || !fb_went_well(NULL, &r->requests[i]))
-      r->states[r->first + of[i]] = AON_WRITE_UNKNOWN;
+  return result ? result : fb_run(&r->store->fb, r->requests, count, NULL, NULL, error);
+}
+
+/* Begun, and refused its password or not come to: nobody looks at what was refused or not sent, so it goes at once. Where that fails it is
+ * unknown what there is of it. */
+static void take_begun_back(round_state *r) {
+  size_t of[AUTH_BATCH_OPERATIONS], count = 0;
+  aon_error failure = AON_ERROR_INIT;
+  for (size_t i = 0; i < r->count; i++) {
+    aon_write_state state = r->states[r->first + i];
+    if (r->ones[i].begun && (state == AON_WRITE_REFUSED || state == AON_WRITE_NOT_SENT))
+      of[count++] = i;
+  }
+  if (!count)
+    return;
+  aon_result result = ask_to_go(r, of, count, &failure);
+  for (size_t i = 0; i < count; i++) {
+    if (!result && fb_went_well(NULL, &r->requests[i]))
+      continue;
+    note_left(r, of[i]);
+  }
   if (!result)
     aon_http_release(r->requests, count);
-  return result;
 }
 
 static aon_result send_round(round_state *r, aon_error *error) {
@@ -548,6 +567,8 @@ static aon_result send_round(round_state *r, aon_error *error) {
       continue;
     r->states[r->first + i] = AON_WRITE_REFUSED;
     note(r, i, refused, &failure);
+    if (r->ones[i].begun)
+      note_left(r, i);
     r->count = i; /* what stands before it is sent all the same */
   }
   if (!result)
@@ -556,8 +577,7 @@ static aon_result send_round(round_state *r, aon_error *error) {
     result = go_on(r, error);
   if (!result)
     result = send_singly(r, error);
-  if (!result)
-    result = take_begun_back(r, error);
+  take_begun_back(r);
   for (size_t i = 0; i < all; i++)
     free(r->ones[i].body);
   return result;
