@@ -598,7 +598,7 @@ static aon_result lead(life *l, aon_arena *arena, aon_error *error) {
 static bool of_sqlite(int kind) { return kind == CALL_STEP || kind == CALL_STATEMENT; }
 
 static void each_call_again(life *l) {
-  if (l->fixture->kind == AUTH || (of_postgresql(l) && !calls_full())) /* not led so yet; minutes on a busy machine */
+  if (of_postgresql(l) && !calls_full()) /* not led so yet; minutes on a busy machine */
     return;
   for (int kind = 0; kind < EXCHANGES; kind++) {
     l->kind = kind;
