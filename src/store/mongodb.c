@@ -7,7 +7,7 @@
  * Invariants:
  *  - the marker is the first document that a transaction writes; one that is there already fences it;
  *  - a transaction that another one keeps from writing its marker ends that one by its noted session, and begins anew;
- *  - a commit that was not answered is AON_UNKNOWN, whatever is said when it is asked again;
+ *  - a commit that was not answered is AON_UNKNOWN, whatever failure is told when it is asked again;
  *  - a connection on which anything is uncertain is closed, never given back to the pool;
  *  - the collection of markers is made outside the transaction.
  * Design: docs/mongodb.md. */
@@ -175,14 +175,19 @@ static aon_result try_whole_comparison(mdb_store *store, aon_mongodb *connection
     return AON_OK;
   bson_t command = BSON_INITIALIZER, reply, nothing = BSON_INITIALIZER;
   bson_t *filter = BCON_NEW("$expr", "{", "$eq", "[", BCON_UTF8("$$ROOT"), "{", "$literal", BCON_DOCUMENT(&nothing), "}", "]", "}");
+  aon_error failure = AON_ERROR_INIT;
   append_find(&command, MDB_MARKERS, filter);
-  aon_result result = aon_mongodb_run(connection, NULL, &command, AON_MONGODB_READ, "looking at what it can do", &reply, error);
+  aon_result result = aon_mongodb_run(connection, NULL, &command, AON_MONGODB_READ, "looking at what it can do", &reply, &failure);
   store->facts.compares_whole = !result;
   bson_destroy(&reply);
   bson_destroy(filter);
   bson_destroy(&nothing);
   bson_destroy(&command);
-  return result == AON_PERMANENT ? AON_OK : result;
+  if (!result || result == AON_PERMANENT)
+    return AON_OK;
+  if (error)
+    *error = failure;
+  return result;
 }
 
 /* A user without the right to ask gets what MongoDB comes with. */
@@ -554,25 +559,23 @@ static aon_result state_named(const mdb_store *store, const aon_branch *branch, 
   return AON_OK;
 }
 
-/* Why was the transaction gone when it was to be committed? Somebody ended it to write another marker, or it was too old. */
+/* Why was the transaction gone when it was to be committed? Somebody ended it to write another marker, or it was too old: the
+ * failure that was told stays, also where the marker can't be read. */
 static aon_result gone(mdb_store *store, const aon_branch *branch, aon_marker marker, aon_error *error) {
   char key[KEY_BYTES], state[16] = "";
   bson_t command = BSON_INITIALIZER, filter = BSON_INITIALIZER, reply;
   bson_iter_t found;
+  aon_error unread = AON_ERROR_INIT;
   key_of(branch, key);
   BSON_APPEND_UTF8(&filter, "_id", key);
   append_find(&command, MDB_MARKERS, &filter);
-  aon_result result = mdb_command(store, NULL, &command, AON_MONGODB_READ, "looking for a marker", &reply, NULL, error);
+  aon_result result = mdb_command(store, NULL, &command, AON_MONGODB_READ, "looking for a marker", &reply, NULL, &unread);
   if (!result && mdb_find(&reply, "cursor.firstBatch.0.state", &found) && BSON_ITER_HOLDS_UTF8(&found))
     snprintf(state, sizeof state, "%s", bson_iter_utf8(&found, NULL));
   bson_destroy(&reply);
   bson_destroy(&filter);
   bson_destroy(&command);
-  if (result)
-    return AON_TRANSIENT;
-  if (*state && strcmp(state, "commit"))
-    return fenced(store, branch, marker, error);
-  return AON_TRANSIENT;
+  return *state && strcmp(state, "commit") ? fenced(store, branch, marker, error) : AON_TRANSIENT;
 }
 
 static aon_result commit(void *state, aon_transaction *transaction, aon_error *error) {

@@ -60,8 +60,9 @@ typedef struct looked {
 static aon_result look_up(mdb_store *store, const char *name, looked *ret_looked, aon_error *error) {
   int code;
   bson_iter_t found;
+  aon_error failure = AON_ERROR_INIT;
   bson_t reply, *command = BCON_NEW("listCollections", BCON_INT32(1), "filter", "{", "name", BCON_UTF8(name), "}");
-  aon_result result = mdb_command(store, NULL, command, AON_MONGODB_READ, "looking at its collections", &reply, &code, error);
+  aon_result result = mdb_command(store, NULL, command, AON_MONGODB_READ, "looking at its collections", &reply, &code, &failure);
   *ret_looked = (looked){.type = "collection"};
   if (code == 13) {
     ret_looked->there = ret_looked->validated = true; /* perhaps */
@@ -73,6 +74,8 @@ static aon_result look_up(mdb_store *store, const char *name, looked *ret_looked
     if (mdb_find(&reply, "cursor.firstBatch.0.type", &found) && BSON_ITER_HOLDS_UTF8(&found))
       snprintf(ret_looked->type, sizeof ret_looked->type, "%s", bson_iter_utf8(&found, NULL));
   }
+  if (result && error)
+    *error = failure;
   bson_destroy(&reply);
   bson_destroy(command);
   return result;
