@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <unistd.h>
+
+#include "store/fault.h"
 
 static world *one_store(void) {
   world *w = world_new();
@@ -345,6 +348,267 @@ static void two_hundred_thousand(void **state) {
   world_free(w);
 }
 
+/* ---- what is wrong with a line, further ---- */
+
+static void says_what_else_is_wrong(void **state) {
+  (void)state;
+  world *w = one_store();
+  char *long_id = malloc(1700);
+  rejects(w, "{\"store\":\"\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"delete\"}\n", "bad_line", 1, "“store” must not be empty");
+  rejects(w, "{\"store\":\"t\\u0000\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"delete\"}\n", "bad_line", 1, "NUL");
+  rejects(w, "{\"collection\":\"c\",\"id\":\"1\",\"operation\":\"delete\"}\n", "bad_line", 1, "“store” is missing");
+  rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\"}\n", "bad_line", 1, "“operation” must be");
+  rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"update\",\"data\":{},\"expect\":7}\n", "bad_line", 1,
+          "“expect” must be null or an object");
+  rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"update\",\"data\":{},\"types\":[]}\n", "bad_line", 1,
+          "JSON Pointers");
+  sprintf(long_id, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"%01501d\",\"operation\":\"delete\"} \t\r\n", 1);
+  rejects(w, long_id, "bad_line", 1, "longer than 1500 bytes");
+  rejects(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"update\",\"data\":{\"a\":2},\"expect\":{\"b\":1}}\n",
+          "changed_meanwhile", 1, "expect");
+  APPLY_OK(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"update\",\"data\":{\"a\":2},\"expect\":{}}\t \n");
+  assert_string_equal(world_get(w, "t", "c", "1"), "{\"a\":2,\"deep\":{\"x\":1,\"y\":[1,2,3]},\"gone\":true}");
+  free(long_id);
+  world_free(w);
+}
+
+/* A place of a type that is longer than we follow is told as none of the data, never written past. */
+static void a_type_at_a_very_long_place(void **state) {
+  (void)state;
+  world *w = typed_store(AON_TYPE_BYTES);
+  aon_buffer line = {0};
+  OK(aon_buffer_format(&line, error, TYPED("1", "update", "{\"%06000d\":{\"b\":\"YWJj\"},\"~/\":\"YWJj\"}", "{\"/%06000d/b\":\"bytes\"}"),
+                       1, 1));
+  rejects(w, line.data, "bad_type", 1, "not in “data”");
+  aon_buffer_release(&line);
+  APPLY_OK(w, TYPED("2", "create", "{\"~/\":\"YWJj\"}", "{\"/~0~1\":\"bytes\"}"));
+  assert_int_equal(kept_type(w, "2", "~/"), BSON_TYPE_BINARY);
+  rejects(w, TYPED("1", "update", "{\"d\":\"YWJj\"}", "{\"/d\":7}"), "bad_type", 1, "not in “data”");
+  world_free(w);
+}
+
+/* ---- limits ---- */
+
+static void fails_as(world *w, aon_result result, const char *code) {
+  const char *got = result ? w->error.code : w->outcome.problems.errors_kept ? w->outcome.problems.errors[0].code : "";
+  if (w->outcome.state == AON_COMMITTED || strcmp(got, code))
+    fail_msg("%s %s: %s %s, not %s", aon_result_name(result), w->error.sentence, aon_state_name(w->outcome.state), got, code);
+}
+
+static void a_line_without_an_end(void **state) {
+  (void)state;
+  world *w = one_store();
+  size_t length = (17u << 20) + 7;
+  char *line = malloc(length + 1);
+  assert_non_null(line);
+  memset(line, 'x', length);
+  line[length] = 0;
+  fails_as(w, world_apply(w, line), "too_long");
+  line[length - (1u << 20) - 100] = '\n'; /* one that ends within the limit is read, and is no JSON */
+  aon_result result = world_apply(w, line);
+  assert_int_equal(result, AON_OK);
+  assert_int_equal(w->outcome.state, AON_REJECTED_STATE);
+  assert_int_equal(w->outcome.problems.error_count, 2);
+  free(line);
+  world_free(w);
+}
+
+/* Each half is fine; what they make together is no document. */
+static void a_document_that_grows_too_large(void **state) {
+  (void)state;
+  world *w = one_store();
+  size_t half = 9u << 20;
+  char *text = malloc(half + 1);
+  memset(text, 'x', half);
+  text[half] = 0;
+  AON_BUFFER_CLEANUP aon_buffer there = {0}, line = {0};
+  OK(aon_buffer_format(&there, error, "{\"a\":\"%s\"}", text));
+  world_put(w, "t", "c", "big", there.data);
+  OK(aon_buffer_format(&line, error,
+                       "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"big\",\"operation\":\"update\",\"data\":{\"b\":\"%s\"}}\n", text));
+  rejects(w, line.data, "too_long", 1, "larger than the limit");
+  free(text);
+  world_free(w);
+}
+
+static void names_that_are_too_long(void **state) {
+  (void)state;
+  world *w = one_store();
+  char line[400];
+  snprintf(line, sizeof line, "{\"store\":\"t\",\"collection\":\"%0100d\",\"id\":\"1\",\"operation\":\"upsert\",\"data\":{}}\n", 1);
+  fails_as(w, world_apply(w, line), "too_long");
+  assert_int_equal(aon_memory_documents(world_database(w, "t")), 1);
+  world_free(w);
+}
+
+static void more_collections_than_are_counted(void **state) {
+  (void)state;
+  world *w = one_store();
+  AON_BUFFER_CLEANUP aon_buffer lines = {0};
+  for (int i = 0; i < AON_COUNTS_LIMIT + 1; i++)
+    OK(aon_buffer_format(&lines, error, "{\"store\":\"t\",\"collection\":\"c%d\",\"id\":\"1\",\"operation\":\"create\",\"data\":{}}\n", i));
+  fails_as(w, world_apply(w, lines.data), "too_many");
+  assert_int_equal(aon_memory_documents(world_database(w, "t")), 1);
+  world_free(w);
+}
+
+/* ---- a world that is not as it should be ---- */
+
+static void one_collection_of_two_stores(void **state) {
+  (void)state;
+  world *w = one_store();
+  world_memory(w, "u", AON_CLASS_TRANSACTION, NULL);
+  world_close(w);
+  world_engine(w);
+  APPLY_OK(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"2\",\"operation\":\"create\",\"data\":{\"a\":1}}\n"
+              "{\"store\":\"u\",\"collection\":\"c\",\"id\":\"2\",\"operation\":\"create\",\"data\":{\"a\":2}}\n"
+              "{\"store\":\"u\",\"collection\":\"d\",\"id\":\"2\",\"operation\":\"create\",\"data\":{\"a\":3}}\n"
+              "{\"store\":\"t\",\"collection\":\"d\",\"id\":\"2\",\"operation\":\"create\",\"data\":{\"a\":4}}\n"
+              "{\"store\":\"u\",\"collection\":\"c\",\"id\":\"2\",\"operation\":\"update\",\"data\":{\"a\":5}}\n");
+  assert_string_equal(world_get(w, "t", "c", "2"), "{\"a\":1}");
+  assert_string_equal(world_get(w, "u", "c", "2"), "{\"a\":5}");
+  assert_string_equal(world_get(w, "u", "d", "2"), "{\"a\":3}");
+  assert_string_equal(world_get(w, "t", "d", "2"), "{\"a\":4}");
+  world_free(w);
+}
+
+/* A collection that its store can't hold is said for each line that names it; the others are looked at all the same. */
+static void a_collection_that_a_store_refuses(void **state) {
+  (void)state;
+  world *w = world_new();
+  world_memory(w, "t", AON_CLASS_TRANSACTION, NULL);
+  aon_fault refuses = {.inner = w->stores[0].adapter,
+                       .inner_options = w->stores[0].config.options,
+                       .call = "read",
+                       .nth = 1,
+                       .kind = AON_REJECTED,
+                       .code = "no_collection"};
+  w->stores[0].adapter = &aon_fault_adapter;
+  w->stores[0].config.options = &refuses;
+  world_engine(w);
+  aon_result result = world_apply(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"upsert\",\"data\":{\"a\":1}}\n"
+                                     "{\"store\":\"t\",\"collection\":\"d\",\"id\":\"1\",\"operation\":\"create\",\"data\":{\"a\":1}}\n"
+                                     "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"2\",\"operation\":\"upsert\",\"data\":{\"a\":1}}\n");
+  assert_int_equal(result, AON_OK);
+  assert_int_equal(w->outcome.state, AON_REJECTED_STATE);
+  assert_int_equal(w->outcome.problems.error_count, 2);
+  for (size_t i = 0; i < 2; i++) {
+    assert_string_equal(w->outcome.problems.errors[i].code, "no_collection");
+    assert_int_equal(w->outcome.problems.errors[i].line, i ? 3 : 1);
+  }
+  assert_int_equal(aon_memory_documents(world_database(w, "t")), 0);
+  world_free(w);
+}
+
+static void a_path_is_kept(void **state) {
+  (void)state;
+  world *w = world_new();
+  world_memory(w, "t", AON_CLASS_TRANSACTION, &(aon_memory_config){.paths = true});
+  world_engine(w);
+  APPLY_OK(w,
+           "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"create\",\"data\":{\"a\":1},\"path\":\"/somewhere/1\"}\n");
+  aon_journal *journal;
+  aon_entries *entries;
+  const aon_operation *operations;
+  size_t count = 0;
+  bool cleared;
+  OK(aon_engine_journal(w->engine, false, &journal, error));
+  OK(aon_entries_open(journal, w->outcome.bulk_id, 0, 0, false, &entries, error));
+  OK(aon_entries_next(entries, &operations, &count, &cleared, error));
+  assert_int_equal(count, 1);
+  assert_string_equal(operations->path, "/somewhere/1");
+  aon_entries_close(entries);
+  world_free(w);
+}
+
+static const char three[] = "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"2\",\"operation\":\"create\",\"data\":{\"a\":1}}\n";
+
+/* Standard input is put by first, and goes again whatever becomes of it. */
+static void reads_standard_input(void **state) {
+  (void)state;
+  world *w = one_store();
+  int saved = dup(STDIN_FILENO);
+  OK(world_apply(w, three)); /* leaves the file */
+  world_put(w, "t", "c", "2", NULL);
+  for (int folder = 1; folder >= 0; folder--) {
+    assert_true(freopen(folder ? w->folder : w->input, "r", stdin));
+    aon_result result = world_apply_file(w, "-");
+    if (folder) {
+      assert_int_equal(result, AON_ENVIRONMENT);
+      assert_string_equal(w->error.code, "io_error");
+      assert_non_null(strstr(w->error.sentence, "Standard input"));
+    } else {
+      assert_int_equal(result, AON_OK);
+      assert_int_equal(w->outcome.state, AON_COMMITTED);
+    }
+    clearerr(stdin);
+  }
+  assert_string_equal(world_get(w, "t", "c", "2"), "{\"a\":1}");
+  dup2(saved, STDIN_FILENO);
+  close(saved);
+  world_free(w);
+}
+
+static aon_result (*removes)(void *context, const char *path, aon_error *error);
+static aon_result not_removed(void *context, const char *path, aon_error *error) {
+  return strstr(path, ".input-") ? aon_fail(error, AON_ENVIRONMENT, "io_error", "“%s” can't be removed.", path)
+                                 : removes(context, path, error);
+}
+
+static void a_spool_that_stays_is_told(void **state) {
+  (void)state;
+  world *w = one_store();
+  int saved = dup(STDIN_FILENO);
+  FILE *file = fopen(w->input, "wb");
+  assert_non_null(file);
+  fputs(three, file);
+  fclose(file);
+  assert_true(freopen(w->input, "r", stdin));
+  aon_env_ops *ops = (aon_env_ops *)w->env.ops; /* the harness's own, on the heap */
+  removes = ops->file_remove;
+  ops->file_remove = not_removed;
+  OK(world_apply_file(w, "-"));
+  ops->file_remove = removes;
+  assert_int_equal(w->outcome.state, AON_COMMITTED);
+  assert_non_null(strstr(w->log, "can't be removed"));
+  dup2(saved, STDIN_FILENO);
+  close(saved);
+  world_free(w);
+}
+
+static void a_folder_is_no_file(void **state) {
+  (void)state;
+  world *w = one_store();
+  assert_int_equal(world_apply_file(w, w->folder), AON_ENVIRONMENT);
+  assert_string_equal(w->error.code, "no_such_file");
+  w->options.organization = NULL; /* lines need none */
+  APPLY_OK(w, three);
+  world_free(w);
+}
+
+/* Whoever interrupts the plan of a long file is heard at the next batch. */
+static volatile sig_atomic_t interrupted;
+static void interrupt_it(world *w) {
+  (void)w;
+  interrupted = 1;
+}
+
+static void an_interrupted_plan_ends(void **state) {
+  (void)state;
+  world *w = one_store();
+  AON_BUFFER_CLEANUP aon_buffer lines = {0};
+  for (int i = 0; i < 3000; i++)
+    OK(aon_buffer_format(&lines, error, "{\"store\":\"t\",\"collection\":\"d\",\"id\":\"%d\",\"operation\":\"upsert\",\"data\":{}}\n", i));
+  interrupted = 0;
+  w->options.interrupted = &interrupted;
+  w->call = interrupt_it;
+  w->call_name = "store.t.read";
+  aon_result result = world_apply(w, lines.data);
+  assert_true(result == AON_CANCELLED || w->outcome.state == AON_CANCELLED_STATE);
+  assert_int_equal(aon_memory_documents(world_database(w, "t")), 1);
+  world_free(w);
+}
+
 static void takes_long(world *w) { world_advance(w, 300); }
 
 /* Reading what is there belongs to validation; the phases add up. */
@@ -395,6 +659,19 @@ int main(void) {
                                      TEST(a_dry_run_writes_nothing),
                                      TEST(the_result_tells_how_long_each_phase_took),
                                      TEST(the_result_tells_how_long_the_end_took),
+                                     TEST(says_what_else_is_wrong),
+                                     TEST(a_type_at_a_very_long_place),
+                                     TEST(a_line_without_an_end),
+                                     TEST(a_document_that_grows_too_large),
+                                     TEST(names_that_are_too_long),
+                                     TEST(more_collections_than_are_counted),
+                                     TEST(one_collection_of_two_stores),
+                                     TEST(a_collection_that_a_store_refuses),
+                                     TEST(a_path_is_kept),
+                                     TEST(reads_standard_input),
+                                     TEST(a_spool_that_stays_is_told),
+                                     TEST(a_folder_is_no_file),
+                                     TEST(an_interrupted_plan_ends),
                                      TEST(two_hundred_thousand)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -191,6 +191,41 @@ static void a_folder_without_permission(void **state) {
   assert_int_equal(system(command), 0);
 }
 
+static void places_for_results(void **state) {
+  world *w = *state;
+  aon_error error = AON_ERROR_INIT;
+  const aon_session_options options = {.data_folder = w->folder};
+  const aon_store_config config = {.name = "more", .location = NULL}, nameless = {.location = "x"}, empty = {.name = ""};
+  char *text = NULL;
+  int status = -1;
+  expect(aon_session_open(&options, NULL, &error), AON_USAGE, &error, "required");
+  expect(aon_session_store(w->session, NULL, &config, &error), AON_USAGE, &error, "required");
+  expect(aon_session_store(w->session, &aon_sqlite_adapter, NULL, &error), AON_USAGE, &error, "required");
+  expect(aon_session_store(w->session, &aon_sqlite_adapter, &nameless, &error), AON_USAGE, &error, "bad_name");
+  expect(aon_session_store(w->session, &aon_sqlite_adapter, &empty, &error), AON_USAGE, &error, "bad_name");
+  char *first = world_path(w, "first.db"), *second = world_path(w, "second.db");
+  for (int i = 0; i < 2; i++) { /* the same name again: the later one counts */
+    aon_store_config again = {.name = "more", .location = i ? second : first, .create = true};
+    assert_int_equal(aon_session_store(w->session, &aon_sqlite_adapter, &again, &error), AON_OK);
+  }
+  json_decref(world_apply(w, LINE("more", "things", "1", "create", "{\"n\":1}"), NULL, 0));
+  assert_int_equal(access(first, F_OK), -1);
+  assert_int_equal(access(second, F_OK), 0);
+  assert_int_equal(aon_session_apply(w->session, NULL, 0, NULL, &text, &status, &error), AON_OK); /* nothing to do is done */
+  assert_int_equal(status, 0);
+  free(text);
+  text = NULL;
+  bool healthy = false;
+  char *report = NULL;
+  assert_int_equal(aon_session_examine(w->session, "main", &report, NULL, &error), AON_OK);
+  free(report);
+  assert_int_equal(aon_session_examine(w->session, "main", &report, &healthy, &error), AON_OK);
+  assert_true(healthy);
+  free(report);
+  free(first);
+  free(second);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(opening, set_up, tear_down),
@@ -201,6 +236,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(wrong_ids, set_up, tear_down),
       cmocka_unit_test_setup_teardown(imports, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_store_that_is_not_there, set_up, tear_down),
+      cmocka_unit_test_setup_teardown(places_for_results, set_up, tear_down),
       cmocka_unit_test_setup_teardown(a_folder_without_permission, set_up, tear_down),
   };
   return cmocka_run_group_tests_name("library usage", tests, NULL, NULL);
