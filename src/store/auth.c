@@ -316,7 +316,7 @@ static bool is_begun(const account *now, const aon_write *write, aon_text stamp)
 /* The service gives no account that it makes a password and custom attributes at once. One that is stamped is made without its password
  * first: it never stands there without a stamp. */
 static step to_make(const auth_account *wanted) {
-  return !wanted->password.data ? STEP_IMPORT : wanted->stamped ? STEP_BEGIN : STEP_CREATE;
+  return !wanted->password.data ? STEP_IMPORT : wanted->stamp.data ? STEP_BEGIN : STEP_CREATE;
 }
 
 static aon_result body_of(one *o, const auth_account *wanted, const bool *had, aon_error *error) {

@@ -27,8 +27,8 @@
 
 /* What a store document of an account may hold. */
 typedef struct auth_account {
-  aon_text texts[AUTH_TEXTS], password; /* without data: none */
-  bool email_verified, disabled, stamped;
+  aon_text texts[AUTH_TEXTS], password, stamp; /* without data: none */
+  bool email_verified, disabled;
   const char *claims; /* custom attributes as JSON, the stamp among them; NULL: none */
 } auth_account;
 

@@ -48,12 +48,14 @@ typedef struct kept {
 static aon_result take_text(const char *key, aon_text text, kept *out, aon_error *error) {
   bool address = !strcmp(key, "email");
   char *copy = malloc(text.length + 1);
-  for (size_t i = 0; copy && i < text.length; i++)
+  if (!copy)
+    return aon_fail_memory(error);
+  for (size_t i = 0; i < text.length; i++)
     copy[i] = address && text.data[i] >= 'A' && text.data[i] <= 'Z' ? (char)(text.data[i] + 32) : text.data[i];
-  bool fine = copy && bson_append_utf8(&out->document, key, -1, copy, (int)text.length);
+  bson_append_utf8(&out->document, key, -1, copy, (int)text.length);
   out->email = out->email || address;
   free(copy);
-  return fine ? AON_OK : aon_fail_memory(error);
+  return AON_OK;
 }
 
 static aon_result take_given_claims(const fb_store *fb, aon_text id, const bson_iter_t *at, kept *out, aon_error *error) {
@@ -64,7 +66,8 @@ static aon_result take_given_claims(const fb_store *fb, aon_text id, const bson_
     if (bson_iter_recurse(at, &inside) && bson_iter_find(&inside, i ? AUTH_MARK : AON_STAMP_NAME))
       return bad(fb, id, error, "reserved",
                  "has " AON_STAMP_NAME " or " AUTH_MARK " among its customClaims, which Allornone writes itself");
-  return bson_append_iter(&out->document, "customClaims", -1, at) ? AON_OK : aon_fail_memory(error);
+  bson_append_iter(&out->document, "customClaims", -1, at);
+  return AON_OK;
 }
 
 static aon_result take_property(const fb_store *fb, const aon_collection *collection, aon_text id, const bson_iter_t *at, kept *out,
@@ -89,8 +92,10 @@ static aon_result take_property(const fb_store *fb, const aon_collection *collec
     return AON_OK;
   if (!strcmp(key, "customClaims"))
     return take_given_claims(fb, id, at, out, error);
-  if (!strcmp(key, AON_STAMP_NAME) && text.data)
-    return bson_append_iter(&out->document, key, -1, at) ? AON_OK : aon_fail_memory(error);
+  if (!strcmp(key, AON_STAMP_NAME) && text.data) {
+    bson_append_iter(&out->document, key, -1, at);
+    return AON_OK;
+  }
   if (place < 0 && strcmp(key, "password"))
     return bad(fb, id, error, "unknown_property",
                "can hold uid, email, displayName, phoneNumber, photoURL, emailVerified, disabled, customClaims and password only");
@@ -112,30 +117,31 @@ aon_result auth_normalise(void *state, const aon_collection *collection, aon_tex
     result = aon_fail(error, AON_REJECTED, "bad_format", "An account of %s needs an id of 1 to %d bytes.", fb->name, AUTH_UID_BYTES);
   else if (memchr(id.data, 0, id.length))
     result = aon_fail(error, AON_REJECTED, "forbidden_character", "The id of an account of %s holds a NUL byte.", fb->name);
-  else if (!bson_append_utf8(&out.document, "uid", 3, id.data, (int)id.length))
-    result = aon_fail_memory(error);
-  if (!result && !bson_iter_init(&at, document))
+  if (result)
+    return result;
+  bson_append_utf8(&out.document, "uid", -1, id.data, (int)id.length);
+  if (!bson_iter_init(&at, document))
     result = bad(fb, id, error, "bad_document", "is damaged");
   while (!result && bson_iter_next(&at))
     result = take_property(fb, collection, id, &at, &out, error);
-  if (!result && out.verified && out.email && !bson_append_bool(&out.document, "emailVerified", -1, true))
-    result = aon_fail_memory(error);
-  if (!result && !bson_append_bool(&out.document, "disabled", -1, out.disabled))
-    result = aon_fail_memory(error);
+  if (out.verified && out.email)
+    BSON_APPEND_BOOL(&out.document, "emailVerified", true);
+  BSON_APPEND_BOOL(&out.document, "disabled", out.disabled);
   auth_account account;
   if (!result)
     result = aon_image_from(&out.document, arena, ret_image, error);
   bson_destroy(&out.document);
   if (!result)
     result = auth_account_of(fb, ret_image, NULL, arena, &account, error);
-  if (!result && account.claims && account.password.data && !account.stamped)
+  if (!result && account.claims && account.password.data && !account.stamp.data)
     result = bad(fb, id, error, "inconsistent",
                  "has both a password and customClaims, which Firebase Auth takes in two steps: give them one after the other");
   if (!result && account.claims && strlen(account.claims) > AUTH_CLAIMS_BYTES - sizeof AUTH_MARK - 8)
-    result = bad(fb, id, error, "too_long",
-                 account.stamped ? "has customClaims of more than 900 bytes: Firebase Auth takes 1,000, and _bulkOperationId and what else "
-                                   "Allornone notes needs the others (stamp: false leaves the first out)"
-                                 : "has customClaims of more than 1,000 bytes");
+    result =
+        bad(fb, id, error, "too_long",
+            account.stamp.data ? "has customClaims of more than 900 bytes: Firebase Auth takes 1,000, and _bulkOperationId and what else "
+                                 "Allornone notes needs the others (stamp: false leaves the first out)"
+                               : "has customClaims of more than 1,000 bytes");
   return result;
 }
 
@@ -144,8 +150,9 @@ static aon_result attributes_of(const bson_t *claims, aon_text stamp, aon_arena 
   AON_BUFFER_CLEANUP aon_buffer json = {0};
   bson_t all;
   bson_copy_to(claims, &all);
-  bool fine = !stamp.data || bson_append_utf8(&all, AON_STAMP_NAME, -1, stamp.data, (int)stamp.length);
-  aon_result result = fine ? aon_document_to_json(&all, &json, error) : aon_fail_memory(error);
+  if (stamp.data)
+    bson_append_utf8(&all, AON_STAMP_NAME, -1, stamp.data, (int)stamp.length);
+  aon_result result = aon_document_to_json(&all, &json, error);
   bson_destroy(&all);
   if (result)
     return result;
@@ -183,7 +190,7 @@ aon_result auth_account_of(const fb_store *fb, const aon_image *image, const cha
     if (!bson_init_static(&claims, bytes, length))
       return aon_fail(error, AON_CORRUPT, "bad_document", "The claims of an account in %s are damaged.", fb->name);
   }
-  ret_account->stamped = stamped.data != NULL;
+  ret_account->stamp = stamped;
   return bson_empty(&claims) && !stamped.data ? AON_OK : attributes_of(&claims, stamped, arena, &ret_account->claims, error);
 }
 
@@ -213,17 +220,22 @@ static aon_result take_claims(const fb_store *fb, json_t *user, bson_t *out, boo
   if (result)
     return result == AON_NO_MEMORY ? result : unreadable(fb, error);
   *ret_aside = bson_iter_init_find(&at, &claims, AUTH_MARK) && BSON_ITER_HOLDS_BOOL(&at) && bson_iter_bool(&at);
-  bool stamped = bson_iter_init_find(&at, &claims, AON_STAMP_NAME) && BSON_ITER_HOLDS_UTF8(&at), fine = true;
-  if (stamped && !*ret_aside) {
+  bool stamped = bson_iter_init_find(&at, &claims, AON_STAMP_NAME) && BSON_ITER_HOLDS_UTF8(&at);
+  if (stamped) {
     bson_t others = BSON_INITIALIZER;
-    fine = bson_append_iter(out, AON_STAMP_NAME, -1, &at);
+    bson_append_iter(out, AON_STAMP_NAME, -1, &at);
     bson_copy_to_excluding_noinit(&claims, &others, AON_STAMP_NAME, (char *)NULL);
     bson_destroy(&claims);
     bson_steal(&claims, &others);
   }
-  fine = fine && (*ret_aside || bson_empty(&claims) || bson_append_document(out, "customClaims", -1, &claims));
+  if (!bson_empty(&claims))
+    BSON_APPEND_DOCUMENT(out, "customClaims", &claims);
   bson_destroy(&claims);
-  return fine ? AON_OK : aon_fail_memory(error);
+  return AON_OK;
+}
+
+static void append_text(bson_t *to, const char *name, const json_t *text) {
+  bson_append_utf8(to, name, -1, json_string_value(text), (int)json_string_length(text));
 }
 
 aon_result auth_image(const fb_store *fb, json_t *user, aon_arena *arena, aon_image *ret_image, bool *ret_aside, aon_error *error) {
@@ -233,15 +245,14 @@ aon_result auth_image(const fb_store *fb, json_t *user, aon_arena *arena, aon_im
   if (!json_string_length(uid))
     return unreadable(fb, error);
   bson_t made = BSON_INITIALIZER;
-  bool fine = bson_append_utf8(&made, "uid", 3, json_string_value(uid), (int)json_string_length(uid));
-  for (int i = 0; fine && i < AUTH_TEXTS; i++) {
-    json_t *text = json_object_get(user, service_names[i]);
-    fine = !auth_has(user, i) || bson_append_utf8(&made, text_names[i], -1, json_string_value(text), (int)json_string_length(text));
-  }
-  if (fine && json_is_true(json_object_get(user, "emailVerified")))
-    fine = bson_append_bool(&made, "emailVerified", -1, true);
-  fine = fine && bson_append_bool(&made, "disabled", -1, json_is_true(json_object_get(user, "disabled")));
-  aon_result result = fine ? take_claims(fb, user, &made, ret_aside, error) : aon_fail_memory(error);
+  append_text(&made, "uid", uid);
+  for (int i = 0; i < AUTH_TEXTS; i++)
+    if (auth_has(user, i))
+      append_text(&made, text_names[i], json_object_get(user, service_names[i]));
+  if (json_is_true(json_object_get(user, "emailVerified")))
+    BSON_APPEND_BOOL(&made, "emailVerified", true);
+  BSON_APPEND_BOOL(&made, "disabled", json_is_true(json_object_get(user, "disabled")));
+  aon_result result = take_claims(fb, user, &made, ret_aside, error);
   if (!result && !*ret_aside)
     result = aon_image_from(&made, arena, ret_image, error);
   bson_destroy(&made);
@@ -254,87 +265,79 @@ bool auth_has(const json_t *user, int place) { return json_string_length(json_ob
 
 static json_t *json_of(aon_text text) { return json_stringn(text.data, text.length); }
 
-static json_t *basic(const char *uid, const auth_account *account) {
+/* *body NULL: there was no memory for it, or for a value. Takes the value. */
+static void put(json_t **body, const char *name, json_t *value) {
+  if (!*body) {
+    json_decref(value);
+  } else if (json_object_set_new(*body, name, value)) {
+    json_decref(*body);
+    *body = NULL;
+  }
+}
+
+/* disabled: the word that the request has for it. */
+static json_t *basic(const char *uid, const auth_account *account, const char *disabled) {
   json_t *body = json_object();
-  bool fine = body && !json_object_set_new(body, "localId", json_string(uid));
-  for (int i = 0; fine && i < AUTH_TEXTS; i++)
-    fine = !account->texts[i].data || !json_object_set_new(body, service_names[i], json_of(account->texts[i]));
-  fine = fine && !json_object_set_new(body, "emailVerified", json_boolean(account->email_verified));
-  if (fine)
-    return body;
-  json_decref(body);
-  return NULL;
+  put(&body, "localId", json_string(uid));
+  for (int i = 0; i < AUTH_TEXTS; i++)
+    if (account->texts[i].data)
+      put(&body, service_names[i], json_of(account->texts[i]));
+  put(&body, "emailVerified", json_boolean(account->email_verified));
+  put(&body, disabled, json_boolean(account->disabled));
+  return body;
 }
 
 json_t *auth_to_create(const char *uid, const auth_account *account) {
-  json_t *body = basic(uid, account);
-  bool fine = body && !json_object_set_new(body, "disabled", json_boolean(account->disabled)) &&
-              (!account->password.data || !json_object_set_new(body, "password", json_of(account->password)));
-  if (fine)
-    return body;
-  json_decref(body);
-  return NULL;
+  json_t *body = basic(uid, account, "disabled");
+  put(&body, "password", json_of(account->password));
+  return body;
 }
 
-/* The custom attributes with one more: a new text, NULL: no memory. */
-static char *with_attribute(const auth_account *account, const char *name, json_t *value) {
+/* The custom attributes with one more, as the text that they are sent as. Takes the value. */
+static json_t *with_attribute(const auth_account *account, const char *name, json_t *value) {
   json_error_t ignored;
   json_t *all = account->claims ? json_loads(account->claims, JSON_ALLOW_NUL, &ignored) : json_object();
-  char *text = all && !json_object_set(all, name, value) ? json_dumps(all, JSON_COMPACT) : NULL;
+  put(&all, name, value);
+  char *text = all ? json_dumps(all, JSON_COMPACT) : NULL;
+  json_t *sent = text ? json_string(text) : NULL;
+  free(text);
   json_decref(all);
-  return text;
+  return sent;
 }
 
 json_t *auth_to_import(const char *uid, const auth_account *account) {
-  json_t *body = basic(uid, account);
-  bool fine = body && !json_object_set_new(body, "disabled", json_boolean(account->disabled)) &&
-              (!account->claims || !json_object_set_new(body, "customAttributes", json_string(account->claims)));
-  if (fine)
-    return body;
-  json_decref(body);
-  return NULL;
+  json_t *body = basic(uid, account, "disabled");
+  if (account->claims)
+    put(&body, "customAttributes", json_string(account->claims));
+  return body;
+}
+
+json_t *auth_to_begin(const char *uid, const auth_account *account) {
+  json_t *body = auth_to_import(uid, account),
+         *begun = json_sprintf("%.*s" AON_STAMP_BEGUN, (int)account->stamp.length, account->stamp.data);
+  put(&body, "customAttributes", with_attribute(account, AON_STAMP_NAME, begun));
+  return body;
 }
 
 json_t *auth_to_update(const char *uid, const auth_account *account, const bool had[AUTH_TEXTS]) {
   static const char *const attributes[AUTH_TEXTS] = {"EMAIL", "DISPLAY_NAME", NULL, "PHOTO_URL"};
-  json_t *body = basic(uid, account), *gone = json_array();
-  bool fine = body && gone && !json_object_set_new(body, "disableUser", json_boolean(account->disabled)) &&
-              !json_object_set_new(body, "customAttributes", json_string(account->claims ? account->claims : "{}")) &&
-              (!account->password.data || !json_object_set_new(body, "password", json_of(account->password)));
-  for (int i = 0; fine && i < AUTH_TEXTS; i++)
-    if (attributes[i] && had[i] && !account->texts[i].data)
-      fine = !json_array_append_new(gone, json_string(attributes[i]));
-  if (fine && json_array_size(gone))
-    fine = !json_object_set(body, "deleteAttribute", gone);
-  if (fine && had[2] && !account->texts[2].data)
-    fine = !json_object_set_new(body, "deleteProvider", json_pack("[s]", "phone"));
+  json_t *body = basic(uid, account, "disableUser"), *gone = json_array();
+  put(&body, "customAttributes", json_string(account->claims ? account->claims : "{}"));
+  if (account->password.data)
+    put(&body, "password", json_of(account->password));
+  for (int i = 0; i < AUTH_TEXTS; i++)
+    if (attributes[i] && had[i] && !account->texts[i].data && json_array_append_new(gone, json_string(attributes[i])))
+      put(&body, "deleteAttribute", NULL); /* one that is missing would stay */
+  if (json_array_size(gone))
+    put(&body, "deleteAttribute", json_incref(gone));
   json_decref(gone);
-  if (fine)
-    return body;
-  json_decref(body);
-  return NULL;
-}
-
-json_t *auth_to_begin(const char *uid, const auth_account *account) {
-  json_error_t ignored;
-  json_t *claims = json_loads(account->claims, JSON_ALLOW_NUL, &ignored), *begun = NULL, *body = auth_to_import(uid, account);
-  const char *stamp = json_string_value(json_object_get(claims, AON_STAMP_NAME));
-  if (stamp)
-    begun = json_sprintf("%s" AON_STAMP_BEGUN, stamp);
-  char *text = begun ? with_attribute(account, AON_STAMP_NAME, begun) : NULL;
-  bool fine = body && text && !json_object_set_new(body, "customAttributes", json_string(text));
-  free(text);
-  json_decref(begun);
-  json_decref(claims);
-  if (fine)
-    return body;
-  json_decref(body);
-  return NULL;
+  if (had[2] && !account->texts[2].data)
+    put(&body, "deleteProvider", json_pack("[s]", "phone"));
+  return body;
 }
 
 json_t *auth_to_set_aside(const char *uid, const auth_account *account) {
-  char *text = with_attribute(account, AUTH_MARK, json_true());
-  json_t *body = text ? json_pack("{s:s,s:b,s:s}", "localId", uid, "disableUser", 1, "customAttributes", text) : NULL;
-  free(text);
+  json_t *body = json_pack("{s:s,s:b}", "localId", uid, "disableUser", 1);
+  put(&body, "customAttributes", with_attribute(account, AUTH_MARK, json_true()));
   return body;
 }

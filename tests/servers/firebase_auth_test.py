@@ -105,7 +105,13 @@ def what_auth_refuses_is_named(folder):
     before = data.rows()
     for change, word in ((line('create', 'd', {'email': 'a@example.com'}), 'duplicate'), (line('create', 'a', {'email': 'z@example.com'}), 'duplicate'),
                          (line('update', 'b', {'email': 'a@example.com'}), 'duplicate'), (line('create', 'd', {'email': 'no address'}), 'refused'),
-                         (line('create', 'd', {'nickname': 'x'}), 'unknown_property'), (line('create', 'd', {'password': SECRET}), '--pack')):
+                         (line('create', 'd', {'nickname': 'x'}), 'unknown_property'), (line('create', 'd', {'password': SECRET}), '--pack'),
+                         (line('create', 'd', {'uid': 'other'}), 'another uid'), (line('create', 'd', {'disabled': 1}), 'true or false'),
+                         (line('create', 'd', {'displayName': 7}), 'needs texts'), (line('create', 'd', {'customClaims': 'x'}), 'an object for customClaims'),
+                         (line('create', 'd', {'customClaims': {STAMP: 'x'}}), 'which Allornone writes itself'),
+                         (line('create', 'd', {'customClaims': {'aon_set_aside': True}}), 'which Allornone writes itself'),
+                         (line('create', 'd', {'customClaims': {'long': 'x' * 950}}), 'stamp: false'), (line('create', 'd\0e', {}), 'NUL'),
+                         (line('create', 'x' * 129, {}), '1 to 128 bytes')):
         data.apply([line('create', 'e', {'email': 'e@example.com'}), change]).exits(2, 3).says(word)
         same(data.rows(), before, change)
 
@@ -178,6 +184,21 @@ def an_account_with_a_password_is_made_in_two_steps(folder):
     return f'killed {p.each([n for n in range(1, len(calls)) if calls[n].startswith("store.identity")], killed)}'
 
 
+def without_stamps(folder):
+    """Nothing of ours stands among the claims; a password comes with its account, so claims come after it; doctor says what that costs."""
+    data = Mixed(folder / 'data', {'AON_STORES_IDENTITY_STAMP': 'false'})
+    account = {'email': 'd@example.com', 'password': SECRET, 'disabled': None, 'photoURL': ''}
+    data.apply([line('create', 'd', account), line('create', 'e', {'customClaims': {'long': 'x' * 950}})], *PACK).exits(0)
+    users = data.users()
+    check(SECRET in users['d']['passwordHash'] and 'customAttributes' not in users['d'], users['d'])
+    same(json.loads(users['e']['customAttributes']), {'long': 'x' * 950})
+    data.apply([line('create', 'f', {'password': SECRET, 'customClaims': {'n': 1}})], *PACK).exits(2).says('in two steps')
+    data.apply([line('create', 'f', {'customClaims': {'long': 'x' * 990}})]).exits(2).says('more than 1,000 bytes')
+    data.run('doctor').exits(0).says('stamps: none')
+    for url in ('firebase-auth:x', 'firebase-auth://', 'firebase-auth://a/b', 'firebase-auth://a?b'):
+        data.run('doctor', env={'AON_STORES_IDENTITY_URL': url}).exits(1, 2).says('names no project')
+
+
 def of_a_workbook(folder):
     """New accounts get their passwords, those that are there keep theirs; a dry run sends none; taken back, they are gone."""
     data, book = Mixed(folder / 'data'), p.first_book(folder / 'first')
@@ -232,7 +253,7 @@ def doctor_tells(folder):
 
 CASES = [cases.workbooks_end_as_the_oracle_says, accounts_go_and_come_back, a_rollback_gives_back_the_password_of_what_it_deleted, killed_while_deleting,
          what_auth_refuses_is_named, a_password_is_sent_once_and_never_said,
-         an_account_with_a_password_is_made_in_two_steps, of_a_workbook, many_at_once,
+         an_account_with_a_password_is_made_in_two_steps, without_stamps, of_a_workbook, many_at_once,
          cases.every_page_of_a_listing_is_read, cases.secrets_stay_in, cases.killed_at_calls, cases.killed_while_rolling_back,
          cases.replies_lost_at_calls, cases.requests_lost_at_calls, cases.taken_back_over_foreign_writes, cases.a_foreign_write_meets_a_rollback,
          cases.a_foreign_write_between_plan_and_execution_is_refused, doctor_tells, secured.doctor_tells_the_clock,
