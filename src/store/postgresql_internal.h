@@ -165,6 +165,13 @@ aon_result pg_key_condition(const pg_table *table, size_t place, const char *par
 /* Adds to the refusal of a write, before which a savepoint stands, the properties that it is about. */
 void pg_blame(pg_store *store, const pg_table *table, const aon_collection *collection, aon_error *error);
 
+/* Passes on a failure that was kept apart until it was certain to be one. */
+static inline aon_result pg_tell(aon_result result, const aon_error *failure, aon_error *error) {
+  if (result && error)
+    *error = *failure;
+  return result;
+}
+
 /* Sentences. */
 static inline int pg_shown(aon_text id) { return id.length < PG_ID_SHOWN ? (int)id.length : PG_ID_SHOWN; }
 

@@ -35,10 +35,8 @@ void pg_schema_release(pg_store *store) {
 
 static void retire(pg_store *store, pg_table *table) {
   pg_table **at = &store->tables;
-  while (*at && *at != table)
+  while (*at != table)
     at = &(*at)->next;
-  if (!*at)
-    return;
   *at = table->next;
   table->next = store->retired;
   store->retired = table;
@@ -84,10 +82,13 @@ static void retire(pg_store *store, pg_table *table) {
 
 static aon_postgresql_value value_of(const char *text) { return (aon_postgresql_value){.data = text}; }
 
-static const char *kept(pg_table *table, const PGresult *row, int line, int column) {
+/* *ret_text NULL: null stands there. False: no memory, which must not read as “no default” or “no effect”. */
+static bool keep(pg_table *table, const PGresult *row, int line, int column, const char **ret_text) {
+  *ret_text = NULL;
   if (PQgetisnull(row, line, column))
-    return NULL;
-  return aon_arena_text(&table->arena, PQgetvalue(row, line, column), (size_t)PQgetlength(row, line, column));
+    return true;
+  *ret_text = aon_arena_text(&table->arena, PQgetvalue(row, line, column), (size_t)PQgetlength(row, line, column));
+  return *ret_text;
 }
 
 /* ---- columns ---- */
@@ -145,10 +146,8 @@ static aon_result identity_default(pg_column *column, pg_table *table, const cha
 
 static aon_result load_column(pg_table *table, const PGresult *row, int line, aon_error *error) {
   pg_column *column = &table->columns[line];
-  column->name = kept(table, row, line, 0);
-  column->type = kept(table, row, line, 1);
-  column->base = kept(table, row, line, 2);
-  if (!column->name || !column->type || !column->base)
+  if (!keep(table, row, line, 0, &column->name) || !keep(table, row, line, 1, &column->type) || !keep(table, row, line, 2, &column->base) ||
+      !keep(table, row, line, 7, &column->default_sql))
     return aon_fail_memory(error);
   const known_type *type = type_named(column->base), *element = type_named(PQgetvalue(row, line, 3));
   column->form = type ? type->form : FORM_TEXT;
@@ -169,7 +168,8 @@ static aon_result load_column(pg_table *table, const PGresult *row, int line, ao
   if (!column->cast)
     return aon_fail_memory(error);
   column->generated = PQgetvalue(row, line, 5)[0] == 't';
-  column->default_sql = column->generated ? NULL : kept(table, row, line, 7);
+  if (column->generated)
+    column->default_sql = NULL;
   column->key = (uint32_t)atoi(PQgetvalue(row, line, 8));
   column->exact = PQgetvalue(row, line, 9)[0] == 't';
   column->typed = column->typed && column->exact;
@@ -257,8 +257,8 @@ static aon_result load_effects(pg_store *store, pg_table *table, aon_error *erro
   aon_postgresql_value oid = value_of(table->oid);
   aon_result result = pg_query(store, EFFECTS, &oid, 1, "looking at a table", &row, error);
   for (int i = 0; !result && i < PQntuples(row); i++) {
-    const char *said = kept(table, row, i, 1);
-    if (!said)
+    const char *said;
+    if (!keep(table, row, i, 1, &said))
       return aon_fail_memory(error);
     if (PQgetvalue(row, i, 0)[0] == 'd')
       table->shape.delete_effect = said;
@@ -283,8 +283,9 @@ static aon_result fix_defaults(pg_store *store, pg_table *table, aon_error *erro
     return result;
   result = pg_query(store, sql.data, NULL, 0, "looking at a table's defaults", &row, error);
   for (size_t i = 0, at = 0; !result && i < table->column_count; i++)
-    if (table->columns[i].default_sql && table->columns[i].default_fixed)
-      table->columns[i].default_text = kept(table, row, 0, (int)at++);
+    if (table->columns[i].default_sql && table->columns[i].default_fixed &&
+        !keep(table, row, 0, (int)at++, &table->columns[i].default_text))
+      result = aon_fail_memory(error);
   return result;
 }
 
@@ -293,9 +294,11 @@ static aon_result load(pg_store *store, pg_table *table, bool affects, aon_error
   AON_POSTGRESQL_RESULT PGresult *row = NULL;
   aon_postgresql_value oid = value_of(table->oid);
   aon_result result = pg_query(store, FINGERPRINT, &oid, 1, "looking at a table", &row, error);
-  if (!result && (PQntuples(row) != 1 || !(table->fingerprint = kept(table, row, 0, 0))))
+  if (!result && PQntuples(row) != 1)
     result = aon_fail(error, AON_TRANSIENT, "schema_changed", "“%s” in %s was altered while it was looked at. Try again.", table->name,
                       store->name);
+  if (!result && !keep(table, row, 0, 0, &table->fingerprint))
+    result = aon_fail_memory(error);
   if (!result)
     result = load_columns(store, table, error);
   if (!result && !table->key_count)
@@ -316,14 +319,13 @@ static aon_result load(pg_store *store, pg_table *table, bool affects, aon_error
 /* ---- finding ---- */
 
 static aon_result good_name(const pg_store *store, const char *name, aon_error *error) {
-  const char *dot = name ? strchr(name, '.') : NULL;
+  const char *dot = strchr(name, '.');
   const char *table = dot ? dot + 1 : name;
-  bool system = name && (!strncmp(name, "pg_catalog.", 11) || !strncmp(name, "information_schema.", 19) || !strncmp(name, "pg_toast.", 9));
-  if (name && name[0] && table[0] && !system && strncasecmp(table, OURS, strlen(OURS)) && strncasecmp(name, OURS, strlen(OURS)) &&
-      strncasecmp(name, "pg_", 3))
+  bool system = !strncmp(name, "information_schema.", 19); /* others of the system begin with pg_ */
+  if (table[0] && !system && strncasecmp(table, OURS, strlen(OURS)) && strncasecmp(name, OURS, strlen(OURS)) && strncasecmp(name, "pg_", 3))
     return AON_OK;
   return aon_fail(error, AON_REJECTED, "unknown_collection",
-                  "“%s” can't be a collection of %s: that name is kept for the system's own tables.", name ? name : "", store->name);
+                  "“%s” can't be a collection of %s: that name is kept for the system's own tables.", name, store->name);
 }
 
 /* The name quoted as one, or as schema and table. */
@@ -371,9 +373,8 @@ static aon_result load_new(pg_store *store, const char *name, const PGresult *fo
   if (result)
     return result;
   table->shape.exists = true;
-  table->oid = kept(table, found, 0, 0);
-  table->quoted = kept(table, found, 0, 1);
-  result = table->oid && table->quoted ? load(store, table, PQgetvalue(found, 0, 2)[0] == 't', error) : aon_fail_memory(error);
+  bool both = keep(table, found, 0, 0, &table->oid) && keep(table, found, 0, 1, &table->quoted);
+  result = both ? load(store, table, PQgetvalue(found, 0, 2)[0] == 't', error) : aon_fail_memory(error);
   if (result) {
     table_free(table);
     return result;
@@ -462,9 +463,8 @@ aon_result pg_table_make(pg_store *store, const aon_collection *collection, pg_t
   result = pg_table_find(store, collection, ret_table, error);
   if (result || (*ret_table)->shape.exists)
     return result;
-  if (error)
-    *error = failure;
-  return made ? made : aon_fail(error, AON_TRANSIENT, "schema_changed", "“%s” was dropped as soon as it was made.", collection->name);
+  return made ? pg_tell(made, &failure, error)
+              : aon_fail(error, AON_TRANSIENT, "schema_changed", "“%s” was dropped as soon as it was made.", collection->name);
 }
 
 aon_postgresql_statement pg_table_look(const pg_table *table, aon_postgresql_value *oid) {
@@ -500,11 +500,9 @@ aon_result pg_table_pin(pg_store *store, aon_postgresql *connection, pg_table *t
   PQclear(results[1]);
   if (!same && (!result || !strcmp(failure.code, "schema_changed")))
     return pg_table_altered(store, table, error);
-  if (result && error)
-    *error = failure;
   if (!result)
     table->pinned = store->transaction.number;
-  return result;
+  return pg_tell(result, &failure, error);
 }
 
 const pg_column *pg_column_find(const pg_table *table, const char *name, size_t hint, size_t *ret_at) {

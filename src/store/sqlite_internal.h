@@ -126,6 +126,13 @@ aon_result sqlite_failed(sqlite_store *store, int rc, const char *doing, aon_err
 aon_result sqlite_read_begin(sqlite_store *store, bool *ret_there, aon_error *error) AON_MUST_USE;
 void sqlite_read_end(sqlite_store *store);
 
+/* Passes on a failure that was kept apart until it was certain to be one. */
+static inline aon_result sqlite_tell(aon_result result, const aon_error *failure, aon_error *error) {
+  if (result && error)
+    *error = *failure;
+  return result;
+}
+
 /* sqlite_schema.c */
 aon_result sqlite_schema_check(sqlite_store *store, aon_error *error) AON_MUST_USE; /* forgets tables if the schema is another one */
 void sqlite_schema_forget(sqlite_store *store);                                     /* all tables, as after a rollback that unmade some */

@@ -145,8 +145,6 @@ static aon_result load_column(sqlite_table *table, sqlite3_stmt *row, aon_error 
   if (!text_at(&table->arena, row, 1, &column->name) || !text_at(&table->arena, row, 2, &column->type) ||
       !text_at(&table->arena, row, 4, &column->default_sql))
     return aon_fail_memory(error);
-  if (!column->type)
-    column->type = "";
   column->key = (uint32_t)sqlite3_column_int(row, 5);
   column->generated = sqlite3_column_int(row, 6) > 1;
   column->affinity = affinity_of(column->type, table->strict);
@@ -159,7 +157,7 @@ static aon_result load_column(sqlite_table *table, sqlite3_stmt *row, aon_error 
 }
 
 typedef struct found_table { /* what pragma table_list says */
-  bool strict, without_rowid;
+  bool strict;
   size_t columns;
 } found_table;
 
@@ -186,12 +184,12 @@ static aon_result load_columns(sqlite_store *store, sqlite_table *table, size_t 
 
 static void collated_key(sqlite_table *table, const char *name, const char *collation) {
   for (size_t i = 0; name && i < table->column_count; i++)
-    if (table->columns[i].key && !strcasecmp(table->columns[i].name, name) && collation && strcasecmp(collation, "BINARY"))
+    if (table->columns[i].key && !strcasecmp(table->columns[i].name, name) && strcasecmp(collation, "BINARY"))
       table->columns[i].collated = true;
 }
 
 /* The index of the primary key tells its collations; a table with an INTEGER PRIMARY KEY in place of the rowid has none. */
-static aon_result load_key(sqlite_store *store, sqlite_table *table, bool without_rowid, aon_error *error) {
+static aon_result load_key(sqlite_store *store, sqlite_table *table, aon_error *error) {
   AON_SQLITE_DONE sqlite3_stmt *row = NULL;
   aon_result result =
       prepare_named(store, "select x.name, x.coll from pragma_index_list(?1) i, pragma_index_xinfo(i.name) x where i.origin='pk'",
@@ -212,7 +210,7 @@ static aon_result load_key(sqlite_store *store, sqlite_table *table, bool withou
   for (size_t i = 0; i < table->column_count; i++)
     if (table->columns[i].key) {
       table->keys[table->columns[i].key - 1] = i;
-      table->columns[i].rowid = table->key_count == 1 && !indexed && !without_rowid && !strcasecmp(table->columns[i].type, "INTEGER");
+      table->columns[i].rowid = !indexed && !strcasecmp(table->columns[i].type, "INTEGER");
     }
   return AON_OK;
 }
@@ -237,20 +235,22 @@ static int hear(void *context, int action, const char *table, const char *column
   (void)database;
   effects *found = context;
   bool writes = action == SQLITE_INSERT || action == SQLITE_UPDATE || action == SQLITE_DELETE;
-  if (writes && trigger && table && strcmp(found->last, trigger)) {
+  if (writes && trigger && strcmp(found->last, trigger)) {
     snprintf(found->last, sizeof found->last, "%s", trigger);
     note(found, "its trigger %s writes to %s", trigger, table);
   }
   return SQLITE_OK;
 }
 
-static void triggers_of(sqlite_store *store, const char *sql, effects *found) {
+static aon_result triggers_of(sqlite_store *store, const char *sql, effects *found, aon_error *error) {
   found->last[0] = 0;
   sqlite3_stmt *statement = NULL;
   sqlite3_set_authorizer(store->handle, hear, found);
-  sqlite3_prepare_v2(store->handle, sql, -1, &statement, NULL); /* what can't be prepared is refused when it is written */
+  int rc = sqlite3_prepare_v2(store->handle, sql, -1, &statement, NULL);
   sqlite3_set_authorizer(store->handle, NULL, NULL);
   sqlite3_finalize(statement);
+  /* What SQLite refuses to prepare it refuses when it is written. */
+  return rc == SQLITE_OK || (rc & 0xff) == SQLITE_ERROR ? AON_OK : sqlite_failed(store, rc, "looking at triggers", error);
 }
 
 static aon_result foreign_keys_of(sqlite_store *store, const sqlite_table *table, const char *sql, effects *found, aon_error *error) {
@@ -264,8 +264,10 @@ static aon_result foreign_keys_of(sqlite_store *store, const sqlite_table *table
   return rc == SQLITE_DONE ? AON_OK : sqlite_failed(store, rc, "reading", error);
 }
 
-static const char *effect_text(sqlite_table *table, const effects *found) {
-  return found->text[0] ? aon_arena_text(&table->arena, found->text, strlen(found->text)) : NULL;
+/* False: no memory, which must not read as “no effect”. */
+static bool effect_text(sqlite_table *table, const effects *found, const char **ret_text) {
+  *ret_text = found->text[0] ? aon_arena_text(&table->arena, found->text, strlen(found->text)) : NULL;
+  return !found->text[0] || *ret_text;
 }
 
 #define REFERRING(event)                                                                                                                   \
@@ -288,12 +290,12 @@ static aon_result load_triggers(sqlite_store *store, sqlite_table *table, effect
   aon_result result = aon_buffer_format(&sql, error, "delete from %s", table->quoted);
   if (result)
     return result;
-  triggers_of(store, sql.data, deletes);
+  result = triggers_of(store, sql.data, deletes, error);
   aon_buffer_clear(&sql);
-  result = aon_buffer_format(&sql, error, "insert into %s default values", table->quoted);
-  if (result)
-    return result;
-  triggers_of(store, sql.data, writes);
+  if (!result)
+    result = aon_buffer_format(&sql, error, "insert into %s default values", table->quoted);
+  if (!result)
+    result = triggers_of(store, sql.data, writes, error);
   for (size_t i = 0; !result && i < table->column_count; i++) {
     if (table->columns[i].generated)
       continue;
@@ -304,7 +306,7 @@ static aon_result load_triggers(sqlite_store *store, sqlite_table *table, effect
     if (!result)
       result = aon_buffer_text(&sql, " = null", error);
     if (!result)
-      triggers_of(store, sql.data, writes);
+      result = triggers_of(store, sql.data, writes, error);
   }
   return result;
 }
@@ -319,8 +321,8 @@ static aon_result load_effects(sqlite_store *store, sqlite_table *table, aon_err
     result = has_triggers(store, table, &triggers, error);
   if (!result && triggers)
     result = load_triggers(store, table, &deletes, &writes, error);
-  table->shape.delete_effect = effect_text(table, &deletes);
-  table->shape.write_effect = effect_text(table, &writes);
+  if (!result && (!effect_text(table, &deletes, &table->shape.delete_effect) || !effect_text(table, &writes, &table->shape.write_effect)))
+    result = aon_fail_memory(error);
   return result;
 }
 
@@ -371,7 +373,7 @@ static aon_result load(sqlite_store *store, sqlite_table *table, const found_tab
         aon_fail(error, AON_REJECTED, "unknown_collection",
                  "“%s” in %s is no table with a primary key, so its rows have no ids. Give it a primary key.", table->name, store->name);
   if (!result)
-    result = load_key(store, table, found->without_rowid, error);
+    result = load_key(store, table, error);
   table->shape.document_table = !result && is_document_table(table);
   if (!result)
     result = load_lists(table, error);
@@ -410,7 +412,7 @@ static aon_result table_new(const char *name, sqlite_table **ret_table, aon_erro
 /* AON_END: no such table. */
 static aon_result look_up(sqlite_store *store, const char *name, found_table *ret_found, aon_error *error) {
   AON_SQLITE_DONE sqlite3_stmt *row = NULL;
-  aon_result result = prepare_named(store, "select strict, wr, ncol from pragma_table_list(?1) where schema='main'", name, &row, error);
+  aon_result result = prepare_named(store, "select strict, ncol from pragma_table_list(?1) where schema='main'", name, &row, error);
   if (result)
     return result;
   int rc = sqlite3_step(row);
@@ -418,9 +420,7 @@ static aon_result look_up(sqlite_store *store, const char *name, found_table *re
     return AON_END;
   if (rc != SQLITE_ROW)
     return sqlite_failed(store, rc, "reading", error);
-  *ret_found = (found_table){.strict = sqlite3_column_int(row, 0) != 0,
-                             .without_rowid = sqlite3_column_int(row, 1) != 0,
-                             .columns = (size_t)sqlite3_column_int(row, 2)};
+  *ret_found = (found_table){.strict = sqlite3_column_int(row, 0) != 0, .columns = (size_t)sqlite3_column_int(row, 1)};
   return AON_OK;
 }
 
@@ -460,10 +460,10 @@ static aon_result absent_new(sqlite_store *store, const char *name, sqlite_table
 }
 
 static aon_result good_name(const sqlite_store *store, const char *name, aon_error *error) {
-  if (name && name[0] && strncasecmp(name, OURS, strlen(OURS)) && strncasecmp(name, "sqlite_", 7))
+  if (name[0] && strncasecmp(name, OURS, strlen(OURS)) && strncasecmp(name, "sqlite_", 7))
     return AON_OK;
   return aon_fail(error, AON_REJECTED, "unknown_collection",
-                  "“%s” can't be a collection of %s: that name is kept for the system's own tables.", name ? name : "", store->name);
+                  "“%s” can't be a collection of %s: that name is kept for the system's own tables.", name, store->name);
 }
 
 sqlite_table *sqlite_table_known(sqlite_store *store, const aon_collection *collection) {
@@ -496,10 +496,8 @@ aon_result sqlite_table_find(sqlite_store *store, const aon_collection *collecti
 
 static void retire(sqlite_store *store, sqlite_table *table) {
   sqlite_table **at = &store->tables;
-  while (*at && *at != table)
+  while (*at != table)
     at = &(*at)->next;
-  if (!*at)
-    return;
   *at = table->next;
   table->next = store->retired;
   store->retired = table;
