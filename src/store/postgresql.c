@@ -55,9 +55,7 @@ aon_result pg_acquire(pg_store *store, bool apart, aon_postgresql **ret_connecti
   void *connection = store->transaction.connection;
   aon_result result = AON_OK;
   if (apart || !store->transaction.open) /* opening one may take its own time, however short the call's is */
-    result = aon_pool_acquire(store->pool,
-                              store->deadline_ms > INT64_MAX - AON_POOL_CONNECT_MS ? INT64_MAX : store->deadline_ms + AON_POOL_CONNECT_MS,
-                              &connection, error);
+    result = aon_pool_acquire(store->pool, store->deadline_ms + AON_POOL_CONNECT_MS, &connection, error);
   if (result)
     return result;
   aon_postgresql_deadline(connection, aon_monotonic_ms(store->env) + store->timeout_ms);
@@ -90,8 +88,6 @@ static aon_postgresql_value text_value(const char *text) { return (aon_postgresq
 
 static void close_store(void *state) {
   pg_store *store = state;
-  if (!store)
-    return;
   if (store->transaction.open)
     aon_pool_release(store->pool, store->transaction.connection, true);
   pg_schema_release(store);
@@ -139,7 +135,7 @@ static aon_result measure(pg_store *store, aon_store_caps *caps, aon_error *erro
 }
 
 static aon_result good_config(const aon_store_config *config, aon_error *error) {
-  if (!config->location || strncmp(config->location, "//", 2))
+  if (strncmp(config->location, "//", 2))
     return aon_fail(error, AON_USAGE, "bad_location", "%s names no database: write postgresql://USER@HOST:PORT/DATABASE.", config->name);
   if (strlen(config->name) > GID_BYTES - 80)
     return aon_fail(error, AON_USAGE, "bad_name", "“%s” is too long a name for a store that prepares transactions.", config->name);
@@ -227,11 +223,8 @@ static aon_result make_markers(pg_store *store, aon_error *error) {
   if (result)
     return result;
   result = pg_query(store, sql.data, NULL, 0, "making the table of markers", NULL, &failure);
-  if (result && (markers_exist(store, &store->markers_there, error) || !store->markers_there)) {
-    if (error)
-      *error = failure;
-    return result;
-  }
+  if (result && (markers_exist(store, &store->markers_there, NULL) || !store->markers_there))
+    return pg_tell(result, &failure, error);
   store->markers_there = true;
   return AON_OK;
 }
@@ -268,8 +261,7 @@ static void gid_of(const pg_store *store, const aon_branch *branch, char ret_gid
 static void ended(pg_store *store, bool broken) {
   aon_postgresql *connection = store->transaction.connection;
   store->transaction = (aon_transaction){.store = store};
-  if (connection)
-    aon_pool_release(store->pool, connection, broken || !aon_postgresql_alive(connection));
+  aon_pool_release(store->pool, connection, broken || !aon_postgresql_alive(connection));
 }
 
 static void abandon(pg_store *store) {
@@ -351,7 +343,8 @@ static void abort_transaction(void *state, aon_transaction *transaction) {
 
 static aon_result may_end(pg_store *store, aon_transaction *transaction, aon_error *error) {
   pg_enter(store);
-  aon_postgresql_deadline(transaction->connection, store->deadline_ms);
+  if (transaction->open) /* else it has no connection any more */
+    aon_postgresql_deadline(transaction->connection, store->deadline_ms);
   if (transaction->open && !transaction->failed)
     return AON_OK;
   return aon_fail(error, AON_USAGE, "transaction_failed", "A transaction of %s that has failed can only be rolled back.", store->name);
@@ -384,17 +377,13 @@ static aon_result end_by(pg_store *store, aon_transaction *transaction, const ch
     ended(store, false);
     return AON_OK;
   }
-  bool refused = aon_postgresql_refused(connection);
-  if (refused)
-    abandon(store);
-  else
+  if (!aon_postgresql_refused(connection)) {
     ended(store, true);
-  if (!refused)
     return aon_fail(error, AON_UNKNOWN, lost_code, "The connection to %s was lost while %s; whether it was done is not known yet.",
                     store->name, doing);
-  if (error)
-    *error = failure;
-  return result;
+  }
+  abandon(store);
+  return pg_tell(result, &failure, error);
 }
 
 static aon_result commit(void *state, aon_transaction *transaction, aon_error *error) {
@@ -487,9 +476,7 @@ static aon_result end_prepared(pg_store *store, const aon_branch *branch, const 
   if (unanswered)
     return aon_fail(error, AON_UNKNOWN, "commit_lost", "The connection to %s was lost while %s; whether it was done is not known yet.",
                     store->name, doing);
-  if (error)
-    *error = failure;
-  return result;
+  return pg_tell(result, &failure, error);
 }
 
 static aon_result commit_prepared(void *state, const aon_branch *branch, aon_error *error) {
@@ -575,11 +562,9 @@ static aon_result resolve(void *state, const aon_branch *branch, aon_branch_stat
   }
   if (result && !strcmp(failure.code, "schema_changed"))
     store->markers_there = false;
-  if (result && error)
-    *error = failure;
   if (!result)
     *ret_state = found;
-  return result;
+  return pg_tell(result, &failure, error);
 }
 
 static aon_result forget(void *state, int64_t before_ms, aon_error *error) {

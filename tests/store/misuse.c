@@ -152,6 +152,73 @@ static void one_transaction_at_a_time(void **state) {
   assert_true(there(s, "a"));
 }
 
+static bool of_sql(const subject *s) { return is(s, "sqlite") || is(s, "postgresql"); }
+
+/* Ended is ended: what comes after is told so, and takes nothing back. Whoever wants no sentence gets none. */
+static void a_transaction_ends_once(void **state) {
+  subject *s = *state;
+  aon_write_state states[1] = {AON_WRITE_NOT_SENT};
+  size_t failed;
+  if (!of_sql(s))
+    return;
+  aon_write write = create(s, "a");
+  aon_transaction *transaction = begin(s, 40);
+  OK(&s->w, aon_store_apply(s->store, transaction, &write, 0, NULL, &failed, &s->w.error)); /* of nothing */
+  OK(&s->w, aon_store_apply(s->store, transaction, &write, 1, states, &failed, &s->w.error));
+  assert_int_equal(states[0], AON_WRITE_APPLIED);
+  OK(&s->w, aon_store_commit(s->store, transaction, &s->w.error));
+  aon_store_abort(s->store, transaction);
+  aon_store_abort(s->store, NULL);
+  IS(s, aon_store_apply(s->store, transaction, &write, 1, NULL, &failed, &s->w.error), AON_USAGE, "transaction_failed");
+  IS(s, aon_store_flush(s->store, transaction, &s->w.error), AON_USAGE, "transaction_failed");
+  IS(s, aon_store_commit(s->store, transaction, &s->w.error), AON_USAGE, "transaction_failed");
+  if (aon_store_capabilities(s->store)->store_class == AON_CLASS_PREPARED)
+    IS(s, aon_store_prepare(s->store, transaction, &s->w.error), AON_USAGE, "transaction_failed");
+  assert_int_equal(aon_store_commit(s->store, transaction, NULL), AON_USAGE);
+  assert_true(there(s, "a"));
+}
+
+/* Without a sentence the answer is the same. */
+static void who_wants_no_sentence_is_answered(void **state) {
+  subject *s = *state;
+  aon_write_state states[3] = {AON_WRITE_NOT_SENT, AON_WRITE_NOT_SENT, AON_WRITE_NOT_SENT};
+  size_t failed = 99;
+  if (!of_sql(s))
+    return;
+  aon_write writes[] = {create(s, "a"), create(s, "a"), create(s, "b")};
+  aon_transaction *transaction = begin(s, 50);
+  assert_int_equal(aon_store_apply(s->store, transaction, writes, 3, states, &failed, NULL), AON_PERMANENT);
+  assert_int_equal(failed, 1);
+  assert_int_equal(states[0], AON_WRITE_APPLIED);
+  assert_int_equal(states[1], AON_WRITE_REFUSED);
+  assert_int_equal(states[2], AON_WRITE_NOT_SENT);
+  aon_store_abort(s->store, transaction);
+  assert_false(there(s, "a"));
+}
+
+/* Closed with a transaction open: nothing of it is kept. */
+static void closing_takes_back(void **state) {
+  subject *s = *state;
+  size_t failed;
+  if (!of_sql(s))
+    return;
+  aon_write write = create(s, "a");
+  OK(&s->w, aon_store_apply(s->store, begin(s, 60), &write, 1, NULL, &failed, &s->w.error));
+  aon_store_close(s->store);
+  OK(&s->w, open_at(s, place_of(s), &s->store));
+  assert_false(there(s, "a"));
+  char name[300];
+  memset(name, 'n', sizeof name - 1);
+  name[sizeof name - 1] = 0;
+  aon_store_config config = {.name = name, .location = place_of(s), .timeout_ms = 0};
+  aon_store *other = NULL;
+  if (is(s, "postgresql"))
+    IS(s, aon_store_open(s->w.env, s->fixture->adapter, &config, &other, &s->w.error), AON_USAGE, "bad_name");
+  config.name = "other";
+  OK(&s->w, aon_store_open(s->w.env, s->fixture->adapter, &config, &other, &s->w.error));
+  aon_store_close(other);
+}
+
 /* How it is ended makes no difference. */
 static void fail_and_end(subject *s, uint32_t attempt, int how) {
   size_t failed = 99;
@@ -288,11 +355,16 @@ static void what_is_cancelled_changes_nothing(void **state) {
 static int run(fixture *f, size_t count) {
   int failures = 0;
   for (size_t i = 0; i < count; i++) {
-    const struct CMUnitTest tests[] = {
-        CASE(a_place_that_is_none_is_refused, &f[i]),   CASE(one_transaction_at_a_time, &f[i]),
-        CASE(a_transaction_that_failed_is_over, &f[i]), CASE(a_write_of_nothing_changes_nothing, &f[i]),
-        CASE(a_search_for_too_much_is_refused, &f[i]),  CASE(a_path_that_can_not_be_searched_is_refused, &f[i]),
-        CASE(what_is_cancelled_changes_nothing, &f[i])};
+    const struct CMUnitTest tests[] = {CASE(a_place_that_is_none_is_refused, &f[i]),
+                                       CASE(one_transaction_at_a_time, &f[i]),
+                                       CASE(a_transaction_that_failed_is_over, &f[i]),
+                                       CASE(a_transaction_ends_once, &f[i]),
+                                       CASE(who_wants_no_sentence_is_answered, &f[i]),
+                                       CASE(closing_takes_back, &f[i]),
+                                       CASE(a_write_of_nothing_changes_nothing, &f[i]),
+                                       CASE(a_search_for_too_much_is_refused, &f[i]),
+                                       CASE(a_path_that_can_not_be_searched_is_refused, &f[i]),
+                                       CASE(what_is_cancelled_changes_nothing, &f[i])};
     failures += cmocka_run_group_tests_name(f[i].name, tests, NULL, NULL);
   }
   return failures != 0;
