@@ -135,11 +135,8 @@ static aon_result document_image(const pg_store *store, const pg_table *table, c
   aon_result result = pg_json_read(text->data, text->length, &doc, &exact, &why);
   if (result == AON_REJECTED)
     return not_a_document(store, table, row, "it is not one JSON object, or has a number beyond double", error);
-  if (result) {
-    if (error)
-      *error = why;
-    return result;
-  }
+  if (result)
+    return pg_tell(result, &why, error);
   if (token && !table->columns[COLUMN_DOC].jsonb) {
     pg_text again;
     result = pg_json_write(&doc, false, &scratch, &again, error);
@@ -247,11 +244,8 @@ static aon_result properties_row(const pg_store *store, const pg_table *table, c
       aon_error_properties(error, &column->name, 1);
       return result;
     }
-    if (result) {
-      if (error)
-        *error = why;
-      return result;
-    }
+    if (result)
+      return pg_tell(result, &why, error);
   }
   return AON_OK;
 }
@@ -456,9 +450,7 @@ static aon_result ask_all(asking *a, aon_arena *arena, aon_error *error) {
     else if (i + 1 == a->count)
       return AON_OK;
   }
-  if (result && error)
-    *error = failure;
-  return result;
+  return pg_tell(result, &failure, error);
 }
 
 /* Missing properties take the column's default, as it is known or as computed now, which fixes it. */

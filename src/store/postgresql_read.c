@@ -126,9 +126,7 @@ static aon_result send_read(pg_store *store, pg_table *table, const asked *a, PG
     PQclear(results[1]);
   else
     *ret_rows = results[1];
-  if (result && error)
-    *error = failure;
-  return result;
+  return pg_tell(result, &failure, error);
 }
 
 static aon_result read_rows(pg_store *store, pg_table *table, const aon_text *ids, size_t count, asked *a, aon_arena *arena,
@@ -172,9 +170,7 @@ aon_result pg_read(void *state, const aon_collection *collection, const aon_text
     failure = (aon_error)AON_ERROR_INIT; /* it was altered since it was described: as it is now */
     result = read_once(store, collection, ids, count, arena, images, &failure);
   }
-  if (result && error)
-    *error = failure;
-  return result;
+  return pg_tell(result, &failure, error);
 }
 
 /* ---- scan ---- */
@@ -342,11 +338,9 @@ static aon_result scan_rows(scanning *s, aon_error *error) {
     result = fetch_all(s, connection, cursor, results[3], &failure);
   for (int i = 0; i < 3; i++)
     PQclear(results[i]);
-  if (result && result != AON_END && error)
-    *error = failure;
   end_scan(s, connection, cursor, own);
   pg_release(s->store, connection);
-  return result == AON_END ? AON_OK : result;
+  return pg_tell(result == AON_END ? AON_OK : result, &failure, error);
 }
 
 aon_result pg_scan(void *state, const aon_collection *collection, const aon_match *matches, size_t count, const char *const *properties,

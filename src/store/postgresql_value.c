@@ -30,7 +30,10 @@ static aon_result keep(aon_arena *arena, const char *text, size_t length, pg_tex
   return ret_text->data ? AON_OK : aon_fail_memory(error);
 }
 
-static aon_result too_large(aon_error *error) { return aon_fail(error, AON_PERMANENT, "too_long", "A row is too large to be a document."); }
+/* What is appended to a document is so, but beyond 2 GiB. */
+static aon_result appended(bool done, aon_error *error) {
+  return done ? AON_OK : aon_fail(error, AON_PERMANENT, "too_long", "A row is too large to be a document.");
+}
 
 static aon_result unfit(const char *why, aon_error *error) { return aon_fail(error, AON_REJECTED, "bad_type", "%s", why); }
 
@@ -65,7 +68,7 @@ static aon_result append_bytes(const char *key, const pg_text *text, aon_arena *
   if (!base64)
     return aon_fail_memory(error);
   sodium_bin2base64(base64, size, bytes, length, BASE64);
-  return bson_append_utf8(document, key, -1, base64, (int)size - 1) ? AON_OK : too_large(error);
+  return appended(bson_append_utf8(document, key, -1, base64, (int)size - 1), error);
 }
 
 static aon_result spell_base64(const char *text, size_t length, aon_arena *arena, pg_text *ret_text, aon_error *error) {
@@ -246,8 +249,8 @@ static aon_result spelled_out(const char *text, size_t length, aon_buffer *out, 
   aon_result result = aon_document_from_json(json, strlen(json), &read, error);
   if (result)
     return result;
-  if (bson_iter_init(&at, &read) && bson_iter_next(&at) && bson_iter_type(&at) == BSON_TYPE_DOUBLE)
-    value = bson_iter_double(&at);
+  if (bson_iter_init_find(&at, &read, ""))
+    value = bson_iter_as_double(&at);
   bson_destroy(&read);
   if (fabs(value) >= 1e15 && fabs(value) < WHOLE_LIMIT)
     return aon_buffer_format(out, error, "%.0f.0", value);
@@ -297,9 +300,7 @@ aon_result pg_json_write(const bson_t *document, bool replace, aon_arena *arena,
 /* Appends the only property of a document under another name. */
 static aon_result append_copy(const char *key, const bson_t *from, bson_t *document, aon_error *error) {
   bson_iter_t at;
-  if (!bson_iter_init(&at, from) || !bson_iter_next(&at) || !bson_append_iter(document, key, -1, &at))
-    return too_large(error);
-  return AON_OK;
+  return appended(bson_iter_init_find(&at, from, "") && bson_append_iter(document, key, -1, &at), error);
 }
 
 static aon_result append_json(const pg_column *column, const char *key, const pg_text *text, aon_arena *arena, bson_t *document,
@@ -319,13 +320,10 @@ static aon_result append_json(const pg_column *column, const char *key, const pg
   if (result == AON_REJECTED)
     return aon_fail(error, AON_PERMANENT, "bad_document",
                     "The column “%s” holds JSON that a document can't: a doubled key, or a number beyond double.", key);
-  if (result) {
-    if (error)
-      *error = why;
-    return result;
-  }
+  if (result)
+    return pg_tell(result, &why, error);
   bson_iter_t at;
-  bool null = bson_iter_init(&at, &read) && bson_iter_next(&at) && bson_iter_type(&at) == BSON_TYPE_NULL;
+  bool null = bson_iter_init_find(&at, &read, "") && bson_iter_type(&at) == BSON_TYPE_NULL;
   *ret_plain = exact && !null;
   if (*ret_plain && !column->jsonb) { /* json keeps its text, so ours must be the same */
     pg_text again;
@@ -341,7 +339,7 @@ static aon_result append_json(const pg_column *column, const char *key, const pg
 static aon_result spell_json(const pg_column *column, const bson_iter_t *property, aon_arena *arena, pg_text *ret_text, aon_error *error) {
   bson_t wrapped = BSON_INITIALIZER;
   pg_text text;
-  aon_result result = bson_append_iter(&wrapped, "", 0, property) ? AON_OK : too_large(error);
+  aon_result result = appended(bson_append_iter(&wrapped, "", 0, property), error);
   if (!result && !pg_json_holds(&wrapped, !column->jsonb))
     result = unfit("its column holds JSON, which has no such type (or no NUL in a text, or no -0.0)", error);
   if (!result)
@@ -394,9 +392,9 @@ static aon_result read_array(array_reading *r, const char *key, bson_t *document
   char number[16];
   if (depth > ARRAY_DEPTH_LIMIT || r->at == r->end || *r->at++ != '{')
     return bad_array(r, error);
-  if (!bson_append_array_begin(document, key, -1, &list))
-    return too_large(error);
-  aon_result result = AON_OK;
+  aon_result result = appended(bson_append_array_begin(document, key, -1, &list), error);
+  if (result)
+    return result;
   bool plain;
   pg_text text;
   for (uint32_t i = 0; !result && r->at < r->end && *r->at != '}'; i++) {
@@ -411,8 +409,9 @@ static aon_result read_array(array_reading *r, const char *key, bson_t *document
     if (!result && r->at < r->end && *r->at == r->column->delimiter)
       r->at++;
   }
-  if (!bson_append_array_end(document, &list) && !result)
-    result = too_large(error);
+  bool ended = bson_append_array_end(document, &list);
+  if (!result)
+    result = appended(ended, error);
   if (!result && (r->at == r->end || *r->at++ != '}'))
     result = bad_array(r, error);
   return result;
@@ -482,7 +481,7 @@ static aon_result append_array(const pg_column *column, const char *key, const p
   if (!result && r.at != r.end)
     result = bad_array(&r, error);
   if (!result)
-    result = bson_concat(document, &wrapped) ? AON_OK : too_large(error);
+    result = appended(bson_concat(document, &wrapped), error);
   *ret_plain = false;
   if (!result && !bounds && bson_iter_init(&at, &wrapped) && bson_iter_next(&at)) {
     aon_error ignored = AON_ERROR_INIT; /* what can't be spelled is kept as it is */
@@ -504,7 +503,7 @@ static aon_result append_real(const char *key, const pg_text *text, bson_t *docu
   if (strpbrk(text->data, "nN")) {
     if (strstr(text->data, "nfinity"))
       value = *text->data == '-' ? -INFINITY : INFINITY;
-    return bson_append_double(document, key, -1, value) ? AON_OK : too_large(error);
+    return appended(bson_append_double(document, key, -1, value), error);
   }
   char json[80];
   snprintf(json, sizeof json, "{\"\":%.60s%s}", text->data, strpbrk(text->data, ".e") ? "" : ".0");
@@ -517,7 +516,7 @@ static aon_result append_real(const char *key, const pg_text *text, bson_t *docu
 }
 
 static aon_result append_text(const char *key, const pg_text *text, bson_t *document, aon_error *error) {
-  return bson_append_utf8(document, key, -1, text->data, (int)text->length) ? AON_OK : too_large(error);
+  return appended(bson_append_utf8(document, key, -1, text->data, (int)text->length), error);
 }
 
 static aon_result append_instant(const pg_column *column, const char *key, const pg_text *text, aon_arena *arena, bson_t *document,
@@ -535,14 +534,14 @@ aon_result pg_append(const pg_column *column, const char *key, const pg_text *te
                      aon_error *error) {
   *ret_plain = true;
   if (!text->data)
-    return bson_append_null(document, key, -1) ? AON_OK : too_large(error);
+    return appended(bson_append_null(document, key, -1), error);
   switch (column->form) {
   case FORM_INTEGER:
-    return bson_append_int64(document, key, -1, strtoll(text->data, NULL, 10)) ? AON_OK : too_large(error);
+    return appended(bson_append_int64(document, key, -1, strtoll(text->data, NULL, 10)), error);
   case FORM_REAL:
     return append_real(key, text, document, error);
   case FORM_BOOLEAN:
-    return bson_append_bool(document, key, -1, *text->data == 't') ? AON_OK : too_large(error);
+    return appended(bson_append_bool(document, key, -1, *text->data == 't'), error);
   case FORM_BYTES:
     return append_bytes(key, text, arena, document, error);
   case FORM_TIMESTAMP:
@@ -618,8 +617,7 @@ static aon_result spell_other(const pg_column *column, const bson_iter_t *proper
     bson_oid_to_string(bson_iter_oid(property), text);
     return keep(arena, text, strlen(text), ret_text, error);
   case BSON_TYPE_DECIMAL128:
-    if (!bson_iter_decimal128(property, &decimal))
-      return unfit("its number can't be read", error);
+    bson_iter_decimal128(property, &decimal);
     bson_decimal128_to_string(&decimal, text);
     return keep(arena, text, strlen(text), ret_text, error);
   default:

@@ -21,9 +21,8 @@
 #include "store/sqlite_internal.h"
 
 #define MARKER_DAYS_MS ((int64_t)30 * 24 * 3600 * 1000) /* docs/protocol.md: markers stay 30 days at least */
-#define EXAMINE_FINDINGS 5
-#define WAL_KEPT_BYTES "16777216" /* what stays of the write-ahead log's file after a large transaction */
-#define LOG_PAGES 1000            /* a longer log is moved into the file; SQLite's own default */
+#define WAL_KEPT_BYTES "16777216"                       /* what stays of the write-ahead log's file after a large transaction */
+#define LOG_PAGES 1000                                  /* a longer log is moved into the file; SQLite's own default */
 #define CACHE_KIBIBYTES "8192"
 
 /* ---- the connection ---- */
@@ -98,7 +97,7 @@ static aon_result number(sqlite_store *store, const char *sql, int64_t *ret_numb
 }
 
 static void roll_back(sqlite_store *store) {
-  if (store->handle && !sqlite3_get_autocommit(store->handle) && sqlite3_exec(store->handle, "rollback", NULL, NULL, NULL) &&
+  if (!sqlite3_get_autocommit(store->handle) && sqlite3_exec(store->handle, "rollback", NULL, NULL, NULL) &&
       !sqlite3_get_autocommit(store->handle))
     disconnect(store); /* closing rolls back too, and frees its locks */
 }
@@ -106,7 +105,7 @@ static void roll_back(sqlite_store *store) {
 /* The file was removed, or another one put in its place: what is written to the old one is lost. */
 static bool moved(sqlite_store *store) {
   int is = 0;
-  return store->handle && sqlite3_file_control(store->handle, "main", SQLITE_FCNTL_HAS_MOVED, &is) == SQLITE_OK && is;
+  return sqlite3_file_control(store->handle, "main", SQLITE_FCNTL_HAS_MOVED, &is) == SQLITE_OK && is;
 }
 
 static int note_log_pages(void *context, sqlite3 *handle, const char *database, int pages) {
@@ -120,7 +119,7 @@ static int note_log_pages(void *context, sqlite3 *handle, const char *database, 
 /* Moving the log into the file is nobody's who waits for a commit: it is done before the next large transaction, or by closing, which may
  * happen beside other stores'. Whoever reads an old state keeps it from being done now; then the next one does it. */
 static void move_log(sqlite_store *store) {
-  if (store->log_pages < LOG_PAGES || store->transaction.open || store->reading)
+  if (store->log_pages < LOG_PAGES)
     return;
   store->log_pages = 0;
   (void)sqlite3_wal_checkpoint_v2(store->handle, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
@@ -214,7 +213,7 @@ void sqlite_read_end(sqlite_store *store) {
 /* ---- opening and closing ---- */
 
 static aon_result good_path(const aon_store_config *config, aon_error *error) {
-  if (!config->location || !config->location[0])
+  if (!config->location[0])
     return aon_fail(error, AON_USAGE, "bad_location", "%s names no file: write sqlite:PATH.", config->name);
   if (!strcmp(config->location, ":memory:"))
     return aon_fail(error, AON_USAGE, "bad_location", "%s can't live in memory: nothing would outlive the process. Write sqlite:PATH.",
@@ -224,8 +223,6 @@ static aon_result good_path(const aon_store_config *config, aon_error *error) {
 
 static void close_store(void *state) {
   sqlite_store *store = state;
-  if (!store)
-    return;
   sqlite_open_keys_forget(&store->transaction);
   disconnect(store);
   sqlite_schema_release(store);
@@ -294,8 +291,7 @@ static aon_result bound(sqlite_store *store, const char *sql, const aon_branch *
   sqlite3_bind_text(*ret_statement, 1, branch->bulk_id, -1, SQLITE_STATIC);
   sqlite3_bind_int64(*ret_statement, 2, branch->attempt);
   sqlite3_bind_int64(*ret_statement, 3, branch->batch);
-  if (sqlite3_bind_parameter_count(*ret_statement) > 3)
-    sqlite3_bind_int64(*ret_statement, 4, aon_now_ms(store->env));
+  sqlite3_bind_int64(*ret_statement, 4, aon_now_ms(store->env));
   return AON_OK;
 }
 
@@ -464,12 +460,12 @@ static aon_result resolved_state(sqlite_store *store, const aon_branch *branch, 
   int rc = sqlite3_step(statement);
   if (rc != SQLITE_ROW)
     return sqlite_failed(store, rc, "looking for a marker", error);
-  const char *state = (const char *)sqlite3_column_text(statement, 0);
-  if (state && !strcmp(state, "commit"))
+  const char *text = (const char *)sqlite3_column_text(statement, 0), *state = text ? text : "";
+  if (!strcmp(state, "commit"))
     *ret_state = AON_BRANCH_COMMITTED;
-  else if (state && !strcmp(state, "undone"))
+  else if (!strcmp(state, "undone"))
     *ret_state = AON_BRANCH_UNDONE;
-  else if (state && !strcmp(state, "abort"))
+  else if (!strcmp(state, "abort"))
     *ret_state = AON_BRANCH_ABORTED;
   else
     return aon_fail(error, AON_CORRUPT, "bad_marker",
@@ -508,11 +504,9 @@ static aon_result resolve(void *state, const aon_branch *branch, aon_branch_stat
     result = AON_OK;
     found = AON_BRANCH_OPEN;
   }
-  if (result && error)
-    *error = failure;
   if (!result)
     *ret_state = found;
-  return result;
+  return sqlite_tell(result, &failure, error);
 }
 
 static aon_result forget(void *state, int64_t before_ms, aon_error *error) {
@@ -542,11 +536,11 @@ static aon_result tell_check(sqlite_store *store, aon_buffer *report, bool *heal
   AON_SQLITE_DONE sqlite3_stmt *statement = NULL;
   aon_result result = aon_sqlite_statement(store->database, "pragma quick_check(5)", &statement, error);
   int rc = SQLITE_DONE;
-  for (int i = 0; !result && i < EXAMINE_FINDINGS && (rc = sqlite3_step(statement)) == SQLITE_ROW; i++) {
-    const char *text = (const char *)sqlite3_column_text(statement, 0);
-    bool good = text && !strcmp(text, "ok");
+  while (!result && (rc = sqlite3_step(statement)) == SQLITE_ROW) { /* of findings five at most */
+    const char *text = (const char *)sqlite3_column_text(statement, 0), *said = text ? text : "?";
+    bool good = !strcmp(said, "ok");
     *healthy = *healthy && good;
-    result = aon_buffer_format(report, error, good ? "integrity: %s\n" : "integrity: DAMAGED, restore a backup: %s\n", text ? text : "?");
+    result = aon_buffer_format(report, error, good ? "integrity: %s\n" : "integrity: DAMAGED, restore a backup: %s\n", said);
   }
   if (!result && rc != SQLITE_DONE && rc != SQLITE_ROW)
     result = sqlite_failed(store, rc, "checking it", error);

@@ -91,8 +91,9 @@ static aon_result base64_bytes(aon_arena *arena, const char *text, size_t length
 static aon_result real_text(double real, aon_buffer *out, aon_error *error) {
   bson_t document = BSON_INITIALIZER;
   bson_iter_t at;
-  bool made = BSON_APPEND_DOUBLE(&document, "x", real) && bson_iter_init_find(&at, &document, "x");
-  aon_result result = made ? aon_value_to_json(&at, out, error) : aon_fail_memory(error);
+  BSON_APPEND_DOUBLE(&document, "x", real); /* so small a document always fits */
+  bson_iter_init_find(&at, &document, "x");
+  aon_result result = aon_value_to_json(&at, out, error);
   bson_destroy(&document);
   return result;
 }
@@ -120,10 +121,6 @@ static bool good_utf8(const sqlite_value *value) { return bson_utf8_validate(val
 /* Is this what the property that we read it as would be stored as? */
 static bool plain(const sqlite_column *column, const sqlite_value *value) {
   switch (value->type) {
-  case SQLITE_INTEGER:
-    return column->affinity != AFFINITY_TEXT && column->affinity != AFFINITY_REAL;
-  case SQLITE_FLOAT:
-    return column->affinity != AFFINITY_TEXT;
   case SQLITE_TEXT:
     return !column->bytes && good_utf8(value);
   case SQLITE_BLOB:
@@ -175,24 +172,18 @@ static uint64_t get_number(const unsigned char *at, size_t bytes) {
   return number;
 }
 
+/* A text or bytes: numbers are always plain. */
 static aon_result append_token(const sqlite_column *column, const sqlite_value *value, aon_buffer *token, aon_error *error) {
-  unsigned char head[3], length[4], number[8];
-  uint64_t bits = (uint64_t)value->integer;
-  if (value->type == SQLITE_FLOAT)
-    memcpy(&bits, &value->real, sizeof bits);
-  put_number(number, bits, 8);
-  bool counted = value->type == SQLITE_TEXT || value->type == SQLITE_BLOB;
+  unsigned char head[3], length[4];
   head[0] = (unsigned char)value->type;
   put_number(head + 1, strlen(column->name), 2);
-  put_number(length, counted ? value->length : sizeof number, 4);
+  put_number(length, value->length, 4);
   aon_result result = aon_buffer_append(token, head, sizeof head, error);
   if (!result)
     result = aon_buffer_append(token, column->name, strlen(column->name), error);
   if (!result)
     result = aon_buffer_append(token, length, sizeof length, error);
-  if (result)
-    return result;
-  return counted ? aon_buffer_append(token, value->bytes, value->length, error) : aon_buffer_append(token, number, sizeof number, error);
+  return result ? result : aon_buffer_append(token, value->bytes, value->length, error);
 }
 
 static aon_result keep_image(const bson_t *document, const char *token, size_t token_length, aon_arena *arena, aon_image *ret_image,
@@ -229,7 +220,7 @@ static aon_result values_image(const sqlite_table *table, const sqlite_value *va
 
 static aon_result not_a_document(sqlite_store *store, const sqlite_table *table, aon_text id, const char *why, aon_error *error) {
   return aon_fail(error, AON_PERMANENT, "bad_document", "%s/%s/%.*s holds no document: %s. Repair its column doc by hand.", store->name,
-                  table->name, id.length < 200 ? (int)id.length : 200, id.data ? id.data : "", why);
+                  table->name, id.length < 200 ? (int)id.length : 200, id.data, why);
 }
 
 static aon_result document_image(sqlite_store *store, const sqlite_table *table, sqlite3_stmt *row, aon_text id, bool token,
@@ -243,11 +234,8 @@ static aon_result document_image(sqlite_store *store, const sqlite_table *table,
   aon_result result = aon_document_from_json(doc.bytes, doc.length, &document, &why);
   if (result == AON_REJECTED)
     return not_a_document(store, table, id, "it is not one JSON object", error);
-  if (result) {
-    if (error)
-      *error = why;
-    return result;
-  }
+  if (result)
+    return sqlite_tell(result, &why, error);
   aon_buffer *canonical = &store->expected_text;
   aon_buffer_clear(canonical);
   if (token)
@@ -475,16 +463,11 @@ static aon_result apply_token(sqlite_store *store, const sqlite_table *table, co
     const char *name = (const char *)token + 3;
     size_t value_length = (size_t)get_number(token + 3 + name_length, 4);
     const uint8_t *bytes = token + 7 + name_length;
-    if ((size_t)(end - bytes) < value_length)
+    if ((size_t)(end - bytes) < value_length || (type != SQLITE_TEXT && type != SQLITE_BLOB))
       break;
     for (size_t i = 0; i < table->column_count; i++)
       if (strlen(table->columns[i].name) == name_length && !memcmp(table->columns[i].name, name, name_length)) {
         row[i] = (sqlite_value){.type = type, .bytes = bytes, .length = value_length};
-        if ((type == SQLITE_INTEGER || type == SQLITE_FLOAT) && value_length == 8) {
-          uint64_t bits = get_number(bytes, 8);
-          row[i].integer = (int64_t)bits;
-          memcpy(&row[i].real, &bits, sizeof bits);
-        }
       }
     token = bytes + value_length;
   }
@@ -559,7 +542,7 @@ static const char *stand_in_type(const sqlite_table *table, const sqlite_column 
 
 static aon_result scratch_failed(sqlite_store *store, const sqlite_table *table, aon_error *error) {
   return aon_fail(error, AON_PERMANENT, "sql_error", "The default values of %s/%s can't be computed: %s.", store->name, table->name,
-                  store->scratch ? sqlite3_errmsg(store->scratch) : "no memory");
+                  sqlite3_errmsg(store->scratch));
 }
 
 static aon_result stand_in_text(const sqlite_table *table, aon_buffer *sql, aon_error *error) {
@@ -759,7 +742,7 @@ static bool decimal_parse(const char *text, size_t length, decimal *ret) {
 static aon_result same_number(const sqlite_value *given, const sqlite_value *kept, bool *ret_same, aon_error *error) {
   *ret_same = true;
   if (given->type == SQLITE_INTEGER && kept->type == SQLITE_FLOAT) {
-    *ret_same = kept->real >= -0x1p63 && kept->real < 0x1p63 && (int64_t)kept->real == given->integer;
+    *ret_same = kept->real < 0x1p63 && (int64_t)kept->real == given->integer;
     return AON_OK;
   }
   decimal wanted, got;

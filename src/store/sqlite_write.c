@@ -21,10 +21,11 @@
 static int shown(aon_text id) { return id.length < ID_SHOWN ? (int)id.length : ID_SHOWN; }
 
 static aon_result about(aon_result result, const sqlite_store *store, const aon_write *write, aon_error *error) {
-  if (!error)
-    return result == AON_REJECTED ? AON_PERMANENT : result;
   if (result == AON_REJECTED) /* an image that was never normalised: refused like by a constraint */
-    result = error->kind = AON_PERMANENT;
+    result = AON_PERMANENT;
+  if (!error)
+    return result;
+  error->kind = result;
   error->operation = write->operation;
   aon_error_prefix(error, "%s/%s/%.*s: ", store->name, write->collection->name, shown(write->id), write->id.data);
   return result;
@@ -206,9 +207,8 @@ static void choose(sqlite_table *table, sqlite_kind kind) {
   bool any = false;
   for (size_t i = 0; i < table->column_count; i++) {
     const sqlite_value *before = &table->before[i], *after = &table->after[i];
-    bool where = kind != KIND_INSERT && before->type && !table->columns[i].generated;
+    bool where = kind != KIND_INSERT && before->type; /* what is generated has no type here */
     bool set = kind == KIND_INSERT ? after->type : kind == KIND_UPDATE && after->type && !same_value(before, after);
-    set = set && !table->columns[i].generated;
     any = any || set;
     table->choice[i] = (unsigned char)((set ? CHOSEN_SET : 0) | (where ? CHOSEN_WHERE : 0));
   }
@@ -286,8 +286,7 @@ void sqlite_open_keys_forget(aon_transaction *transaction) {
  * first of them at least, to name the one at fault. */
 static void watch_keys(aon_transaction *transaction, const sqlite_table *table, const aon_write *write) {
   int open = 0, highest = 0;
-  if (sqlite3_db_status(transaction->store->handle, SQLITE_DBSTATUS_DEFERRED_FKS, &open, &highest, 0) != SQLITE_OK)
-    return;
+  (void)sqlite3_db_status(transaction->store->handle, SQLITE_DBSTATUS_DEFERRED_FKS, &open, &highest, 0);
   if (!open) {
     if (transaction->at_fault_count)
       sqlite_open_keys_forget(transaction);
@@ -387,7 +386,8 @@ aon_result sqlite_flush(void *state, aon_transaction *transaction, aon_error *er
   int open = 0, highest = 0;
   if (!transaction->open || transaction->failed)
     return aon_fail(error, AON_USAGE, "transaction_failed", "A transaction of %s that has failed can only be rolled back.", store->name);
-  if (sqlite3_db_status(store->handle, SQLITE_DBSTATUS_DEFERRED_FKS, &open, &highest, 0) != SQLITE_OK || !open)
+  (void)sqlite3_db_status(store->handle, SQLITE_DBSTATUS_DEFERRED_FKS, &open, &highest, 0);
+  if (!open)
     return pages_to_log(store, transaction, error);
   aon_result result = open_keys(store, error);
   transaction->failed = true;
