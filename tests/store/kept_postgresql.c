@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "calls.h"
+#include "kept.h"
 #include "model/document.h"
 #include "store/postgresql_internal.h"
-#include "world.h"
 
 /* The answer as text, or !CODE; static memory. AON_NO_MEMORY: none. */
 typedef aon_result (*asking)(const pg_column *column, const void *given, char ret_answer[400], aon_error *error);
@@ -121,6 +121,9 @@ static void properties_are_spelled(void **state) {
       {FORM_JSON, 0, 1, 0, "{\"$numberDouble\":\"-0.0\"}", "!bad_type"},
       {FORM_JSON, 0, 1, 0, "{\"a\":{\"$numberDouble\":\"NaN\"}}", "!bad_type"},
       {FORM_JSON, 0, 1, 0, "[{\"$oid\":\"0123456789abcdef01234567\"}]", "!bad_type"},
+      {FORM_JSON, 0, 1, 0, "[1e300,-1e15,1.5e-7]", "[1e+300,-1000000000000000.0,1.5e-07]"},
+      {FORM_JSON, 0, 1, 0, "[\"\",\"x\"]", "[\"\",\"x\"]"},
+      {FORM_REAL, 0, 0, 0, "{\"$numberLong\":\"-9007199254740994\"}", "-9007199254740994"},
       {FORM_ARRAY, FORM_INTEGER, 0, 0, "[]", "{}"},
       {FORM_ARRAY, FORM_INTEGER, 0, 0, "[1,null,3]", "{1,NULL,3}"},
       {FORM_ARRAY, FORM_INTEGER, 0, 0, "[[1,2],[3,4]]", "{{1,2},{3,4}}"},
@@ -204,6 +207,10 @@ static void texts_become_properties(void **state) {
       {FORM_JSON, 0, 1, "[true, false, 1e2, \"12345678901234567890 \\\" e\"]",
        "not plain: {\"p\":[true,false,100.0,\"12345678901234567890 \\\" e\"]}"},
       {FORM_JSON, 0, 1, "1e400", "!bad_document"},
+      {FORM_JSON, 0, 1, "[1E2, 18446744073709551616, -9223372036854775809, 1.05]",
+       "not plain: {\"p\":[100.0,1.8446744073709552e+19,-9.223372036854776e+18,1.05]}"},
+      {FORM_JSON, 0, 0, "{\"a\":1}x", "!bad_document"},
+      {FORM_JSON, 0, 0, "\"open", "!bad_document"},
       {FORM_JSON, 0, 1, "{\"a\":1,\"a\":2}", "!bad_document"},
       {FORM_ARRAY, FORM_INTEGER, 0, "{}", "{\"p\":[]}"},
       {FORM_ARRAY, FORM_INTEGER, 0, "{1,NULL,3}", "{\"p\":[1,null,3]}"},
@@ -220,6 +227,8 @@ static void texts_become_properties(void **state) {
       {FORM_ARRAY, FORM_TEXT, 0, "{\"a", "!bad_document"},
       {FORM_ARRAY, FORM_TEXT, 0, "{\"a\\", "!bad_document"},
       {FORM_ARRAY, FORM_BOOLEAN, 0, "{t,f,NULL}", "{\"p\":[true,false,null]}"},
+      {FORM_ARRAY, FORM_BOOLEAN, 0, "{true,\"\"}", "not plain: {\"p\":[true,false]}"},
+      {FORM_ARRAY, FORM_TEXT, 0, "{a,", "!bad_document"},
       {FORM_ARRAY, FORM_JSON, 1, "{\"{\\\"a\\\": 1}\",\"null\"}", "not plain: {\"p\":[{\"a\":1},null]}"},
       {FORM_ARRAY, FORM_JSON, 1, "{\"{\"}", "!bad_document"},
   };
@@ -265,8 +274,275 @@ static void ids_fit_their_columns(void **state) {
   assert_false(pg_same(&one, &other) || pg_same(&one, &longer) || pg_same(&one, &null) || pg_same(&null, &one));
 }
 
+/* ---- rows and images of tables that no server has ---- */
+
+typedef struct place {
+  world w;
+  pg_store store;
+  pg_table table;
+  pg_column columns[4];
+  size_t keys[2];
+  aon_collection t;
+  char name[8];
+} place;
+
+static const pg_column text_column = {
+    .type = "text", .cast = "text", .base = "text", .form = FORM_TEXT, .certain = true, .exact = true, .default_fixed = true};
+
+static pg_column named(const char *name, const char *base, pg_form form) {
+  pg_column column = text_column;
+  column.name = name;
+  column.base = column.type = column.cast = base;
+  column.form = form;
+  column.jsonb = !strcmp(base, "jsonb");
+  return column;
+}
+
+static void place_open(place *p, size_t columns, size_t keys) {
+  *p = (place){.t = {.store = "main", .name = "t"}, .name = "main"};
+  world_open(&p->w);
+  p->store = (pg_store){.env = p->w.env, .name = p->name, .timeout_ms = 300, .tables = &p->table};
+  p->table = (pg_table){.name = "t", .columns = p->columns, .column_count = columns, .keys = p->keys, .key_count = keys};
+  p->table.shape.exists = true;
+  p->keys[1] = 1;
+}
+
+/* id, doc, bson */
+static void documents_open(place *p, const char *base, bool has_bson) {
+  place_open(p, has_bson ? 3 : 2, 1);
+  p->columns[0] = named("id", "text", FORM_TEXT);
+  p->columns[1] = named("doc", base, FORM_JSON);
+  p->columns[2] = named("bson", "bytea", FORM_BYTES);
+  p->table.documents = p->table.shape.document_table = true;
+  p->table.has_bson = has_bson;
+}
+
+/* id or a, b; then n int4, v text, default 'd'; a generated one stands for the fourth. */
+static void columns_open(place *p, const char *key, size_t keys) {
+  place_open(p, 4, keys);
+  bool whole = !strncmp(key, "int", 3);
+  p->columns[0] = named("a", key, whole ? FORM_INTEGER : FORM_TEXT);
+  p->columns[1] = named("n", "int4", FORM_INTEGER);
+  p->columns[2] = named("v", "text", FORM_TEXT);
+  p->columns[2].default_text = "d";
+  p->columns[3] = named("g", "text", FORM_TEXT);
+  p->columns[3].generated = true;
+}
+
+static void place_shut(place *p) {
+  aon_arena_release(&p->store.scratch);
+  world_close(&p->w);
+}
+
+static void tables_keep(place *p, const kept_case *cases, size_t count) {
+  kept_are(pg_normalise, &p->store, &p->t, cases, count);
+  place_shut(p);
+}
+
+static void documents_are_kept(void **state) {
+  (void)state;
+  static const kept_case plain[] = {{"a", "{\"v\":[1,1.5,\"x\",null]}", NULL},
+                                    {"a", "{\"v\":-0.0}", "!bad_type"},
+                                    {"a", "{\"v\":\"a\\u0000\"}", "!bad_type"},
+                                    {"\xff", "{}", "!bad_format"},
+                                    {"", "{}", "!bad_format"}};
+  static const kept_case whole[] = {{"a", "{\"v\":-0.0}", NULL}};
+  static const kept_case json[] = {{"a", "{\"v\":\"a\\u0000\"}", NULL}};
+  place p;
+  documents_open(&p, "jsonb", false);
+  tables_keep(&p, plain, sizeof plain / sizeof *plain);
+  documents_open(&p, "jsonb", true);
+  tables_keep(&p, whole, 1);
+  documents_open(&p, "json", false);
+  tables_keep(&p, json, 1);
+}
+
+static void columns_are_kept(void **state) {
+  (void)state;
+  static const kept_case one[] = {{"7", "{}", "{\"a\":7,\"n\":null,\"v\":\"d\"}"},
+                                  {"7", "{\"a\":null,\"n\":2147483648}", "!out_of_range"},
+                                  {"7", "{\"a\":8}", "!inconsistent"},
+                                  {"7", "{\"N\":8}", "!unknown_property"},
+                                  {"7", "{\"zz\":8}", "!unknown_property"},
+                                  {"7", "{\"n\":[8]}", "!bad_type"},
+                                  {"7", "{\"g\":\"x\",\"v\":\"y\",\"a\":7}", "{\"a\":7,\"n\":null,\"v\":\"y\"}"},
+                                  {"x", "{}", "!bad_format"},
+                                  {"07", "{}", "!bad_format"}};
+  static const kept_case two[] = {{"x:7", "{\"v\":null}", "{\"a\":\"x\",\"n\":7,\"v\":null}"},
+                                  {":7", "{\"a\":\"\"}", "{\"a\":\"\",\"n\":7,\"v\":\"d\"}"},
+                                  {"x", "{}", "!bad_format"},
+                                  {"x:y", "{}", "!bad_format"}};
+  place p;
+  columns_open(&p, "int8", 1);
+  tables_keep(&p, one, sizeof one / sizeof *one);
+  columns_open(&p, "text", 2);
+  tables_keep(&p, two, sizeof two / sizeof *two);
+}
+
+static void a_document_has_its_bounds(void **state) {
+  (void)state;
+  place p;
+  char *found = NULL, *long_text = malloc((17 << 20) + 1);
+  bson_t document = BSON_INITIALIZER, empty = BSON_INITIALIZER;
+  documents_open(&p, "jsonb", false);
+  kept_repeat(long_text, 'x', 17 << 20);
+  BSON_APPEND_UTF8(&document, "v", long_text);
+  assert_int_equal(kept_answer(pg_normalise, &p.store, &p.t, text("a"), &document, &found, &p.w.error), AON_OK);
+  assert_string_equal(found, "!too_long");
+  free(found);
+  assert_int_equal(kept_answer(pg_normalise, &p.store, &p.t, (aon_text){"a\0b", 3}, &empty, &found, &p.w.error), AON_OK);
+  assert_string_equal(found, "!bad_format");
+  free(found);
+  assert_string_equal(kept_of_levels(pg_normalise, &p.store, &p.t, 100), "kept");
+  assert_string_equal(kept_of_levels(pg_normalise, &p.store, &p.t, 102), "!bad_type");
+  free(long_text);
+  bson_destroy(&document);
+  place_shut(&p);
+}
+
+/* A row as texts, and what is asked of it. */
+typedef struct row_case {
+  const char *doc, *bson, *answer;
+} row_case;
+
+typedef struct row_asked {
+  place *p;
+  const row_case *row;
+} row_asked;
+
+static pg_text of(const char *literal) { return (pg_text){.data = literal, .length = literal ? strlen(literal) : 0}; }
+
+/* The image, and the row that becomes of it, which is the one it was read from. */
+static aon_result read_row(const pg_column *column, const void *given, char ret_answer[400], aon_error *error) {
+  (void)column;
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  AON_BUFFER_CLEANUP aon_buffer json = {0};
+  const row_asked *asked = given;
+  place *p = asked->p;
+  pg_text row[3] = {of("a"), of(asked->row->doc), of(asked->row->bson)}, again[4] = {{0}};
+  aon_image found;
+  bson_t view;
+  aon_result result = pg_row_image(&p->store, &p->table, row, true, &arena, &found, error);
+  if (!result)
+    result = pg_image_row(&p->store, &p->table, text("a"), &found, NULL, &arena, again, error);
+  if (result)
+    return told(result, error, ret_answer);
+  for (size_t i = 0; i < p->table.column_count; i++)
+    if (!pg_same(&row[i], &again[i]))
+      fail_msg("%s, %s: column %zu was “%s”, is “%s”", asked->row->doc, asked->row->bson, i, row[i].data, again[i].data);
+  assert_true(aon_image_view(&found, &view));
+  result = aon_document_to_json(&view, &json, error);
+  snprintf(ret_answer, 400, "%s%s", found.token_length ? "with a token: " : "", json.data ? json.data : "");
+  return result;
+}
+
+static void rows_of_documents_are_read(void **state) {
+  (void)state;
+  static const char *const oid = "\\x140000000776000123456789abcdef0123456700"; /* v: an id of MongoDB's */
+  const row_case cases[] = {{"{\"v\":1}", NULL, "{\"v\":1}"},
+                            {"{\"v\": 1}", NULL, "with a token: {\"v\":1}"},
+                            {"{\"v\":1.50}", NULL, "with a token: {\"v\":1.5}"},
+                            {NULL, NULL, "!bad_document"},
+                            {"[1]", NULL, "!bad_document"},
+                            {"{\"v\":1e400}", NULL, "!bad_document"},
+                            {"{\"v\":\"0123456789abcdef01234567\"}", oid, "{\"v\":\"0123456789abcdef01234567\"}"},
+                            {"{\"v\":\"changed\"}", oid, "with a token: {\"v\":\"changed\"}"},
+                            {"{\"v\":1}", "no hex", "with a token: {\"v\":1}"},
+                            {"{\"v\":1}", "\\x05", "with a token: {\"v\":1}"},
+                            {"{\"v\":1}", "\\x0600000010", "with a token: {\"v\":1}"},
+                            {"{\"v\":1}", "\\x0c0000000276000900000000", "with a token: {\"v\":1}"}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    place p;
+    row_asked asked = {&p, &cases[i]};
+    documents_open(&p, "json", true);
+    is_answered(NULL, read_row, &asked, cases[i].answer);
+    place_shut(&p);
+  }
+}
+
+/* What an image with that stored form is written as. */
+typedef struct token_asked {
+  place *p;
+  const char *token;
+  uint32_t length;
+  const char *stamp;
+} token_asked;
+
+static aon_result write_token(const pg_column *column, const void *given, char ret_answer[400], aon_error *error) {
+  (void)column;
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  const token_asked *asked = given;
+  pg_text row[4];
+  bson_t document = BSON_INITIALIZER;
+  BSON_APPEND_INT64(&document, "a", 7);
+  aon_image image = {
+      .bson = bson_get_data(&document), .bson_length = document.len, .token = (const uint8_t *)asked->token, .token_length = asked->length};
+  aon_result result = pg_image_row(&asked->p->store, &asked->p->table, text("7"), &image, asked->stamp, &arena, row, error);
+  bson_destroy(&document);
+  if (result)
+    return told(result, error, ret_answer);
+  snprintf(ret_answer, 400, "%s,%s,%s", row[0].data,
+           row[1].absent ? "absent"
+           : row[1].data ? row[1].data
+                         : "null",
+           row[2].absent ? "absent" : row[2].data);
+  return AON_OK;
+}
+
+static void stored_forms_are_checked(void **state) {
+  (void)state;
+  static const struct {
+    const char *token;
+    uint32_t length;
+    const char *stamp, *answer;
+  } cases[] = {{"", 0, NULL, "7,absent,absent"},
+               {"\1\0v\0\2\0\0\0xy", 10, NULL, "7,absent,xy"},
+               {"\1\0v\0\0\0\0\0\1\0n\1\0\0\0\0", 16, NULL, "7,null,"},
+               {"\2\0zz\0\1\0\0\0x", 10, NULL, "7,absent,absent"}, /* a column that is gone */
+               {"\1\0v", 3, NULL, "!bad_token"},
+               {"\x09\0v\0\0\0\0\0", 8, NULL, "!bad_token"},
+               {"\1\0v\0\3\0\0\0xy", 10, NULL, "!bad_token"},
+               {"", 0, "stamp", "7,absent,stamp"}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    place p;
+    columns_open(&p, "int8", 1);
+    if (cases[i].stamp)
+      p.columns[2].name = AON_STAMP_NAME;
+    token_asked asked = {&p, cases[i].token, cases[i].length, cases[i].stamp};
+    is_answered(NULL, write_token, &asked, cases[i].answer);
+    place_shut(&p);
+  }
+}
+
+static aon_result read_id(const pg_column *column, const void *given, char ret_answer[400], aon_error *error) {
+  (void)column;
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  const row_asked *asked = given;
+  pg_text row[2] = {of(asked->row->doc), of(asked->row->bson)};
+  aon_text id;
+  aon_result result = pg_row_id(&asked->p->table, row, &arena, &id, error);
+  if (result)
+    return told(result, error, ret_answer);
+  snprintf(ret_answer, 400, "%.*s", (int)id.length, id.data);
+  return AON_OK;
+}
+
+static void rows_have_ids(void **state) {
+  (void)state;
+  static const row_case cases[] = {{"a", "7", "a:7"}, {"", "7", ":7"}, {NULL, "7", ":7"}, {"a:b", "7", "a%3Ab:7"}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    place p;
+    row_asked asked = {&p, &cases[i]};
+    columns_open(&p, "text", 2);
+    is_answered(NULL, read_id, &asked, cases[i].answer);
+    place_shut(&p);
+  }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(properties_are_spelled), cmocka_unit_test(texts_become_properties),
-                                     cmocka_unit_test(ids_fit_their_columns)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(properties_are_spelled),     cmocka_unit_test(texts_become_properties),  cmocka_unit_test(ids_fit_their_columns),
+      cmocka_unit_test(documents_are_kept),         cmocka_unit_test(columns_are_kept),         cmocka_unit_test(a_document_has_its_bounds),
+      cmocka_unit_test(rows_of_documents_are_read), cmocka_unit_test(stored_forms_are_checked), cmocka_unit_test(rows_have_ids)};
   return cmocka_run_group_tests_name("store kept_postgresql", tests, NULL, NULL);
 }

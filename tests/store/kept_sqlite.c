@@ -61,6 +61,19 @@ static void properties_are_kept(void **state) {
       {"integer", "\"1e3\"", "1000"},
       {"integer", "\"1e\"", "\"1e\""},
       {"integer", "\"1e+2147483648\"", "!out_of_range"},
+      {"integer", "\"1E3\"", "1000"},
+      {"integer", "\"1e000000000000000000000000000003\"", "!out_of_range"},
+      {"real", "\"1e400\"", "!out_of_range"},
+      {"real", "\"-1e-400\"", "!out_of_range"},
+      {"real", "\"1e-400\"", "!out_of_range"},
+      {"real", "\"9007199254740993\"", "!out_of_range"},
+      {"real", "9223372036854775807", "!out_of_range"},
+      {"blob default x''", NULL, "\"\""},
+      {"numeric, g integer generated always as (1)", "\"1.50\"", "1.5"},
+      {"integer default +7", NULL, "7"},
+      {"default FALSE", NULL, "0"},
+      {"default X'00FF'", NULL, "\"AP8=\""},
+      {"clob", "5", "\"5\""},
       {"numeric", "\"1.50\"", "1.5"},
       {"numeric", "\"0.10\"", "0.1"},
       {"numeric", "\"+.5\"", "0.5"},
@@ -167,7 +180,145 @@ static void values_are_read(void **state) {
   }
 }
 
+/* ---- keys, and whole documents ---- */
+
+/* A place whose table is made by that statement. */
+static void table_make(place *p, const char *statement) {
+  *p = (place){.t = {.store = "main", .name = "t"}};
+  world_open(&p->w);
+  aon_store_config config = {.name = "main", .location = world_path(&p->w, "s.db"), .timeout_ms = 300};
+  sql(config.location, statement);
+  OK(&p->w, aon_sqlite_adapter.open(p->w.env, &config, &p->state, &p->caps, &p->w.error));
+}
+
+static void keys_are_kept(void **state) {
+  (void)state;
+  static const struct {
+    const char *table;
+    kept_case one;
+  } cases[] = {{"create table t(id text primary key, v text)", {"a", "{\"id\":null,\"v\":\"1\"}", "{\"id\":\"a\",\"v\":\"1\"}"}},
+               {"create table t(id blob primary key, v text)", {"AP8=", "{}", "{\"id\":\"AP8=\",\"v\":null}"}},
+               {"create table t(id blob primary key, v text)", {"A!", "{}", "!bad_format"}},
+               {"create table t(a integer, b text, v text, primary key(a, b))", {"1:x", "{}", "{\"a\":1,\"b\":\"x\",\"v\":null}"}},
+               {"create table t(a integer, b text, v text, primary key(a, b))", {"1:", "{}", "{\"a\":1,\"b\":\"\",\"v\":null}"}},
+               {"create table t(a integer, b text, v text, primary key(a, b))", {"1", "{}", "!bad_format"}},
+               {"create table t(a integer, b text, v text, primary key(a, b))", {"1:x", "{\"b\":\"y\"}", "!inconsistent"}},
+               {"create table t(id text primary key, doc text)", {"a", "{\"v\":[{\"w\":1.5},null,true]}", NULL}}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    place p;
+    table_make(&p, cases[i].table);
+    kept_are(aon_sqlite_adapter.normalise, p.state, &p.t, &cases[i].one, 1);
+    place_end(&p);
+  }
+}
+
+/* Types that JSON lacks. */
+static void other_types_are_refused(void **state) {
+  (void)state;
+  static const char *const tables[] = {"create table t(id text primary key, v text)", "create table t(id text primary key, doc text)"};
+  static const char *const values[] = {"{\"v\":{\"$numberDouble\":\"Infinity\"}}", "{\"v\":{\"$numberDouble\":\"NaN\"}}",
+                                       "{\"v\":{\"$oid\":\"0123456789abcdef01234567\"}}"};
+  for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+    for (size_t j = 0; j < sizeof values / sizeof *values; j++) {
+      place p;
+      bson_error_t why;
+      bson_t *document = bson_new_from_json((const uint8_t *)values[j], -1, &why);
+      assert_non_null(document);
+      table_make(&p, tables[i]);
+      kept_is(aon_sqlite_adapter.normalise, p.state, &p.t, text("a"), document, "!bad_type");
+      bson_destroy(document);
+      place_end(&p);
+    }
+}
+
+static void a_document_has_its_bounds(void **state) {
+  (void)state;
+  place p;
+  char *found = NULL, *long_text = malloc((17 << 20) + 1);
+  bson_t document = BSON_INITIALIZER;
+  table_make(&p, "create table t(id text primary key, doc text)");
+  assert_string_equal(kept_of_levels(aon_sqlite_adapter.normalise, p.state, &p.t, 100), "kept");
+  assert_string_equal(kept_of_levels(aon_sqlite_adapter.normalise, p.state, &p.t, 102), "!too_long");
+  kept_repeat(long_text, 'x', 17 << 20);
+  BSON_APPEND_UTF8(&document, "v", long_text);
+  assert_int_equal(kept_answer(aon_sqlite_adapter.normalise, p.state, &p.t, text("a"), &document, &found, &p.w.error), AON_OK);
+  assert_string_equal(found, "!too_long");
+  free(found);
+  free(long_text);
+  bson_destroy(&document);
+  place_end(&p);
+}
+
+/* ---- in a store that is new each time ---- */
+
+/* What a call makes once, and keeps, is asked for with memory that runs out at its n-th piece: the next call makes it well. */
+static void what_is_made_once_is_made_well(void **state) {
+  static const char *const tables[] = {
+      "create table t(id text primary key, n numeric default (1 + 1), x text default 'it''s', b blob default x'00ff', g as (n))",
+      "create table t(a integer, b text, v numeric default 2, primary key(a, b)) without rowid",
+      "create table t(id integer primary key, n integer default 7, v any) strict"};
+  static const char *const wanted[] = {"{\"id\":\"1:x\",\"n\":2,\"x\":\"it's\",\"b\":\"AP8=\"}", "{\"a\":1,\"b\":\"x\",\"v\":2}",
+                                       "!bad_type"};
+  (void)state;
+  for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+    for (int kind = CALL_MEMORY; kind <= CALL_STATEMENT; kind++)
+      for (int nth = 1, failed = 1; failed; nth = calls_next(nth, 8)) {
+        place p;
+        char *found = NULL;
+        bson_t nothing = BSON_INITIALIZER;
+        aon_error error = AON_ERROR_INIT;
+        table_make(&p, tables[i]);
+        calls_fail(kind, nth);
+        aon_image image;
+        aon_arena arena = {0};
+        aon_result result = aon_sqlite_adapter.normalise(p.state, &p.t, text("1:x"), &nothing, &arena, &image, nth % 2 ? &error : NULL);
+        failed = calls_end();
+        aon_arena_release(&arena);
+        if (result && *wanted[i] != '!')
+          assert_true(failed && result != AON_REJECTED && result != AON_USAGE);
+        assert_int_equal(kept_answer(aon_sqlite_adapter.normalise, p.state, &p.t, text("1:x"), &nothing, &found, &error), AON_OK);
+        assert_string_equal(found, wanted[i]);
+        free(found);
+        bson_destroy(&nothing);
+        place_end(&p);
+      }
+}
+
+/* A foreign key that is open is refused, whether it can be found out whose it is or not. */
+static void an_open_key_is_refused_whatever_fails(void **state) {
+  (void)state;
+  for (int kind = CALL_MEMORY; kind <= CALL_STATEMENT; kind++)
+    for (int nth = 1, failed = 1; failed; nth++) {
+      place p;
+      aon_transaction *transaction;
+      size_t at;
+      aon_branch own = branch(1);
+      table_make(&p, "create table p(id text primary key); create table t(id text primary key, p text references p(id))");
+      aon_write write = write_of(&p.t, "x", (aon_image){0}, image(&p.w, "{\"id\":\"x\",\"p\":\"none\"}"), 5);
+      OK(&p.w, aon_sqlite_adapter.begin(p.state, &own, AON_MARKER_COMMIT, &transaction, &p.w.error));
+      calls_fail(kind, nth);
+      aon_error error = AON_ERROR_INIT;
+      aon_result result = aon_sqlite_adapter.apply(p.state, transaction, &write, 1, NULL, &at, &error);
+      if (!result)
+        result = aon_sqlite_adapter.flush(p.state, transaction, nth % 2 ? &error : NULL);
+      failed = calls_end();
+      assert_int_not_equal(result, AON_OK);
+      if (!failed) {
+        assert_int_equal(result, AON_PERMANENT);
+        assert_true(nth % 2 == 0 || error.operation == 5);
+      }
+      aon_sqlite_adapter.abort(p.state, transaction);
+      place_end(&p);
+    }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(properties_are_kept), cmocka_unit_test(values_are_read)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(properties_are_kept),
+                                     cmocka_unit_test(values_are_read),
+                                     cmocka_unit_test(keys_are_kept),
+                                     cmocka_unit_test(other_types_are_refused),
+                                     cmocka_unit_test(a_document_has_its_bounds),
+                                     cmocka_unit_test(what_is_made_once_is_made_well),
+                                     cmocka_unit_test(an_open_key_is_refused_whatever_fails)};
   return cmocka_run_group_tests_name("store kept_sqlite", tests, NULL, NULL);
 }
