@@ -707,9 +707,10 @@ static aon_result lead(life *l, aon_arena *arena, aon_error *error) {
 static bool of_sqlite(int kind) { return kind == CALL_STEP || kind == CALL_STATEMENT; }
 
 static void each_nth_again(life *l, int kind) {
+  const int fewer = on_server(l) ? 4 : getenv("AON_CALLS_MORE") ? 64 : 8;
   l->kind = kind;
   l->nth = on_server(l) && of_sqlite(kind) ? 0 : 1;
-  for (l->met = 1; l->nth && l->met; l->nth = calls_next(l->nth, on_server(l) ? 4 : 64)) {
+  for (l->met = 1; l->nth && l->met; l->nth = calls_next(l->nth, fewer)) {
     AON_ARENA_CLEANUP aon_arena arena = {0};
     aon_error error = AON_ERROR_INIT;
     snprintf(about, sizeof about, "%s%s, %s %d of each call", l->fixture->name, l->silent ? ", silent" : "", kind_name(kind), l->nth);
@@ -725,7 +726,7 @@ static void each_nth_again(life *l, int kind) {
 static void each_call_again(life *l) {
   if (of_postgresql(l) && !calls_full() && !getenv("AON_CALLS_MORE")) /* minutes on a busy machine */
     return;
-  for (int silent = 0; silent < (on_server(l) && !of_postgresql(l) ? 1 : 2); silent++) {
+  for (int silent = 0; silent < (of_postgresql(l) || l->fixture->kind <= COLUMNS ? 2 : 1); silent++) {
     l->silent = silent;
     for (int kind = 0; kind < EXCHANGES; kind++)
       each_nth_again(l, kind);
