@@ -405,25 +405,30 @@ static void judge(round_state *r, size_t at, const aon_http_request *request) {
   note(r, at, result, &failure);
 }
 
+static void doubt_all(round_state *r, const size_t *of, size_t count, const aon_http_request *request) {
+  for (size_t i = 0; i < count; i++) {
+    aon_error failure = AON_ERROR_INIT;
+    r->states[r->first + of[i]] = AON_WRITE_UNKNOWN;
+    note(r, of[i], fb_refused(&r->store->fb, request, "creating accounts", &failure), &failure);
+  }
+}
+
 /* Which of them are refused stands in the answer. One that can't be read tells of none of them. */
 static void judge_all(round_state *r, const size_t *of, size_t count, const aon_http_request *request) {
   json_t *root = NULL, *item;
   size_t index;
   bool readable = !fb_went_well(NULL, request) || !fb_parse(&r->store->fb, request, 0, &root, NULL);
-  for (size_t i = 0; i < count; i++) {
-    aon_error failure = AON_ERROR_INIT;
-    if (readable) {
-      judge(r, of[i], request);
-      continue;
-    }
-    r->states[r->first + of[i]] = AON_WRITE_UNKNOWN;
-    note(r, of[i], fb_refused(&r->store->fb, request, "creating accounts", &failure), &failure);
-  }
+  for (size_t i = 0; readable && i < count; i++)
+    judge(r, of[i], request);
+  if (!readable)
+    doubt_all(r, of, count, request);
   json_array_foreach(json_object_get(root, "error"), index, item) {
     size_t place = (size_t)json_integer_value(json_object_get(item, "index"));
     aon_error failure = AON_ERROR_INIT;
-    if (place >= count)
-      continue;
+    if (place >= count) { /* somebody is refused, and nobody can say who */
+      doubt_all(r, of, count, request);
+      break;
+    }
     r->states[r->first + of[place]] = AON_WRITE_REFUSED;
     aon_result why = refused_for(r->store, r->ones[of[place]].write, json_string_value(json_object_get(item, "message")), &failure);
     note(r, of[place], why, &failure);

@@ -17,13 +17,16 @@
 typedef struct service {
   int listener;
   pthread_t thread;
+  const char *looked_up, *created, *listed; /* replies; NULL: nobody there, one cut off, two pages */
 } service;
 
-static const char *reply_to(const char *request) {
+static const char *reply_to(const service *s, const char *request) {
   if (strstr(request, ":batchCreate"))
-    return "{\"error\":[{\"index\":0,\"message\":\"localId belongs to an exis";
+    return s->created ? s->created : "{\"error\":[{\"index\":0,\"message\":\"localId belongs to an exis";
   if (!strstr(request, ":batchGet"))
-    return "{}";
+    return s->looked_up ? s->looked_up : "{}";
+  if (s->listed)
+    return s->listed;
   return strstr(request, "nextPageToken=second") ? "{\"users\":[{\"localId\":\"b\"}]}"
                                                  : "{\"users\":[{\"localId\":\"a\"}],\"nextPageToken\":\"second\"}";
 }
@@ -43,7 +46,7 @@ static void *serve(void *argument) {
       if (body)
         wanted = (size_t)(body + 4 - request) + (announced && announced < body ? strtoul(announced + 15, NULL, 10) : 0);
     }
-    const char *body = reply_to(request);
+    const char *body = reply_to(s, request);
     snprintf(reply, sizeof reply, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s",
              strlen(body), body);
     (void)!send(peer, reply, strlen(reply), MSG_NOSIGNAL);
@@ -52,6 +55,7 @@ static void *serve(void *argument) {
 }
 
 static void start(service *s) {
+  *s = (service){0};
   char address[40];
   struct sockaddr_in here = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
   socklen_t length = sizeof here;
@@ -107,13 +111,13 @@ static void told_whole_or_failed(void **unused) {
   stop(&s);
 }
 
-static void in_doubt_where_the_answer_is_cut_off(void **unused) {
-  (void)unused;
+static void in_doubt(const char *answer) {
   world w;
   service s;
   aon_collection accounts = {.store = "identity", .name = "accounts"};
   size_t failed = 9;
   start(&s);
+  s.created = answer;
   world_open(&w);
   w.timeout_ms = 5000;
   aon_store *store = world_store(&w, &aon_auth_adapter, NULL, "identity", "//demo-x", false);
@@ -132,7 +136,42 @@ static void in_doubt_where_the_answer_is_cut_off(void **unused) {
   stop(&s);
 }
 
+static void in_doubt_where_the_answer_is_cut_off(void **unused) {
+  (void)unused;
+  in_doubt(NULL);
+}
+
+static void in_doubt_where_it_refuses_one_that_was_not_sent(void **unused) {
+  (void)unused;
+  in_doubt("{\"error\":[{\"index\":2,\"message\":\"who?\"}]}");
+}
+
+/* Rather than read as absent, or as an account without what could not be read, which the next update would take away. */
+static void an_account_that_makes_no_sense_is_refused(void **unused) {
+  (void)unused;
+  world w;
+  service s;
+  aon_collection accounts = {.store = "identity", .name = "accounts"};
+  aon_text id = text("a");
+  aon_image found;
+  char heard[64] = "";
+  start(&s);
+  world_open(&w);
+  w.timeout_ms = 5000;
+  aon_store *store = world_store(&w, &aon_auth_adapter, NULL, "identity", "//demo-x", false);
+  s.looked_up = "{\"users\":[{\"localId\":\"a\",\"customAttributes\":\"{\\\"role\\\":\"}]}";
+  FAILS(&w, aon_store_read(store, &accounts, &id, 1, &w.arena, &found, &w.error), AON_CORRUPT, "corrupt");
+  s.listed = "{\"users\":[{\"displayName\":\"no id\"}]}";
+  FAILS(&w, aon_store_scan(store, &accounts, NULL, 0, NULL, hear, heard, &w.error), AON_CORRUPT, "corrupt");
+  assert_string_equal(heard, "");
+  aon_store_close(store);
+  world_close(&w);
+  stop(&s);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(told_whole_or_failed), cmocka_unit_test(in_doubt_where_the_answer_is_cut_off)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(told_whole_or_failed), cmocka_unit_test(in_doubt_where_the_answer_is_cut_off),
+                                     cmocka_unit_test(in_doubt_where_it_refuses_one_that_was_not_sent),
+                                     cmocka_unit_test(an_account_that_makes_no_sense_is_refused)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
