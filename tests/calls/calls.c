@@ -1,9 +1,12 @@
 /* See calls.h. */
 #include "calls.h"
 
+#include <execinfo.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +43,65 @@ void calls_fail_for_ever(int nth, void (*then)(void)) {
   atomic_store(&fault.left, nth);
 }
 
+/* ---- ways ---- */
+
+#define WAYS_LIMIT (1 << 17) /* of a process; a power of two */
+#define WAYS_OF_WATCH 8192
+#define DEPTH_LIMIT 40
+
+static struct {
+  pthread_mutex_t lock;
+  atomic_bool on;
+  int kind, depth, calls;
+  uint64_t known[WAYS_LIMIT]; /* hashes; 0: free */
+  size_t known_count;
+  int nths[WAYS_OF_WATCH];
+  size_t count;
+} watch = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+void calls_watch(int kind, int depth) {
+  calls_fail(kind, 0);
+  watch.kind = kind;
+  watch.depth = depth < DEPTH_LIMIT ? depth : DEPTH_LIMIT;
+  watch.calls = 0;
+  watch.count = 0;
+  atomic_store(&watch.on, true);
+}
+
+size_t calls_ways(const int **ret_nths) {
+  *ret_nths = watch.nths;
+  return watch.count;
+}
+
+static bool is_new(uint64_t way) {
+  size_t at = way % WAYS_LIMIT;
+  for (; watch.known[at]; at = (at + 1) % WAYS_LIMIT)
+    if (watch.known[at] == way)
+      return false;
+  if (watch.known_count >= WAYS_LIMIT / 2)
+    return false;
+  watch.known[at] = way;
+  watch.known_count++;
+  return true;
+}
+
+/* Three frames are of this file and its caller here: this one, calls_due and the wrapper. */
+__attribute__((noinline)) static void note_way(int kind) {
+  void *frames[DEPTH_LIMIT + 3];
+  int count = backtrace(frames, watch.depth + 3);
+  uint64_t way = UINT64_C(14695981039346656037) ^ (uint64_t)kind;
+  for (int i = 3; i < count; i++)
+    way = (way ^ (uintptr_t)frames[i]) * UINT64_C(1099511628211);
+  pthread_mutex_lock(&watch.lock);
+  watch.calls++;
+  if (is_new(way ? way : 1) && watch.count < WAYS_OF_WATCH)
+    watch.nths[watch.count++] = watch.calls;
+  pthread_mutex_unlock(&watch.lock);
+}
+
 bool calls_due(int kind) {
+  if (atomic_load(&watch.on) && kind == watch.kind)
+    note_way(kind);
   if (kind != fault.kind || atomic_load(&fault.left) <= 0)
     return atomic_load(&fault.for_ever) && atomic_load(&fault.failed) && kind == fault.kind;
   if (atomic_fetch_sub(&fault.left, 1) != 1)
@@ -55,6 +116,7 @@ bool calls_failed(void) { return atomic_load(&fault.failed); }
 
 bool calls_end(void) {
   bool failed = calls_failed();
+  atomic_store(&watch.on, false);
   atomic_store(&fault.left, 0);
   atomic_store(&fault.for_ever, false);
   return failed;

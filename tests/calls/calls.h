@@ -6,6 +6,7 @@
 #define AON_TESTS_CALLS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 enum { CALL_MEMORY, CALL_PIECE, CALL_STEP, CALL_STATEMENT, CALLS }; /* a suite's own kinds follow */
 
@@ -16,6 +17,10 @@ bool calls_due(int kind);                              /* counts a call: does it
 bool calls_failed(void);
 int calls_seen(void); /* since calls_fail(kind, INT_MAX): how many there are; ends it */
 bool calls_end(void); /* whether it failed */
+/* Instead of failing, until calls_end: which calls of the kind come from a way (the innermost `depth` callers) that no call watched before
+ * in this process came from. */
+void calls_watch(int kind, int depth);
+size_t calls_ways(const int **ret_nths); /* of the last watch, in their order; theirs until the next */
 const char *calls_name(int kind);
 bool calls_full(void); /* AON_FULL=1: each of them is wanted */
 int calls_next(

@@ -15,7 +15,9 @@
 
 enum { OF_STORES = CALL_FILE + 1 };
 enum { STORES = 4, WAYS = 3, KINDS = OF_STORES + WAYS * STORES };
-static const char *const store_names[STORES] = {"s", "b", "k", "t"};
+static const char *const usual_names[STORES] = {"s", "b", "k", "t"},
+                         *const odd_names[STORES] = {"p", "q", "e", "f"}; /* prepared twice; effects; deletes that are finished later */
+static const char *const *store_names = usual_names;
 static const struct {
   const char *name;
   aon_fault_when when;
@@ -86,15 +88,50 @@ static void write_input(world *w, const char *lines) {
 #define DELETE(store, id) "{\"store\":\"" store "\",\"collection\":\"c\",\"id\":\"" id "\",\"operation\":\"delete\"}\n"
 #define PART(s) LINE(s, "new", "create", "{\"n\":5}") LINE(s, "edit", "update", "{\"n\":2}") DELETE(s, "gone")
 #define ALL PART("s") PART("b") PART("k") PART("t")
+#define ALL_ODD PART("p") PART("q") PART("e") PART("f")
+static const char *all_lines(void) { return store_names == odd_names ? ALL_ODD : ALL; }
 
 static char id[37];
 
-static world *stores(void) {
-  world *w = world_new();
+/* A memory store that sets aside what it deletes, as Firebase Auth does with accounts. */
+static aon_store_adapter finishing;
+static aon_result open_finishing(aon_env *env, const aon_store_config *config, void **ret_state, aon_store_caps *ret_caps,
+                                 aon_error *error) {
+  aon_result result = aon_memory_adapter.open(env, config, ret_state, ret_caps, error);
+  ret_caps->finishes = true;
+  return result;
+}
+
+static aon_result apply_finishing(void *state, aon_transaction *transaction, const aon_write *writes, size_t count, aon_write_state *states,
+                                  size_t *ret_failed, aon_error *error) {
+  if (!writes->finishes)
+    return aon_memory_adapter.apply(state, transaction, writes, count, states, ret_failed, error);
+  for (size_t i = 0; i < count; i++)
+    states[i] = AON_WRITE_APPLIED;
+  return AON_OK;
+}
+
+static void usual_stores(world *w) {
   world_sqlite(w, "s");
   world_memory(w, "b", AON_CLASS_BATCH, NULL);
   world_memory(w, "k", AON_CLASS_CONDITIONAL, &(aon_memory_config){.tokens = true});
   world_memory(w, "t", AON_CLASS_TRANSACTION, NULL);
+}
+
+static void odd_stores(world *w) {
+  world_memory(w, "p", AON_CLASS_PREPARED, NULL);
+  world_memory(w, "q", AON_CLASS_PREPARED, NULL);
+  world_memory(w, "e", AON_CLASS_PLAIN, &(aon_memory_config){.cannot_undo = true});
+  world_memory(w, "f", AON_CLASS_PLAIN, NULL);
+  finishing = aon_memory_adapter;
+  finishing.open = open_finishing;
+  finishing.apply = apply_finishing;
+  w->stores[3].trace.inner = &finishing;
+}
+
+static world *stores(void) {
+  world *w = world_new();
+  (store_names == odd_names ? odd_stores : usual_stores)(w);
   for (size_t i = 0; i < STORES; i++) {
     world_put(w, store_names[i], "c", "edit", "{\"n\":1,\"m\":[1,{\"deep\":\"ü\"}]}");
     world_put(w, store_names[i], "c", "gone", "{\"n\":1}");
@@ -109,7 +146,7 @@ static world *stores(void) {
 static world *done(void) {
   world *w = stores();
   world_engine(w);
-  APPLY_OK(w, ALL);
+  APPLY_OK(w, all_lines());
   memcpy(id, w->outcome.bulk_id, 37);
   return w;
 }
@@ -127,7 +164,7 @@ static world *held(void) {
   w->config.test_rollback_at = 10;
   w->options.hold_on_failure = true;
   world_engine(w);
-  OK(world_apply(w, ALL));
+  OK(world_apply(w, all_lines()));
   assert_int_equal(w->outcome.state, AON_HELD);
   memcpy(id, w->outcome.bulk_id, 37);
   return w;
@@ -174,7 +211,7 @@ static int dies_at;
 static bool died_later; /* than it was known by its id */
 static world *dead(void) {
   world *w = ready();
-  write_input(w, ALL);
+  write_input(w, all_lines());
   no_store_fails();
   calls_fail_for_ever(dies_at, all_stores_fail); /* as a process that is no longer there */
   world_new_outcome(w);
@@ -327,16 +364,22 @@ typedef aon_result (*deed)(world *w, aon_buffer *out, aon_error *error);
 
 static bool has_failed;
 
+/* How many callers make a way of calls; 0: ways are not looked at. */
+static int ways_depth(void) { return calls_full() ? 16 : getenv("AON_CALLS_MORE") ? 8 : 0; }
+
 static aon_result asked(world *w, deed what, aon_buffer *out, int kind, int nth, aon_error *error) {
-  *error = (aon_error)AON_ERROR_INIT;
+  if (error)
+    *error = (aon_error)AON_ERROR_INIT;
   fault_set(kind, nth);
+  if (!nth && kind < OF_STORES && ways_depth())
+    calls_watch(kind, ways_depth());
   aon_result result = what(w, out, error);
   has_failed = fault_end();
   return result;
 }
 
 static void says_why(const char *name, int kind, int nth, aon_result result, const aon_error *error) {
-  if (!result)
+  if (!result || !error)
     return;
   if (!error->code[0] || !error->sentence[0] || result == AON_USAGE || result == AON_REJECTED)
     fail_msg("%s, %s %d: %s %s: %s", name, kind_name(kind), nth, aon_result_name(result), error->code, error->sentence);
@@ -449,37 +492,67 @@ static void is_whole(const char *what, world *w, bool refused, const char *const
   free(now);
 }
 
-/* In a world of its own each time, so only some of many. */
+typedef struct trial {
+  const char *name;
+  world *(*start)(void);
+  deed what;
+  char *out, *in, *began; /* the stores before it, after it, and where the world began */
+} trial;
+
+/* The nth call fails (the 0th: none); whether it came to that. */
+static bool writes_once(trial *t, int kind, int nth, bool tells) {
+  world *w = t->start();
+  aon_error told, *error = tells ? &told : NULL;
+  char about[100];
+  snprintf(about, sizeof about, "%s, %s %d", t->name, kind_name(kind), nth);
+  write_input(w, all_lines());
+  if (!t->began)
+    t->began = world_snapshot(w);
+  world_new_outcome(w);
+  aon_result result = asked(w, t->what, NULL, kind, nth, error);
+  bool failed = has_failed;
+  says_why(t->name, kind, nth, result, error);
+  world_die(w);
+  for (int i = 0; i < 5; i++) {
+    world_advance(w, 120000);
+    world_recover(w);
+  }
+  if (t->start == held && store_names == odd_names && world_state(w, id) == AON_HELD) { /* again, and further on: it goes back in the end */
+    world_advance(w, w->config.hold_until_ms + 3600000);
+    world_recover(w);
+  }
+  if (!t->in)
+    t->in = world_snapshot(w);
+  is_whole(about, w, kind >= OF_STORES + 2 * STORES, (const char *const[]){t->out, t->in, t->began});
+  world_free(w);
+  return failed;
+}
+
+/* It goes back while nobody knows what became of some of its writes. */
+static world *doubtful(void) {
+  world *w = ready();
+  w->engine->config.test_rollback_at = 11;
+  aon_memory_trouble_at(w->stores[2].database, AON_MEMORY_LOSE_REPLY, 2, 3);
+  return w;
+}
+
+/* In a world of its own each time, so only some of many; with AON_CALLS_MORE, and one from each way in which such a call comes about. Every
+ * other caller wants no sentence. */
 static void writes_some(const char *name, world *(*start)(void), deed what, int fewer) {
-  char *out = nothing_done(), *in = NULL, *began = NULL;
-  for (int kind = 0; kind < KINDS; kind++)
-    for (int nth = 0;; nth = calls_next(nth, fewer)) { /* the 0th: without a fault */
-      world *w = start();
-      aon_error error = AON_ERROR_INIT;
-      char about[100];
-      snprintf(about, sizeof about, "%s, %s %d", name, kind_name(kind), nth);
-      write_input(w, ALL);
-      if (!began)
-        began = world_snapshot(w);
-      world_new_outcome(w);
-      aon_result result = asked(w, what, NULL, kind, nth, &error);
-      bool failed = has_failed;
-      says_why(name, kind, nth, result, &error);
-      world_die(w);
-      for (int i = 0; i < 5; i++) {
-        world_advance(w, 120000);
-        world_recover(w);
-      }
-      if (!in)
-        in = world_snapshot(w);
-      is_whole(about, w, kind >= OF_STORES + 2 * STORES, (const char *const[]){out, in, began});
-      world_free(w);
-      if (nth && !failed)
-        break;
-    }
-  free(out);
-  free(in);
-  free(began);
+  trial t = {.name = name, .start = start, .what = what, .out = nothing_done()};
+  bool few = !ways_depth() && (store_names == odd_names || start == doubtful);
+  for (int kind = few ? OF_STORES : 0; kind < KINDS; kind++) {
+    bool tells = true;
+    writes_once(&t, kind, 0, tells);
+    for (int nth = 1; writes_once(&t, kind, nth, tells); nth = calls_next(nth, fewer))
+      tells = !tells;
+    const int *nths;
+    for (size_t i = 0, count = kind < OF_STORES ? calls_ways(&nths) : 0; i < count; i++, tells = !tells)
+      writes_once(&t, kind, nths[i], tells);
+  }
+  free(t.out);
+  free(t.in);
+  free(t.began);
 }
 
 static void writes(const char *name, world *(*start)(void), deed what) { writes_some(name, start, what, 6); }
@@ -501,6 +574,11 @@ static void held_in_whole(void **state) {
 static void resume_in_whole(void **state) {
   (void)state;
   writes("resume", held, resume);
+}
+
+static void go_back_in_whole(void **state) {
+  (void)state;
+  writes_some("apply that goes back", doubtful, apply, 2);
 }
 
 static void apply_again_in_whole(void **state) {
@@ -535,11 +613,49 @@ static void recovery_in_whole(void **state) {
   }
 }
 
+/* The same with stores that prepare, that can't take back, and that set aside what they delete. */
+static void with_odd_stores(void (*test)(void **state)) {
+  void *nothing = NULL;
+  store_names = odd_names;
+  test(&nothing);
+  store_names = usual_names;
+}
+static void odd_stores_apply(void **state) {
+  (void)state;
+  with_odd_stores(apply_in_whole);
+}
+static void odd_stores_undo(void **state) {
+  (void)state;
+  if (ways_depth())
+    with_odd_stores(undo_in_whole);
+}
+static void odd_stores_hold(void **state) {
+  (void)state;
+  if (ways_depth())
+    with_odd_stores(held_in_whole);
+  with_odd_stores(resume_in_whole);
+}
+static void odd_stores_recover(void **state) {
+  (void)state;
+  if (ways_depth())
+    with_odd_stores(recovery_in_whole);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {TEST(every_reader),         TEST(every_reader_of_what_is_held),
-                                     TEST(apply_in_whole),       TEST(undo_in_whole),
-                                     TEST(held_in_whole),        TEST(resume_in_whole),
-                                     TEST(apply_again_in_whole), TEST(undo_beside_others_in_whole),
-                                     TEST(resolve_in_whole),     TEST(recovery_in_whole)};
+  const struct CMUnitTest tests[] = {TEST(every_reader),
+                                     TEST(every_reader_of_what_is_held),
+                                     TEST(apply_in_whole),
+                                     TEST(undo_in_whole),
+                                     TEST(held_in_whole),
+                                     TEST(resume_in_whole),
+                                     TEST(go_back_in_whole),
+                                     TEST(apply_again_in_whole),
+                                     TEST(undo_beside_others_in_whole),
+                                     TEST(resolve_in_whole),
+                                     TEST(recovery_in_whole),
+                                     TEST(odd_stores_apply),
+                                     TEST(odd_stores_undo),
+                                     TEST(odd_stores_hold),
+                                     TEST(odd_stores_recover)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

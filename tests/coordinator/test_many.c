@@ -1,0 +1,229 @@
+/* What comes in numbers, or is longer than usual: documents in conflict beyond the first room for them, many bulk operations on hold, ids
+ * longer than a sentence shows; and what happens between a look and a write. */
+#include "harness.h"
+
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { MANY = 150 };
+
+static aon_result hear_conflict(void *context, const aon_conflict *found, aon_error *error) {
+  (void)error;
+  *(uint64_t *)context += !found->watched;
+  return AON_OK;
+}
+
+static uint64_t conflicts_of(world *w, const char *id) {
+  uint64_t count = 0;
+  aon_journal *journal;
+  OK(aon_engine_journal(w->engine, false, &journal, error));
+  OK(aon_journal_conflicts(journal, id, hear_conflict, &count, error));
+  return count;
+}
+
+static void update_lines(const char *store, aon_buffer *out) {
+  for (int i = 0; i < MANY; i++)
+    OK(aon_buffer_format(out, error, "{\"store\":\"%s\",\"collection\":\"c\",\"id\":\"%d\",\"operation\":\"update\",\"data\":{\"n\":2}}\n",
+                         store, i));
+}
+
+/* Somebody writes all of them while they go back. */
+static void write_all(world *w) {
+  char id[8];
+  for (int i = 0; i < MANY; i++) {
+    snprintf(id, sizeof id, "%d", i);
+    world_put(w, "b", "c", id, "{\"n\":9}");
+  }
+}
+
+static void every_one_in_conflict_is_named_and_settled(void **state) {
+  (void)state;
+  for (int force = 0; force < 2; force++) {
+    world *w = world_new();
+    world_memory(w, "b", AON_CLASS_BATCH, NULL);
+    w->config.test_rollback_at = MANY;
+    AON_BUFFER_CLEANUP aon_buffer lines = {0};
+    char id[37], key[8];
+    for (int i = 0; i < MANY; i++) {
+      snprintf(key, sizeof key, "%d", i);
+      world_put(w, "b", "c", key, "{\"n\":1}");
+    }
+    world_engine(w);
+    update_lines("b", &lines);
+    OK(aon_buffer_text(&lines, "{\"store\":\"b\",\"collection\":\"d\",\"id\":\"last\",\"operation\":\"create\",\"data\":{}}\n", error));
+    w->call = write_all;
+    w->call_name = "store.b.resolve";
+    OK(world_apply(w, lines.data));
+    memcpy(id, w->outcome.bulk_id, 37);
+    assert_int_equal(w->outcome.state, AON_ROLLBACK_FAILED);
+    assert_int_equal(w->outcome.conflicts, MANY);
+    assert_int_equal(conflicts_of(w, id), MANY);
+    world_new_outcome(w);
+    OK(aon_resolve(w->engine, id, "all", force ? AON_FORCE : AON_KEEP_THEIRS, NULL, &w->options, &w->outcome, error));
+    assert_int_equal(w->outcome.state, AON_ROLLED_BACK);
+    assert_int_equal(conflicts_of(w, id), 0);
+    for (int i = 0; i < MANY; i += 37) {
+      snprintf(key, sizeof key, "%d", i);
+      assert_string_equal(world_get(w, "b", "c", key), force ? "{\"n\":1}" : "{\"n\":9}");
+    }
+    world_free(w);
+  }
+}
+
+/* Each waits for a person, and recovery passes them all by; but not for ever. */
+static void many_on_hold(void **state) {
+  (void)state;
+  world *w = world_new();
+  world_memory(w, "t", AON_CLASS_TRANSACTION, NULL);
+  w->config.test_rollback_at = 0;
+  w->config.hold_until_ms = 3600000;
+  w->options.hold_on_failure = true;
+  world_engine(w);
+  char line[200], ids[70][37];
+  for (int i = 0; i < 70; i++) {
+    snprintf(line, sizeof line, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"%d\",\"operation\":\"create\",\"data\":{}}\n", i);
+    OK(world_apply(w, line));
+    memcpy(ids[i], w->outcome.bulk_id, 37);
+    assert_int_equal(w->outcome.state, AON_HELD);
+  }
+  for (int later = 0; later < 2; later++) {
+    world_recover(w);
+    for (int i = 0; i < 70; i++)
+      assert_int_equal(world_state(w, ids[i]), later ? AON_ROLLED_BACK : AON_HELD);
+    world_advance(w, 3700000);
+  }
+  assert_int_equal(aon_memory_documents(world_database(w, "t")), 0);
+  world_free(w);
+}
+
+/* ---- long ids ---- */
+
+static char long_id[500];
+static void write_long(world *w) { world_put(w, "b", "c", long_id, "{\"n\":9}"); }
+
+static aon_result hear_sentence(void *context, const aon_conflict *found, aon_error *error) {
+  return aon_buffer_format(context, error, "%s\n", found->sentence);
+}
+
+static void a_sentence_shows_the_beginning_of_an_id(void **state) {
+  (void)state;
+  memset(long_id, 'x', sizeof long_id - 1);
+  memcpy(long_id, "first", 5);
+  world *w = world_new();
+  world_memory(w, "b", AON_CLASS_BATCH, NULL);
+  world_put(w, "b", "c", long_id, "{\"n\":1}");
+  w->config.test_rollback_at = 1;
+  world_engine(w);
+  AON_BUFFER_CLEANUP aon_buffer lines = {0}, said = {0};
+  OK(aon_buffer_format(&lines, error,
+                       "{\"store\":\"b\",\"collection\":\"c\",\"id\":\"%s\",\"operation\":\"update\",\"data\":{\"n\":2}}\n"
+                       "{\"store\":\"b\",\"collection\":\"d\",\"id\":\"last\",\"operation\":\"create\",\"data\":{}}\n",
+                       long_id));
+  w->call = write_long;
+  w->call_name = "store.b.resolve";
+  OK(world_apply(w, lines.data));
+  assert_int_equal(w->outcome.state, AON_ROLLBACK_FAILED);
+  aon_journal *journal;
+  OK(aon_engine_journal(w->engine, false, &journal, error));
+  OK(aon_journal_conflicts(journal, w->outcome.bulk_id, hear_sentence, &said, error));
+  char shown[301];
+  snprintf(shown, sizeof shown, "%.300s", long_id);
+  assert_non_null(strstr(said.data, shown));
+  assert_non_null(strstr(said.data, "x has properties that both"));
+  assert_null(strstr(said.data, long_id));
+  world_free(w);
+}
+
+/* ---- between a look and a write ---- */
+
+static void write_theirs(world *w) { world_put(w, "u", "c", "1", "{\"n\":9}"); }
+
+static void refuse_the_last(world *w) {
+  aon_memory_trouble_at(world_database(w, "t"), AON_MEMORY_REFUSE, 1, 1000);
+  w->call = write_theirs;
+  w->call_name = "store.u.apply"; /* now that of going back: it has looked already */
+}
+
+/* One of two transactions has committed, the last one can't: what it wrote goes back. Somebody is faster than that write:
+ * it is looked at anew, and found to be theirs. */
+static void somebody_is_faster_than_going_back(void **state) {
+  (void)state;
+  world *w = world_new();
+  world_memory(w, "u", AON_CLASS_TRANSACTION, NULL);
+  world_memory(w, "t", AON_CLASS_TRANSACTION, NULL);
+  world_put(w, "u", "c", "1", "{\"n\":1}");
+  world_engine(w);
+  w->call = refuse_the_last;
+  w->call_name = "store.t.commit";
+  aon_result result = world_apply(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"create\",\"data\":{\"n\":2}}\n"
+                                     "{\"store\":\"u\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"update\",\"data\":{\"n\":2}}\n");
+  (void)result;
+  aon_memory_trouble_at(world_database(w, "t"), AON_MEMORY_NONE, 1, 1);
+  if (w->outcome.state != AON_ROLLBACK_FAILED)
+    fail_msg("%s\n%s", aon_state_name(w->outcome.state), w->steps_log);
+  assert_int_equal(conflicts_of(w, w->outcome.bulk_id), 1);
+  assert_string_equal(world_get(w, "u", "c", "1"), "{\"n\":9}");
+  assert_string_equal(world_get(w, "t", "c", "1"), "");
+  world_free(w);
+}
+
+/* ---- what is refused while it is planned ---- */
+
+static void run_sql(const world *w, const char *statement) {
+  sqlite3 *database;
+  char path[160];
+  snprintf(path, sizeof path, "%s/s.db", w->folder);
+  assert_int_equal(sqlite3_open(path, &database), SQLITE_OK);
+  assert_int_equal(sqlite3_exec(database, statement, NULL, NULL, NULL), SQLITE_OK);
+  sqlite3_close(database);
+}
+
+/* A delete that the database would answer by deleting more is none that can be taken back. */
+static void a_delete_that_deletes_more(void **state) {
+  (void)state;
+  world *w = world_new();
+  world_sqlite(w, "s");
+  run_sql(w, "create table parent (id text primary key, n int);"
+             "create table child (id text primary key, parent text references parent (id) on delete cascade);"
+             "insert into parent values ('1', 1); insert into child values ('2', '1')");
+  world_engine(w);
+  OK(world_apply(w, "{\"store\":\"s\",\"collection\":\"child\",\"id\":\"2\",\"operation\":\"update\",\"data\":{}}\n"
+                    "{\"store\":\"s\",\"collection\":\"parent\",\"id\":\"1\",\"operation\":\"delete\"}\n"));
+  assert_int_equal(w->outcome.state, AON_REJECTED_STATE);
+  assert_int_equal(w->outcome.problems.error_count, 1);
+  assert_string_equal(w->outcome.problems.errors[0].code, "delete_effect");
+  assert_int_equal(w->outcome.problems.errors[0].line, 2);
+  assert_non_null(strstr(w->outcome.problems.errors[0].sentence, "child"));
+  world_free(w);
+}
+
+/* A request that may take longer than this worker's lease is not sent. */
+static void a_request_that_outlives_the_lease(void **state) {
+  (void)state;
+  world *w = world_new();
+  world_memory(w, "t", AON_CLASS_TRANSACTION, NULL);
+  world_config(w, "t")->timeout_ms = (int64_t)24 * 3600 * 1000;
+  world_engine(w);
+  aon_result result = world_apply(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"create\",\"data\":{}}\n");
+  assert_int_equal(result, AON_FENCED);
+  assert_string_equal(w->error.code, "lease_too_short");
+  assert_null(strstr(w->steps_log, "t.begin\n"));
+  assert_int_equal(aon_memory_documents(world_database(w, "t")), 0);
+  world_config(w, "t")->timeout_ms = 1000;
+  world_die(w);
+  world_engine(w);
+  assert_int_equal(world_recover(w), 0);
+  assert_int_equal(aon_memory_documents(world_database(w, "t")), 0);
+  world_free(w);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {TEST(every_one_in_conflict_is_named_and_settled),
+                                     TEST(many_on_hold),
+                                     TEST(a_sentence_shows_the_beginning_of_an_id),
+                                     TEST(somebody_is_faster_than_going_back),
+                                     TEST(a_delete_that_deletes_more),
+                                     TEST(a_request_that_outlives_the_lease)};
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
