@@ -151,8 +151,7 @@ static aon_result put_geopoint(writing *w, const bson_iter_t *pair) {
 static aon_result put_reference(writing *w, const char *path) {
   AON_BUFFER_CLEANUP aon_buffer name = {0};
   bool whole = !strncmp(path, "projects/", 9);
-  aon_result result =
-      aon_buffer_format(&name, w->error, "%s%s%s", whole ? "" : w->store->root, whole ? "" : "/", path + (*path == '/' && !whole));
+  aon_result result = aon_buffer_format(&name, w->error, "%s%s%s", whole ? "" : w->store->root, whole ? "" : "/", path + (*path == '/'));
   w->bytes += name.length;
   return result ? result : put_quoted(w, "referenceValue", name.data, name.length);
 }
@@ -298,7 +297,7 @@ aon_result fs_put_document(const fs_store *store, const char *name, const aon_im
   return result;
 }
 
-/* ---- from JSON ---- */
+/* ---- from JSON: of a reply (AON_HTTP_REPLY_LIMIT), whose values are longer than BSON's, so libbson never refuses to append ---- */
 
 typedef struct taking {
   const fs_store *store;
@@ -315,16 +314,18 @@ static bool take_timestamp(const char *text, const char *key, bson_t *out) {
   bool fine = digits > 3 && strspn(dot + 4, "0") < digits - 3;
   if (!fine && aon_instant_parse(text, &ms))
     return bson_append_date_time(out, key, -1, ms);
-  return bson_append_document_begin(out, key, -1, &below) && bson_append_utf8(&below, "$timestamp", -1, text, -1) &&
-         bson_append_document_end(out, &below);
+  bson_append_document_begin(out, key, -1, &below);
+  bson_append_utf8(&below, "$timestamp", -1, text, -1);
+  return bson_append_document_end(out, &below);
 }
 
 static bool take_bytes(taking *t, const char *text, const char *key, bson_t *out) {
   size_t length = strlen(text), decoded = 0;
   unsigned char *bytes = malloc(length + 1);
   t->no_memory = t->no_memory || !bytes;
-  bool fine = bytes && !sodium_base642bin(bytes, length + 1, text, length, NULL, &decoded, NULL, sodium_base64_VARIANT_ORIGINAL) &&
-              bson_append_binary(out, key, -1, BSON_SUBTYPE_BINARY, bytes, (uint32_t)decoded);
+  bool fine = bytes && !sodium_base642bin(bytes, length + 1, text, length, NULL, &decoded, NULL, sodium_base64_VARIANT_ORIGINAL);
+  if (fine)
+    bson_append_binary(out, key, -1, BSON_SUBTYPE_BINARY, bytes, (uint32_t)decoded);
   free(bytes);
   return fine;
 }
@@ -333,16 +334,19 @@ static bool take_reference(const fs_store *store, const char *name, const char *
   bson_t below;
   size_t root = strlen(store->root);
   const char *path = !strncmp(name, store->root, root) && name[root] == '/' ? name + root + 1 : name;
-  return bson_append_document_begin(out, key, -1, &below) && bson_append_utf8(&below, "$reference", -1, path, -1) &&
-         bson_append_document_end(out, &below);
+  bson_append_document_begin(out, key, -1, &below);
+  bson_append_utf8(&below, "$reference", -1, path, -1);
+  return bson_append_document_end(out, &below);
 }
 
 static bool take_geopoint(json_t *point, const char *key, bson_t *out) {
   bson_t below, pair; /* a coordinate that is 0 is left out */
-  return bson_append_document_begin(out, key, -1, &below) && bson_append_array_begin(&below, "$geopoint", -1, &pair) &&
-         bson_append_double(&pair, "0", 1, json_number_value(json_object_get(point, "latitude"))) &&
-         bson_append_double(&pair, "1", 1, json_number_value(json_object_get(point, "longitude"))) &&
-         bson_append_array_end(&below, &pair) && bson_append_document_end(out, &below);
+  bson_append_document_begin(out, key, -1, &below);
+  bson_append_array_begin(&below, "$geopoint", -1, &pair);
+  bson_append_double(&pair, "0", 1, json_number_value(json_object_get(point, "latitude")));
+  bson_append_double(&pair, "1", 1, json_number_value(json_object_get(point, "longitude")));
+  bson_append_array_end(&below, &pair);
+  return bson_append_document_end(out, &below);
 }
 
 static bool take_double(json_t *value, const char *key, bson_t *out) {
@@ -358,15 +362,15 @@ static bool take_map(taking *t, json_t *map, const char *key, bson_t *out) {
   json_t *fields = json_object_get(map, "fields");
   void *only = json_object_size(fields) == 1 ? json_object_iter(fields) : NULL;
   bson_t below, inner;
-  if (!bson_append_document_begin(out, key, -1, &below))
-    return false;
-  bool fine;
-  if (only && special_of_name(json_object_iter_key(only)) != PLAIN)
-    fine = bson_append_document_begin(&below, "$map", -1, &inner) && take_fields(t, fields, &inner) &&
-           bson_append_document_end(&below, &inner);
-  else
-    fine = take_fields(t, fields, &below);
-  return fine && bson_append_document_end(out, &below);
+  bool escaped = only && special_of_name(json_object_iter_key(only)) != PLAIN;
+  bson_append_document_begin(out, key, -1, &below);
+  if (escaped)
+    bson_append_document_begin(&below, "$map", -1, &inner);
+  bool fine = take_fields(t, fields, escaped ? &inner : &below);
+  if (escaped)
+    bson_append_document_end(&below, &inner);
+  bson_append_document_end(out, &below);
+  return fine;
 }
 
 static bool take_value(taking *t, json_t *value, const char *key, bson_t *out) {
@@ -400,13 +404,15 @@ static bool take_value(taking *t, json_t *value, const char *key, bson_t *out) {
     return false; /* a type that Firestore got after this was written: refused, not lost */
   size_t index;
   bson_t below;
-  bool fine = bson_append_array_begin(out, key, -1, &below);
+  bool fine = true;
+  bson_append_array_begin(out, key, -1, &below);
   json_array_foreach(json_object_get(inner, "values"), index, child) {
     char place[24];
     snprintf(place, sizeof place, "%zu", index);
     fine = fine && take_value(t, child, place, &below);
   }
-  return fine && bson_append_array_end(out, &below);
+  bson_append_array_end(out, &below);
+  return fine;
 }
 
 static bool take_fields(taking *t, json_t *fields, bson_t *out) {

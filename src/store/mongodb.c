@@ -238,8 +238,6 @@ static aon_result measure(mdb_store *store, aon_store_caps *caps, aon_error *err
 
 static void close_store(void *state) {
   mdb_store *store = state;
-  if (!store)
-    return;
   if (store->transaction.open) {
     aon_mongodb_abort(store->transaction.connection);
     aon_pool_release(store->pool, store->transaction.connection, true);
@@ -428,8 +426,7 @@ static aon_result noted_session(mdb_store *store, const aon_branch *branch, bson
 static void ended(mdb_store *store) {
   aon_mongodb *connection = store->transaction.connection;
   store->transaction = (aon_transaction){.store = store};
-  if (connection)
-    aon_pool_release(store->pool, connection, aon_mongodb_broken(connection) || !aon_mongodb_alive(connection));
+  aon_pool_release(store->pool, connection, aon_mongodb_broken(connection) || !aon_mongodb_alive(connection));
 }
 
 static void abandon(mdb_store *store) {
@@ -535,10 +532,10 @@ static void abort_transaction(void *state, aon_transaction *transaction) {
 
 static aon_result may_end(mdb_store *store, aon_transaction *transaction, aon_error *error) {
   mdb_enter(store);
+  if (!transaction->open || transaction->failed)
+    return aon_fail(error, AON_USAGE, "transaction_failed", "A transaction of %s that has failed can only be rolled back.", store->name);
   aon_mongodb_deadline(transaction->connection, store->deadline_ms);
-  if (transaction->open && !transaction->failed)
-    return AON_OK;
-  return aon_fail(error, AON_USAGE, "transaction_failed", "A transaction of %s that has failed can only be rolled back.", store->name);
+  return AON_OK;
 }
 
 /* MongoDB has no constraints that wait for the end. */

@@ -491,7 +491,6 @@ aon_result mdb_apply(void *state, aon_transaction *transaction, const aon_write 
   note(&a, failed, result);
   if (transaction)
     transaction->failed = true;
-  if (ret_failed)
-    *ret_failed = failed;
+  *ret_failed = failed;
   return about(&a, failed, result, error);
 }

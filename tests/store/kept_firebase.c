@@ -77,6 +77,9 @@ static void firestore_keeps(void **state) {
       {"a", "{\"g\":{\"$geopoint\":[91,0]}}", "!bad_type"},
       {"a", "{\"g\":{\"$geopoint\":[0,-181]}}", "!bad_type"},
       {"a", "{\"g\":{\"$geopoint\":[1]}}", "!bad_type"},
+      {"a", "{\"g\":{\"$geopoint\":[]}}", "!bad_type"},
+      {"a", "{\"t\":{\"$timestamp\":\"2027-01-06T08:00:00.1234567890123456789012345678901234567890123456789012345678901234567890Z\"}}",
+       "!bad_type"},
       {"a", "{\"g\":{\"$geopoint\":[\"1\",2]}}", "!bad_type"},
       {"a", "{\"r\":{\"$reference\":\"users/u\"}}", NULL},
       {"a", "{\"r\":{\"$reference\":\"/users/u\"}}", "{\"r\":{\"$reference\":\"users/u\"}}"},
@@ -106,6 +109,7 @@ static void firestore_keeps(void **state) {
       {"..", "{\"x\":1}", "!forbidden_character"},
       {"...", "{\"x\":1}", NULL},
       {"__a__", "{\"x\":1}", "!forbidden_character"},
+      {"__abc", "{\"x\":1}", NULL},
       {"__a", "{\"x\":1}", NULL}};
   KEEPS(fs_normalise, &firestore, &items, cases);
   char long_text[1600], json[1700];
@@ -204,6 +208,8 @@ static void firestore_is_read(void **state) {
                                     "{\"bytesValue\":\"!\"}",
                                     "{\"referenceValue\":null}",
                                     "{\"arrayValue\":{\"values\":[{\"x\":1}]}}",
+                                    "{\"arrayValue\":{\"values\":[{\"x\":1},{\"nullValue\":null}]}}",
+                                    "{\"arrayValue\":{\"values\":[{\"mapValue\":{\"fields\":{\"a\":{\"x\":1}}}}]}}",
                                     "{\"mapValue\":{\"fields\":{\"x\":{\"y\":1}}}}",
                                     "{\"mapValue\":{\"fields\":{\"$map\":{\"y\":1}}}}"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

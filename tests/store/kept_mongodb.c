@@ -1,5 +1,6 @@
 /* What MongoDB and FerretDB keep of a document, and which values an id stands for: without a server. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "kept.h"
@@ -200,6 +201,77 @@ static void mongodb_knows_ids(void **state) {
   }
 }
 
+static void mongodb_cuts_long_keys(void **state) {
+  (void)state;
+  static const char fifty[] = "01234567890123456789012345678901234567890123456789";
+  static const char *const names[] = {fifty, fifty, fifty, fifty, fifty};
+  char shown[MDB_KEY_SHOWN];
+  assert_string_equal(mdb_key_shown((mdb_key){of_orders, 2}, ": 1", shown), "region: 1, number: 1");
+  assert_int_equal(strlen(mdb_key_shown((mdb_key){names, 5}, "", shown)), MDB_KEY_SHOWN - 1);
+  assert_true(mdb_plain_name("a$"));
+  assert_false(mdb_plain_name("") || mdb_plain_name("$a") || mdb_plain_name("a.b"));
+}
+
+static void mongodb_has_a_limit(void **state) {
+  (void)state;
+  char *found = NULL, *long_text = malloc(MDB_DOCUMENT_BYTES + 1);
+  aon_error error = AON_ERROR_INIT;
+  assert_non_null(long_text);
+  for (int over = 0; over < 2; over++) {
+    bson_t document = BSON_INITIALIZER;
+    kept_repeat(long_text, 'x', MDB_DOCUMENT_BYTES - 200 + 200 * (size_t)over);
+    BSON_APPEND_UTF8(&document, "t", long_text);
+    assert_int_equal(kept_answer(mdb_normalise, &mongodb, &items, text("a"), &document, &found, &error), AON_OK);
+    assert_int_equal(*found, over ? '!' : '{');
+    free(found);
+    bson_destroy(&document);
+  }
+  assert_string_equal(error.code, "too_long");
+  free(long_text);
+}
+
+/* An image gives back the _id that is there, or that it was read with, or else its id as text. */
+static void mongodb_gives_back_ids(void **state) {
+  (void)state;
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  aon_error error = AON_ERROR_INIT;
+  bson_t stored = BSON_INITIALIZER, made, other = BSON_INITIALIZER, bare = BSON_INITIALIZER;
+  aon_image image;
+  BSON_APPEND_INT64(&stored, "_id", 5);
+  BSON_APPEND_UTF8(&stored, AON_STAMP_NAME, "old");
+  assert_int_equal(mdb_image_of(&items, text("5"), &stored, &arena, &image, &error), AON_OK);
+  assert_true(image.token_length > 0);
+  BSON_APPEND_UTF8(&other, "_id", "theirs");
+  static const struct {
+    bool token, own;
+    const char *stamp, *json;
+  } cases[] = {{true, false, NULL, "{ \"_id\" : 5, \"" AON_STAMP_NAME "\" : \"old\" }"},
+               {true, true, "new", "{ \"_id\" : \"theirs\", \"" AON_STAMP_NAME "\" : \"new\" }"},
+               {false, false, NULL, "{ \"_id\" : \"5\", \"" AON_STAMP_NAME "\" : \"old\" }"}};
+  for (size_t i = 0; i < 3; i++) {
+    aon_image of = image;
+    if (!cases[i].token)
+      of.token = NULL;
+    assert_int_equal(mdb_document_of(&mongodb, &items, text("5"), &of, cases[i].own ? &other : &bare, cases[i].stamp, &made, &error),
+                     AON_OK);
+    char *said = bson_as_relaxed_extended_json(&made, NULL);
+    assert_string_equal(said, cases[i].json);
+    bson_free(said);
+    bson_destroy(&made);
+  }
+  image.bson_length--;
+  assert_int_equal(mdb_document_of(&mongodb, &items, text("5"), &image, NULL, NULL, &made, &error), AON_CORRUPT);
+  assert_string_equal(error.code, "bad_image");
+  bson_destroy(&made);
+  bson_reinit(&stored); /* found by another property: no text names its _id, but it is kept */
+  bson_append_utf8(&stored, "_id", 3, "a\0b", 3);
+  assert_int_equal(mdb_image_of(&items, text("a"), &stored, &arena, &image, &error), AON_OK);
+  assert_true(image.token_length > 0);
+  bson_destroy(&stored);
+  bson_destroy(&other);
+  bson_destroy(&bare);
+}
+
 static void mongodb_refuses_ids(void **state) {
   (void)state;
   AON_ARENA_CLEANUP aon_arena arena = {0};
@@ -218,13 +290,32 @@ static void mongodb_refuses_ids(void **state) {
     assert_int_equal(mdb_id_text(&mongodb, &items, &document, &arena, &spelled, &error), AON_PERMANENT);
     assert_string_equal(error.code, "not_supported");
   }
+  static const char zero_in_hex[] = "0123456789ab\0def01234567"; /* 24 bytes, and no ObjectId */
+  uint32_t index = 0;
+  bson_reinit(&document);
+  mdb_append_candidates(&document, (aon_text){zero_in_hex, 24}, &index);
+  mdb_append_candidates(&document, (aon_text){"", 0}, &index);
+  assert_int_equal(index, 2);
+  for (int i = 0; i < 3; i++) {
+    bson_reinit(&document);
+    if (i == 0)
+      BSON_APPEND_UTF8(&document, "_id", "");
+    else if (i == 1)
+      bson_append_utf8(&document, "_id", 3, "a\0b", 3);
+    else
+      BSON_APPEND_DOUBLE(&document, "_id", -1e300);
+    error = (aon_error)AON_ERROR_INIT;
+    assert_int_equal(mdb_id_text(&mongodb, &items, &document, &arena, &spelled, &error), AON_PERMANENT);
+    assert_string_equal(error.code, "not_supported");
+  }
   bson_destroy(&document);
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(mongodb_keeps),          cmocka_unit_test(mongodb_keeps_keys),
-                                     cmocka_unit_test(mongodb_joins_ids),      cmocka_unit_test(mongodb_asks_for_keys),
-                                     cmocka_unit_test(mongodb_knows_ids),      cmocka_unit_test(mongodb_refuses_ids),
-                                     cmocka_unit_test(keys_that_can_not_serve)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(mongodb_keeps),           cmocka_unit_test(mongodb_keeps_keys),
+                                     cmocka_unit_test(mongodb_joins_ids),       cmocka_unit_test(mongodb_asks_for_keys),
+                                     cmocka_unit_test(mongodb_knows_ids),       cmocka_unit_test(mongodb_refuses_ids),
+                                     cmocka_unit_test(keys_that_can_not_serve), cmocka_unit_test(mongodb_cuts_long_keys),
+                                     cmocka_unit_test(mongodb_has_a_limit),     cmocka_unit_test(mongodb_gives_back_ids)};
   return cmocka_run_group_tests_name("store kept_mongodb", tests, NULL, NULL);
 }

@@ -594,6 +594,68 @@ static void closed_in_a_transaction_nothing_is_kept(void **state) {
   OK(&s->w, apply_now(&s->w, s->store, &create, 1));
 }
 
+/* Without the decorator, which would end the test: what is over stays over, and who wants no sentence gets none. */
+static void a_transaction_that_is_over_is_over(void **state) {
+  subject *s = *state;
+  aon_store *bare;
+  aon_transaction *over;
+  size_t failed;
+  aon_branch own = branch(50);
+  const aon_shape *shape;
+  aon_collection nameless = {.store = "main", .name = ""};
+  OK(&s->w, try_opening(s, s->mdb.location, &bare));
+  aon_write create = write_of(&s->items, "a", (aon_image){0}, normal(&s->w, bare, &s->items, "a", "{\"n\":1}"), 7);
+  OK(&s->w, aon_store_begin(bare, &own, AON_MARKER_COMMIT, &over, &s->w.error));
+  OK(&s->w, aon_store_commit(bare, over, &s->w.error));
+  FAILS(&s->w, aon_store_flush(bare, over, &s->w.error), AON_USAGE, "transaction_failed");
+  FAILS(&s->w, aon_store_commit(bare, over, &s->w.error), AON_USAGE, "transaction_failed");
+  FAILS(&s->w, aon_store_apply(bare, over, &create, 1, NULL, &failed, &s->w.error), AON_USAGE, "transaction_failed");
+  aon_store_abort(bare, over);
+  aon_store_abort(bare, NULL);
+  own = branch(51);
+  create.expected = create.wanted;
+  OK(&s->w, aon_store_begin(bare, &own, AON_MARKER_COMMIT, &over, &s->w.error));
+  assert_int_equal(aon_store_apply(bare, over, &create, 1, NULL, &failed, NULL), AON_PERMANENT);
+  aon_store_abort(bare, over);
+  FAILS(&s->w, aon_store_describe(bare, &nameless, &shape, &s->w.error), AON_REJECTED, "unknown_collection");
+  aon_store_close(bare);
+}
+
+/* How many commands say whether writes of one kind were gathered: not where an index demands unique values of something else than the key. */
+static void an_index_that_shows_the_order_keeps_it(void **state) {
+  subject *s = *state;
+  static const struct {
+    const char *index;
+    bool gathers;
+  } cases[] = {{"{'key': {'_id': 1}}", true},
+               {"{'unique': true, 'key': {'_id': 1}}", true},
+               {"{'unique': true, 'key': {'n': 1, '_id': 1}}", true},
+               {"{'unique': true, 'key': {'n': 1, '_id': 1}, 'collation': {}}", false},
+               {"{'unique': true, 'key': {'n': 1}}, {'key': {'_id': 1}}", false},
+               {"{'unique': true, 'key': 5}", false}};
+  aon_collection other = {.store = "main", .name = "other"}, again = {.store = "main", .name = "items"};
+  char reply[200], ids[4][8];
+  open_it(s);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    aon_write writes[4];
+    for (size_t j = 0; j < 4; j++) {
+      const aon_collection *in = j == 0 ? &s->items : j == 2 ? &again : &other;
+      snprintf(ids[j], sizeof ids[j], "%zu-%zu", i, j);
+      writes[j] = write_of(in, ids[j], (aon_image){0}, normal(&s->w, s->store, in, ids[j], "{\"n\":1}"), (int64_t)j);
+    }
+    snprintf(reply, sizeof reply, "{'ok': 1, 'cursor': {'firstBatch': [%s]}}", cases[i].index);
+    aon_branch own = branch((uint32_t)(60 + i));
+    size_t failed;
+    OK(&s->w, aon_store_begin(s->store, &own, AON_MARKER_COMMIT, &s->transaction, &s->w.error));
+    PLAN({"listIndexes", 0, reply}, {"insert", PASS, NULL}, {"insert", PASS, NULL}, {"insert", PASS, NULL}, {"insert", PASS, NULL});
+    OK(&s->w, aon_store_apply(s->store, s->transaction, writes, 4, NULL, &failed, &s->w.error));
+    if (plan.next != (cases[i].gathers ? 3 : 5))
+      fail_msg("%s: %zu commands", cases[i].index, plan.next);
+    plan.count = plan.next = 0;
+    OK(&s->w, aon_store_commit(s->store, s->transaction, &s->w.error));
+  }
+}
+
 /* ---- a server alone ---- */
 
 static aon_result apply_alone(subject *s, const aon_write *writes, size_t count, aon_write_state *states, size_t *ret_failed) {
@@ -674,6 +736,8 @@ int main(void) {
                                      CASE(many_collections_are_written),
                                      CASE(an_empty_timestamp_stays),
                                      CASE(closed_in_a_transaction_nothing_is_kept),
+                                     CASE(a_transaction_that_is_over_is_over),
+                                     CASE(an_index_that_shows_the_order_keeps_it),
                                      CASE(conditions_compare_the_whole_document),
                                      CASE(conditions_compare_property_by_property)};
   return cmocka_run_group_tests_name("store mongodb answers", tests, NULL, NULL);
