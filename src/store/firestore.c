@@ -84,7 +84,7 @@ static aon_result place(void *state, const aon_store_config *config, aon_store_c
   fs_store *store = state;
   const char *location = config->location;
   store->transaction.store = store;
-  const char *project = location && !strncmp(location, "//", 2) ? location + 2 : "", *slash = strchr(project, '/');
+  const char *project = !strncmp(location, "//", 2) ? location + 2 : "", *slash = strchr(project, '/');
   size_t length = strcspn(project, "/");
   const char *database = slash && slash[1] ? slash + 1 : "(default)";
   if (!length || strpbrk(project, "?#@ ") || strchr(database, '/'))

@@ -252,7 +252,7 @@ static void close_store(void *state) {
 
 /* The location is the URL behind "mongodb": "+srv://…" too. */
 static aon_result good_config(const aon_store_config *config, aon_error *error) {
-  const char *location = config->location ? config->location : "";
+  const char *location = config->location;
   for (const aon_store_key *key = config->keys; key && key->collection; key++) {
     const char *why = aon_store_key_problem(key);
     if (why)

@@ -46,7 +46,7 @@ static aon_result tell_server(mdb_store *store, aon_mongodb *connection, aon_buf
   if (!result && *store->facts.set_name && aon_mongodb_direct(connection))
     result = aon_buffer_format(report, error, "one member is named only: with replicaSet=%s in the URL another primary would be found\n",
                                store->facts.set_name);
-  *healthy = *healthy && clock && writable;
+  *healthy = clock && writable;
   bson_destroy(&reply);
   bson_destroy(&hello);
   return result;

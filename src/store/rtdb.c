@@ -29,7 +29,7 @@ static aon_result place(void *state, const aon_store_config *config, aon_store_c
   rtdb_store *store = state;
   const char *location = config->location;
   store->exclusive = config->exclusive;
-  const char *host = location && !strncmp(location, "//", 2) ? location + 2 : "";
+  const char *host = !strncmp(location, "//", 2) ? location + 2 : "";
   size_t length = strcspn(host, "/?");
   const char *rest = length ? host + length + (host[length] == '/') : "";
   const char *name = !strncmp(rest, "?ns=", 4) ? rest + 4 : "";

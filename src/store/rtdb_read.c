@@ -99,8 +99,6 @@ static int compare_keys(const char *a, const char *b) {
 /* ---- pages ---- */
 
 static aon_result found(walk *w, const char *key, json_t *value, aon_error *error) {
-  if (json_is_null(value))
-    return AON_OK;
   AON_ARENA_CLEANUP aon_arena scratch = {0};
   aon_image image;
   w->at.values[w->at.path.placeholders - 1] = (aon_text){key, strlen(key)};
@@ -175,7 +173,7 @@ static aon_result scan_pages(walk *w, const char *path, aon_error *error) {
 /* One level of the path after the other: fixed segments, then the keys that stand in for a placeholder. */
 static aon_result scan_level(walk *w, size_t level, size_t placeholder, const char *path, aon_error *error) {
   AON_BUFFER_CLEANUP aon_buffer deeper = {0};
-  for (; level < w->at.path.count && w->at.path.segments[level]; level++) {
+  for (; w->at.path.segments[level]; level++) { /* the last one is a placeholder */
     aon_result result = aon_buffer_format(&deeper, error, "%s%s", deeper.length || *path ? "/" : "", w->at.path.segments[level]);
     if (result)
       return result;

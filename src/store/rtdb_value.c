@@ -158,7 +158,7 @@ static aon_result settle_value(const settling *s, const char *key, const bson_it
   case BSON_TYPE_INT32:
     return settle_number(s, key, bson_iter_int32(value), out);
   case BSON_TYPE_INT64:
-    if (s->strict && (bson_iter_int64(value) > RTDB_MAX_INTEGER || bson_iter_int64(value) < -RTDB_MAX_INTEGER))
+    if (bson_iter_int64(value) > RTDB_MAX_INTEGER || bson_iter_int64(value) < -RTDB_MAX_INTEGER) /* the server gives doubles */
       return bad(s, "out_of_range", "holds an integer beyond 2^53, which a Realtime Database would round");
     return settle_number(s, key, (double)bson_iter_int64(value), out);
   case BSON_TYPE_DOUBLE:

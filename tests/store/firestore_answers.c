@@ -252,6 +252,7 @@ static void a_damaged_image_is_refused(void **state) {
   assert_int_equal(states[0], AON_WRITE_APPLIED);
   assert_int_equal(states[1], AON_WRITE_REFUSED);
   assert_int_equal(failed, 1);
+  FAILS(&s->w, aon_store_apply(bare, s->transaction, torn, 1, NULL, &failed, &s->w.error), AON_USAGE, "transaction_failed");
   FAILS(&s->w, aon_store_flush(bare, s->transaction, &s->w.error), AON_USAGE, "transaction_failed");
   FAILS(&s->w, aon_store_commit(bare, s->transaction, &s->w.error), AON_USAGE, "transaction_failed");
   FAILS(&s->w, aon_store_flush(bare, s->transaction, &s->w.error), AON_USAGE, "transaction_failed"); /* it is over */

@@ -44,6 +44,14 @@ static void reads_paths(void **state) {
     KEEPS(rtdb_normalise, &rtdb, &in, one);
     KEEPS(fs_normalise, &firestore, &in, one);
   }
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  aon_error error = AON_ERROR_INIT;
+  aon_text segments[FB_SEGMENTS_LIMIT];
+  fb_path path;
+  bool fits = true;
+  assert_int_equal(fb_path_parse(&(aon_collection){.name = "c", .path = "/c/{a}/d/{b}"}, &arena, &path, &error), AON_OK);
+  assert_int_equal(fb_path_fill(&path, (aon_text){"", 0}, &arena, segments, &fits, &error), AON_OK);
+  assert_false(fits);
   aon_collection odd = {.store = "main", .name = "c", .path = "/c/d/{id}"};
   kept_case one[] = {{"a", "{\"x\":1}", "!bad_format"}}, other[] = {{"a", "{\"x\":1}", NULL}};
   KEEPS(fs_normalise, &firestore, &odd, one); /* a document stands at an even place */
@@ -323,6 +331,29 @@ static void rtdb_is_read(void **state) {
   }
 }
 
+/* What the server has is taken, beyond the limits for what is ours. */
+static void rtdb_is_read_beyond_limits(void **state) {
+  (void)state;
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  AON_BUFFER_CLEANUP aon_buffer json = {0}, out = {0};
+  aon_error error = AON_ERROR_INIT;
+  aon_image image;
+  bson_t view;
+  char *long_text = malloc(RTDB_STRING_BYTES + 2);
+  kept_repeat(long_text, 'x', RTDB_STRING_BYTES + 1);
+  assert_int_equal(aon_buffer_format(&json, &error, "{\"t\":\"%s\",\"d\":", long_text), AON_OK);
+  for (int i = 0; i < RTDB_DEPTH + 2; i++)
+    assert_int_equal(aon_buffer_text(&json, "{\"d\":", &error), AON_OK);
+  assert_int_equal(aon_buffer_text(&json, "1", &error), AON_OK);
+  for (int i = 0; i < RTDB_DEPTH + 3; i++)
+    assert_int_equal(aon_buffer_text(&json, "}", &error), AON_OK);
+  assert_int_equal(rtdb_image(&rtdb, json.data, json.length, NULL, &arena, &image, &error), AON_OK);
+  assert_true(aon_image_view(&image, &view));
+  assert_int_equal(aon_document_to_json(&view, &out, &error), AON_OK);
+  assert_string_equal(out.data, json.data);
+  free(long_text);
+}
+
 /* ---- accounts ---- */
 
 static const char *const secret[] = {"phone", "password", NULL};
@@ -461,11 +492,18 @@ static void auth_is_asked(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(reads_paths),           cmocka_unit_test(escapes_urls),
-                                     cmocka_unit_test(firestore_keeps),       cmocka_unit_test(firestore_keeps_types),
-                                     cmocka_unit_test(firestore_has_a_limit), cmocka_unit_test(firestore_is_read),
-                                     cmocka_unit_test(firestore_is_stamped),  cmocka_unit_test(rtdb_keeps),
-                                     cmocka_unit_test(rtdb_is_read),          cmocka_unit_test(auth_keeps),
-                                     cmocka_unit_test(auth_is_read),          cmocka_unit_test(auth_is_asked)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(reads_paths),
+                                     cmocka_unit_test(escapes_urls),
+                                     cmocka_unit_test(firestore_keeps),
+                                     cmocka_unit_test(firestore_keeps_types),
+                                     cmocka_unit_test(firestore_has_a_limit),
+                                     cmocka_unit_test(firestore_is_read),
+                                     cmocka_unit_test(firestore_is_stamped),
+                                     cmocka_unit_test(rtdb_keeps),
+                                     cmocka_unit_test(rtdb_is_read),
+                                     cmocka_unit_test(rtdb_is_read_beyond_limits),
+                                     cmocka_unit_test(auth_keeps),
+                                     cmocka_unit_test(auth_is_read),
+                                     cmocka_unit_test(auth_is_asked)};
   return cmocka_run_group_tests_name("store kept_firebase", tests, NULL, NULL);
 }

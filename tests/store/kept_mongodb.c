@@ -123,6 +123,7 @@ static void mongodb_asks_for_keys(void **state) {
                 "{ \"0\" : { \"region\" : { \"$in\" : [ \"7\", 7 ] }, \"number\" : { \"$in\" : [ \"a\" ] } }, "
                 "\"1\" : { \"region\" : { \"$in\" : [ \"n\" ] }, \"number\" : { \"$in\" : [ \"a\" ] } }, "
                 "\"2\" : { \"region\" : { \"$in\" : [ \"s\" ] }, \"number\" : { \"$in\" : [ \"a\" ] } } }"},
+               {{":1", ":2"}, "{ \"0\" : { \"region\" : { \"$in\" : [ \"\" ] }, \"number\" : { \"$in\" : [ \"1\", 1, \"2\", 2 ] } } }"},
                {{"a%3Ab:c"}, "{ \"0\" : { \"region\" : { \"$in\" : [ \"a:b\" ] }, \"number\" : { \"$in\" : [ \"c\" ] } } }"},
                {{"n", "n:1:2", "%:1"}, "{ }"}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -233,6 +233,9 @@ static void pages_come_as_objects_or_lists(void **state) {
 
 static void collections_within_documents_are_searched(void **state) {
   subject *s = *state;
+  static const aon_collection below = {.store = "main", .name = "below", .path = "/a/b/{x}"};
+  PLAN(rtdb, {"GET /a/b.json", 200, "{\"k\":{\"n\":1}}", NULL});
+  finds(s, &below, "k ");
   static const aon_collection deep = {.store = "main", .name = "deep", .path = "/{x}/b/{y}"};
   heard h = {0};
   PLAN(rtdb, {"shallow", 200, "{\"k\":true,\"l\":true}", NULL}, {"GET /k/b", 200, "{\"1\":{\"n\":1}}", NULL},
@@ -269,12 +272,14 @@ static void pages_follow_in_the_order_of_keys(void **state) {
   static const char *const numbers[] = {"5", "3", "05", "4"}, *const wide[] = {"\xf0\x9f\x98\x80", "\xee\x80\x80"},
                            *const narrow[] = {"\xee\x80\x80", "\xf0\x9f\x98\x80", "z"},
                            *const high[] = {"z", "\xf0\x9f\x98\x80", "\xf0\x9f\x98\x81"},
-                           *const mixed[] = {"a", "7", "2147483648", "-2147483649"}, *const prefix[] = {"ab", "a", "abc", "-", "1x"};
+                           *const mixed[] = {"a", "7", "2147483648", "-2147483649"}, *const low[] = {"\xf0\x9f\x98\x80", "z"},
+                           *const prefix[] = {"ab", "a", "abc", "-", "1x"};
   goes_on_after(s, numbers, 4, "05");
   goes_on_after(s, wide, 2, "%EE%80%80");
   goes_on_after(s, narrow, 3, "%EE%80%80");
   goes_on_after(s, high, 3, "%F0%9F%98%81");
   goes_on_after(s, mixed, 4, "a");
+  goes_on_after(s, low, 2, "%F0%9F%98%80");
   goes_on_after(s, prefix, 5, "abc");
 }
 
