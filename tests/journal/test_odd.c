@@ -168,6 +168,64 @@ static void a_reader_records_nothing(void **state) {
   aon_journal_close(j);
 }
 
+static aon_result hear_none(void *context, const aon_bulk *bulk, aon_error *error) {
+  (void)context;
+  (void)error;
+  fail_msg("bulk operation %s of a journal that isn't there", bulk->id);
+  return AON_OK;
+}
+static aon_result hear_no_lock(void *context, const aon_lock *lock, aon_error *error) {
+  (void)context;
+  (void)error;
+  fail_msg("lock %s of a journal that isn't there", lock->name);
+  return AON_OK;
+}
+static aon_result hear_no_event(void *context, const aon_event *event, aon_error *error) {
+  (void)context;
+  (void)error;
+  fail_msg("event %s of a journal that isn't there", event->what);
+  return AON_OK;
+}
+static aon_result hear_nothing_stale(void *context, const char *id, bool images, bool watched, aon_error *error) {
+  (void)context;
+  (void)images;
+  (void)watched;
+  (void)error;
+  fail_msg("bulk operation %s of a journal that isn't there", id);
+  return AON_OK;
+}
+
+static void a_missing_journal_reads_as_empty(void **state) {
+  world *w = *state;
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  AON_BUFFER_CLEANUP aon_buffer report = {0};
+  aon_journal *j = world_open_with(w, &(aon_journal_config){.location = w->location, .read_only = true});
+  aon_bulk bulk;
+  aon_operation operation;
+  aon_entries *entries;
+  aon_journal_file file;
+  char id[37];
+  bool held = true, healthy = false;
+  int64_t number = 7;
+  aon_error found;
+  assert_true(aon_journal_missing(j));
+  OK(aon_journal_list(j, NULL, hear_none, NULL, error));
+  OK(aon_journal_locks(j, hear_no_lock, NULL, error));
+  OK(aon_journal_events(j, NULL, 0, hear_no_event, NULL, error));
+  OK(aon_journal_stale(j, hear_nothing_stale, NULL, error));
+  OK(aon_journal_holder(j, &users, AON_TEXT("u1"), &arena, &held, &bulk, &operation, error));
+  OK(aon_journal_generation(j, "main", &number, error));
+  assert_true(!held && number == 0);
+  FAILS(aon_journal_get(j, NO_ID, &arena, &bulk, error), AON_USAGE, "not_found", found);
+  FAILS(aon_journal_find(j, "ffffffff", id, error), AON_USAGE, "not_found", found);
+  FAILS(aon_entries_open(j, NO_ID, 0, -1, false, &entries, error), AON_USAGE, "not_found", found);
+  FAILS(aon_journal_file_find(j, NO_ID, AON_FILE_REPORT, &arena, &file, error), AON_USAGE, "not_found", found);
+  OK(aon_journal_examine(j, &report, &healthy, error));
+  assert_true(healthy);
+  aon_journal_close(j);
+  assert_false(world_has(w, "journal.key")); /* looking makes nothing */
+}
+
 static void without_a_sentence_it_is_the_same(void **state) {
   world *w = *state;
   AON_ARENA_CLEANUP aon_arena arena = {0};
@@ -197,7 +255,7 @@ static void without_a_sentence_it_is_the_same(void **state) {
   assert_int_equal(aon_journal_unlock(journal, "n", "ann", number + 7, NULL), AON_FENCED);
   assert_int_equal(aon_journal_holder(journal, &users, AON_TEXT("nobody"), &arena, &flag, &bulk, &(aon_operation){0}, NULL), AON_OK);
   assert_false(flag);
-  assert_int_equal(aon_journal_sweep_locks(journal, &(uint64_t){0}, NULL), AON_OK);
+  assert_int_equal(aon_journal_sweep_locks(journal, NULL, NULL), AON_OK);
   aon_journal_close(journal);
   assert_int_equal(remove(w->key), 0);
   assert_int_equal(aon_journal_open(&w->env, &(aon_journal_config){.location = w->location, .key_file = w->key}, &again, NULL),
@@ -645,6 +703,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(stores_are_a_list_of_objects, setup, teardown),
       cmocka_unit_test_setup_teardown(each_change_comes_alone, setup, teardown),
       cmocka_unit_test_setup_teardown(a_reader_records_nothing, setup, teardown),
+      cmocka_unit_test_setup_teardown(a_missing_journal_reads_as_empty, setup, teardown),
       cmocka_unit_test_setup_teardown(without_a_sentence_it_is_the_same, setup, teardown),
       cmocka_unit_test_setup_teardown(listeners_stop, setup, teardown),
       cmocka_unit_test_setup_teardown(logged_again_it_must_be_the_same, setup, teardown),

@@ -265,6 +265,85 @@ static void damage_is_found_and_secrets_are_sealed(void **state) {
   aon_journal_close(journal);
 }
 
+static aon_result look(aon_journal *journal, const char *id, aon_error *error) {
+  AON_ARENA_CLEANUP aon_arena arena = {0};
+  aon_bulk bulk;
+  aon_operation operation;
+  bool held;
+  int count = 0;
+  aon_result result = aon_journal_get(journal, id, &arena, &bulk, error);
+  if (!result)
+    result = aon_journal_list(journal, NULL, count_bulk, &count, error);
+  if (!result)
+    result = aon_journal_holder(journal, &users, AON_TEXT("u0"), &arena, &held, &bulk, &operation, error);
+  return result ? result : aon_journal_holder(journal, &users, AON_TEXT("c0"), &arena, &held, &bulk, &operation, error);
+}
+
+static void damaged_rows_are_told(void **state) {
+  world *w = *state;
+  aon_journal *journal = world_open(w);
+  char id[37], other[37];
+  planned plan = {0};
+  aon_error found;
+  bool healthy = true;
+  begin_bulk(w, journal, uuid(w, 1, id));
+  begin_bulk(w, journal, uuid(w, 2, other));
+  plan_creates(&plan, 0, 2, "u");
+  OK(aon_journal_log(journal, id, 1, plan.operations, 2, NULL, 0, NULL, error));
+  plan_clear(&plan);
+  plan_creates(&plan, 0, 2, "c");
+  OK(aon_journal_log(journal, other, 1, plan.operations, 2, NULL, 0, NULL, error));
+  plan_clear(&plan);
+  const aon_conflict conflict = {.store = "main", .collection = "users", .document_id = "c0", .code = "x", .sentence = "y"};
+  OK(aon_journal_conflict_put(journal, other, 1, &conflict, error));
+  go(journal, other, AON_PLANNING, AON_ROLLBACK_FAILED);
+  OK(look(journal, id, error));
+  static const char *const hurts[][2] = {
+      {"update aon_journal_bulk set state = 'nonsense'", "update aon_journal_bulk set state = 'planning'"},
+      {"update aon_journal_bulk set undoes = 'x'", "update aon_journal_bulk set undoes = null"},
+      {"update aon_journal_bulk set attempt = -1", "update aon_journal_bulk set attempt = 1"},
+      {"update aon_journal_bulk set attempt = 10001", "update aon_journal_bulk set attempt = 1"},
+      {"update aon_journal_bulk set id = 'none' where number = 2",
+       "update aon_journal_bulk set id = '3c6ef362-aaaa-4bbb-8ccc-000000000002' where number = 2"},
+      {"create table aside as table aon_journal_segments; delete from aon_journal_segments",
+       "insert into aon_journal_segments table aside; update aon_journal_bulk set state = 'rollback_failed', holds = false where number = 2"},
+  };
+  for (size_t i = 0; i < sizeof hurts / sizeof *hurts; i++) {
+    world_sql(w, hurts[i][0]);
+    FAILS(look(journal, id, error), AON_CORRUPT, "corrupt", found);
+    world_sql(w, hurts[i][1]);
+    OK(look(journal, id, error));
+  }
+  world_sql(w, "delete from aon_journal_locks where log = (select log from aon_journal_bulk where number = 2)");
+  FAILS(look(journal, id, error), AON_CORRUPT, "corrupt", found);
+  AON_BUFFER_CLEANUP aon_buffer report = {0};
+  world_sql(w, "update aon_journal_segments set operations_sum = '\\x00'");
+  OK(aon_journal_examine(journal, &report, &healthy, error));
+  assert_false(healthy);
+  assert_non_null(strstr(report.data, "2 of 2 pieces of the log are damaged"));
+  world_sql(w, "update aon_journal_version set version = -1");
+  refuse_open(w, AON_CORRUPT, "corrupt", "backup");
+  aon_journal_close(journal);
+}
+
+/* A role that may read the tables, and no more. */
+static void doctor_tells_what_a_role_may_not(void **state) {
+  world *w = *state;
+  char location[500];
+  bool healthy = true;
+  AON_BUFFER_CLEANUP aon_buffer report = {0};
+  aon_journal_close(world_open(w));
+  world_sql(w, "do $$ begin if not exists (select from pg_roles where rolname = 'reader') then create role reader; end if;"
+               " execute format('grant usage on schema %I to reader; grant select on all tables in schema %I to reader', current_schema(),"
+               " current_schema()); end $$");
+  snprintf(location, sizeof location, "%s%%20-crole%%3Dreader", w->location);
+  aon_journal *journal = world_open_with(w, &(aon_journal_config){.location = location, .key_file = w->key, .read_only = true});
+  OK(aon_journal_examine(journal, &report, &healthy, error));
+  assert_false(healthy);
+  assert_non_null(strstr(report.data, "the role may not read and write table aon_journal_bulk"));
+  aon_journal_close(journal);
+}
+
 int main(void) {
   if (!getenv("AON_TEST_POSTGRESQL")) {
     printf("skipped: journal postgresql: no server; run it by tests/servers/postgresql\n");
@@ -279,6 +358,8 @@ int main(void) {
       cmocka_unit_test_setup_teardown(waits_are_bounded, setup, teardown),
       cmocka_unit_test_setup_teardown(sweeps_what_was_given_up, setup, teardown),
       cmocka_unit_test_setup_teardown(damage_is_found_and_secrets_are_sealed, setup, teardown),
+      cmocka_unit_test_setup_teardown(damaged_rows_are_told, setup, teardown),
+      cmocka_unit_test_setup_teardown(doctor_tells_what_a_role_may_not, setup, teardown),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
