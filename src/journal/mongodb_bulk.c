@@ -58,9 +58,9 @@ aon_result aon_docket_bulk_from(const aon_docket_row *row, aon_arena *arena, aon
     result = aon_docket_copy(row, texts[i].name, arena, texts[i].text, error);
   if (result)
     return result;
-  if (!bulk.id || !aon_uuid_valid(bulk.id) || (bulk.undoes && !aon_uuid_valid(bulk.undoes)))
+  if (!bulk.id || !bulk.digest || !aon_uuid_valid(bulk.id) || (bulk.undoes && !aon_uuid_valid(bulk.undoes)))
     return aon_fail(error, AON_CORRUPT, "corrupt",
-                    "A bulk operation has an id in the journal that is none. Restore the journal from a backup.");
+                    "A bulk operation has an id in the journal that is none, or no digest. Restore the journal from a backup.");
   bulk.dry_run = aon_docket_int(row, "dry_run") != 0;
   bulk.hold_on_failure = aon_docket_int(row, "hold_on_failure") != 0;
   bulk.test_mode = aon_docket_int(row, "test_mode") != 0;

@@ -19,7 +19,7 @@ void aon_docket_names_drop(aon_docket_names *names) {
 /* A log only grows, so what is there is read once. */
 aon_result aon_docket_names_load(aon_docket *d, int64_t log, aon_error *error) {
   AON_DOCKET_ROWS rows = {0};
-  if (d->names.log != log) {
+  if (!d->names.dictionary || d->names.log != log) {
     aon_docket_names_drop(&d->names);
     d->names.dictionary = aon_dictionary_new();
     if (!d->names.dictionary)

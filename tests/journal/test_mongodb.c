@@ -359,7 +359,7 @@ static unsigned ask_everything(world *w, const asked *who, const char *about) {
 /* Every field of every document, gone: in the short run some of them. */
 static void each_field_may_be_missing(world *w, aon_docket *d, const kept *all, const asked *who) {
   const char *more = getenv("AON_CALLS_MORE"), *full = getenv("AON_FULL");
-  unsigned number = 0, every = more || (full && !strcmp(full, "1")) ? 1 : 12;
+  unsigned number = 0, every = more || (full && !strcmp(full, "1")) ? 1 : 30;
   int64_t skew_ms = w->skew_ms;
   for (size_t i = 0; i < COLLECTIONS; i++) {
     bson_iter_t at;
@@ -396,6 +396,7 @@ static void damage_is_told_in_a_sentence(void **state) {
   } spoiled[] = {
       {"a state", AON_DOCKET_BULK, BCON_NEW("$set", "{", "state", "nonsense", "}")},
       {"no state", AON_DOCKET_BULK, BCON_NEW("$unset", "{", "state", BCON_INT32(1), "}")},
+      {"no digest", AON_DOCKET_BULK, BCON_NEW("$unset", "{", "digest", BCON_INT32(1), "}")},
       {"what is undone", AON_DOCKET_BULK, BCON_NEW("$set", "{", "undoes", "x", "}")},
       {"too few attempts", AON_DOCKET_BULK, BCON_NEW("$set", "{", "attempt", BCON_INT64(-1), "}")},
       {"too many attempts", AON_DOCKET_BULK, BCON_NEW("$set", "{", "attempt", BCON_INT64(AON_ATTEMPTS_MAX + 1), "}")},
@@ -410,6 +411,9 @@ static void damage_is_told_in_a_sentence(void **state) {
       fail_msg("%s is damaged, and nobody says so", spoiled[i].about);
     put_back(d, &all);
   }
+  set_all(d, AON_DOCKET_BULK, BCON_NEW("$unset", "{", "log", BCON_INT32(1), "}"));
+  ask_everything(w, &who, "no number of a log"); /* reads as an empty one */
+  put_back(d, &all);
   command(d, BCON_NEW("delete", BCON_UTF8(AON_DOCKET_LOG), "deletes", "[", "{", "q", "{", "}", "limit", BCON_INT32(0), "}", "]"));
   assert_true(ask_everything(w, &who, "no log") > 0);
   put_back(d, &all);
