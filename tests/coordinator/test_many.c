@@ -5,6 +5,10 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "coordinator/submit.h"
 
 enum { MANY = 150 };
 
@@ -198,6 +202,70 @@ static void a_delete_that_deletes_more(void **state) {
   world_free(w);
 }
 
+/* A folder is known by its files; a folder in it is none of them, and a file that can't be read makes it unknown. */
+static aon_result (*sound_info)(void *context, const char *path, aon_file_info *ret_info, aon_error *error);
+static aon_result no_info(void *context, const char *path, aon_file_info *ret_info, aon_error *error) {
+  return strstr(path, ".csv") ? aon_fail(error, AON_ENVIRONMENT, "io_error", "“%s” can't be looked at.", path)
+                              : sound_info(context, path, ret_info, error);
+}
+static aon_result (*sound_open)(void *context, const char *path, aon_file_mode mode, aon_file **ret_file, aon_error *error);
+static aon_result no_open(void *context, const char *path, aon_file_mode mode, aon_file **ret_file, aon_error *error) {
+  return strstr(path, ".csv") ? aon_fail(error, AON_ENVIRONMENT, "io_error", "“%s” can't be read.", path)
+                              : sound_open(context, path, mode, ret_file, error);
+}
+
+static void a_folder_is_known_by_its_files(void **state) {
+  (void)state;
+  static const char *const none[] = {NULL};
+  world *w = world_new();
+  char folder[100], inner[120], file[120], digests[2][65];
+  aon_error failure = AON_ERROR_INIT;
+  aon_env_ops *ops = (aon_env_ops *)w->env.ops; /* the harness's own, on the heap */
+  snprintf(folder, sizeof folder, "%s/sheets", w->folder);
+  snprintf(inner, sizeof inner, "%s/inner", folder);
+  snprintf(file, sizeof file, "%s/Users.csv", folder);
+  assert_int_equal(mkdir(folder, 0700), 0);
+  FILE *out = fopen(file, "wb");
+  assert_non_null(out);
+  fputs("Name\nAnn\n", out);
+  fclose(out);
+  OK(aon_folder_digest(&w->env, folder, none, digests[0], error));
+  assert_int_equal(mkdir(inner, 0700), 0);
+  OK(aon_folder_digest(&w->env, folder, none, digests[1], error));
+  assert_string_equal(digests[0], digests[1]);
+  sound_info = ops->file_info;
+  ops->file_info = no_info;
+  assert_int_equal(aon_folder_digest(&w->env, folder, none, digests[1], &failure), AON_ENVIRONMENT);
+  assert_non_null(strstr(failure.sentence, "looked at"));
+  ops->file_info = sound_info;
+  sound_open = ops->file_open;
+  ops->file_open = no_open;
+  assert_int_equal(aon_folder_digest(&w->env, folder, none, digests[1], &failure), AON_ENVIRONMENT);
+  assert_non_null(strstr(failure.sentence, "Users.csv"));
+  ops->file_open = sound_open;
+  rmdir(inner);
+  remove(file);
+  rmdir(folder);
+  world_free(w);
+}
+
+/* A name goes into places of one size. */
+static void a_store_of_a_very_long_name(void **state) {
+  (void)state;
+  static const char name[] = "a_store_whose_name_is_as_long_as_nobody_would_ever_want_to_write_it_down";
+  world *w = world_new();
+  world_memory(w, "t", AON_CLASS_TRANSACTION, NULL);
+  world_config(w, "t")->name = name;
+  world_engine(w);
+  char line[200];
+  snprintf(line, sizeof line, "{\"store\":\"%s\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"create\",\"data\":{}}\n", name);
+  OK(world_apply(w, line));
+  assert_int_equal(w->outcome.state, AON_REJECTED_STATE);
+  assert_string_equal(w->outcome.problems.errors[0].code, "too_long");
+  assert_int_equal(aon_memory_documents(world_database(w, "t")), 0);
+  world_free(w);
+}
+
 /* A request that may take longer than this worker's lease is not sent. */
 static void a_request_that_outlives_the_lease(void **state) {
   (void)state;
@@ -224,6 +292,8 @@ int main(void) {
                                      TEST(a_sentence_shows_the_beginning_of_an_id),
                                      TEST(somebody_is_faster_than_going_back),
                                      TEST(a_delete_that_deletes_more),
+                                     TEST(a_folder_is_known_by_its_files),
+                                     TEST(a_store_of_a_very_long_name),
                                      TEST(a_request_that_outlives_the_lease)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,6 +38,17 @@ static aon_result read_text(aon_buffer *out, aon_error *error) {
   return as_text(&document, aon_document_from_json(FIRST, strlen(FIRST), &document, error), out, error);
 }
 
+/* More than a reader has room for at first, nested and with many keys. */
+static aon_result read_large(aon_buffer *out, aon_error *error) {
+  static char text[40000];
+  size_t length = 0;
+  for (int i = 0; i < 400; i++)
+    length += (size_t)snprintf(text + length, sizeof text - length, "%s\"key %d\":{\"list\":[%d,\"text\"],\"o\":{}}", i ? "," : "{", i, i);
+  snprintf(text + length, sizeof text - length, "}");
+  bson_t document;
+  return as_text(&document, aon_document_from_json(text, strlen(text), &document, error), out, error);
+}
+
 static aon_result patch(aon_buffer *out, aon_error *error) {
   bson_t document;
   return as_text(&document, aon_document_patch(first, second, &document, error), out, error);
@@ -118,8 +129,8 @@ static aon_result tell_problems(aon_buffer *out, aon_error *error) {
 
 static void each_call(void **state) {
   (void)state;
-  static aon_result (*const deeds[])(aon_buffer * out, aon_error * error) = {read_text, patch, merge, differ,
-                                                                             fold,      ids,   image, tell_problems};
+  static aon_result (*const deeds[])(aon_buffer * out, aon_error * error) = {read_text, read_large, patch, merge,        differ,
+                                                                             fold,      ids,        image, tell_problems};
   for (size_t i = 0; i < sizeof deeds / sizeof *deeds; i++) {
     AON_BUFFER_CLEANUP aon_buffer whole = {0};
     aon_error error = AON_ERROR_INIT;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "calls.h"
 #include "model/document.h"
 #include "store/memory.h"
 #include "world.h"
@@ -337,6 +338,80 @@ static void troubles_that_are_none(void **state) {
   assert_string_equal(kept(s, "a"), "{}");
 }
 
+/* ---- memory ---- */
+
+static aon_result write_seventy(subject *s, const bson_t *document, aon_error *error) {
+  aon_result result = AON_OK;
+  for (int i = 0; !result && i < 70; i++) { /* more than the first room */
+    char id[8];
+    snprintf(id, sizeof id, "%d", i);
+    result = aon_memory_foreign_write(s->memory, "items", id, document, error);
+  }
+  return result;
+}
+
+/* Documents, a transaction, and its commit, which stays under way for a while. */
+static aon_result lives(subject *s, aon_store_class class, const aon_write *write, const bson_t *document, aon_error *error) {
+  aon_store_config config = {.name = "main"};
+  aon_branch own = branch(1);
+  aon_transaction *transaction;
+  aon_write_state became;
+  size_t failed;
+  bool done = false;
+  aon_result result = aon_memory_new(&(aon_memory_config){.store_class = class}, &s->memory, error);
+  config.options = s->memory;
+  if (!result)
+    result = aon_store_open(s->w.env, &aon_memory_adapter, &config, &s->store, error);
+  if (!result)
+    result = write_seventy(s, document, error);
+  if (!result)
+    aon_memory_trouble_at(s->memory, AON_MEMORY_DELAY, 1, 1);
+  if (!result && class > AON_CLASS_BATCH) {
+    result = aon_store_apply(s->store, NULL, write, 1, &became, &failed, error);
+  } else if (!result) {
+    result = aon_store_begin(s->store, &own, AON_MARKER_COMMIT, &transaction, error);
+    if (!result && (result = aon_store_apply(s->store, transaction, write, 1, NULL, &failed, error)))
+      aon_store_abort(s->store, transaction);
+    if (!result)
+      result = aon_store_commit(s->store, transaction, error);
+  }
+  if (result != AON_UNKNOWN)
+    return result;
+  result = aon_memory_deliver(s->memory, &done, error);
+  return result || done ? result : aon_fail(error, AON_NO_MEMORY, "no_memory", "What was under way found none.");
+}
+
+static void memory_runs_out(void **state) {
+  subject *s = *state;
+  aon_image made = image(&s->w, "{\"n\":1}");
+  aon_write write = write_of(&items, "new", absent, made, 0);
+  bson_t document;
+  assert_true(aon_image_view(&made, &document));
+  write.stamp = "12345678-1234-4234-8234-123456789abc";
+  for (int class = AON_CLASS_PREPARED; class <= AON_CLASS_PLAIN; class ++)
+    for (int nth = 1;; nth++) {
+      aon_error error = AON_ERROR_INIT;
+      s->memory = NULL;
+      s->store = NULL;
+      calls_fail(CALL_MEMORY, nth);
+      aon_result result = lives(s, (aon_store_class) class, &write, &document, &error);
+      bool failed = calls_end();
+      size_t kept_documents = s->memory ? aon_memory_documents(s->memory) : 0;
+      aon_store_close(s->store);
+      aon_memory_free(s->memory);
+      s->memory = NULL;
+      s->store = NULL;
+      if (!failed) {
+        assert_int_equal(result, AON_OK);
+        assert_int_equal(kept_documents, 71);
+        break;
+      }
+      assert_int_equal(result, AON_NO_MEMORY);
+      assert_string_equal(error.code, "no_memory");
+      assert_true(kept_documents <= 70); /* what found no memory is not there */
+    }
+}
+
 /* ---- the door ---- */
 
 static void an_adapter_may_lack_functions(void **state) {
@@ -428,6 +503,7 @@ int main(void) {
                                      TEST(a_cancelled_transaction_is_rolled_back),
                                      TEST(results_without_a_sentence),
                                      TEST(troubles_that_are_none),
+                                     TEST(memory_runs_out),
                                      TEST(an_adapter_may_lack_functions),
                                      TEST(an_adapter_says_what_it_can_do),
                                      TEST(schemes_have_second_names)};
