@@ -147,58 +147,81 @@ static void ends_true(place *p, bool right) {
 
 /* ---- queueing ---- */
 
+/* The nth call fails (the 0th: none); whether it came to that. */
+typedef bool (*trial)(int kind, int nth);
+
+static void fault_begin(int kind, int nth) {
+  if (nth)
+    calls_fail(kind, nth);
+  else
+    calls_watch(kind, 8);
+}
+
+/* With AON_CALLS_MORE also one call from each way in which such calls come about. */
+static void each_fault(trial once) {
+  bool more = calls_full() || getenv("AON_CALLS_MORE");
+  for (int kind = 0; kind < KINDS; kind++) {
+    const int *nths = NULL;
+    if (more)
+      once(kind, 0);
+    for (int nth = 1; once(kind, nth);)
+      nth = calls_next(nth, 3);
+    for (size_t i = 0, count = more ? calls_ways(&nths) : 0; i < count; i++)
+      once(kind, nths[i]);
+  }
+}
+
+static bool queued_once(int kind, int nth) {
+  place p;
+  aon_error error = AON_ERROR_INIT;
+  place_make(&p, good);
+  tries("queueing", kind, nth);
+  fault_begin(kind, nth);
+  aon_result result = queue(&p, &error);
+  bool failed = calls_end();
+  says_why(result, &error);
+  assert_int_equal(rows(&p), 0);
+  queue_well(&p);
+  assert_int_equal(worked_off(&p), AON_COMMITTED);
+  assert_int_equal(rows(&p), 2);
+  place_end(&p);
+  return failed;
+}
+
 static void each_fault_while_it_is_queued(void **state) {
   (void)state;
-  for (int kind = 0; kind < KINDS; kind++)
-    for (int nth = 1;; nth = calls_next(nth, 3)) {
-      place p;
-      aon_error error = AON_ERROR_INIT;
-      place_make(&p, good);
-      tries("queueing", kind, nth);
-      calls_fail(kind, nth);
-      aon_result result = queue(&p, &error);
-      bool failed = calls_end();
-      says_why(result, &error);
-      assert_int_equal(rows(&p), 0);
-      queue_well(&p);
-      assert_int_equal(worked_off(&p), AON_COMMITTED);
-      assert_int_equal(rows(&p), 2);
-      place_end(&p);
-      if (!failed)
-        break;
-    }
+  each_fault(queued_once);
 }
 
 /* ---- working ---- */
 
-static void worked_with_faults(const char *csv, bool right) {
-  for (int kind = 0; kind < KINDS; kind++)
-    for (int nth = 1;; nth = calls_next(nth, 3)) {
-      place p;
-      aon_error error = AON_ERROR_INIT;
-      uint64_t taken = 0;
-      place_make(&p, csv);
-      queue_well(&p);
-      tries(right ? "working" : "rejecting", kind, nth);
-      calls_fail(kind, nth);
-      aon_result result = work(&p, &taken, &error);
-      bool failed = calls_end();
-      says_why(result, &error);
-      ends_true(&p, right);
-      place_end(&p);
-      if (!failed)
-        break;
-    }
+static bool worked_once(const char *csv, bool right, int kind, int nth) {
+  place p;
+  aon_error error = AON_ERROR_INIT;
+  uint64_t taken = 0;
+  place_make(&p, csv);
+  queue_well(&p);
+  tries(right ? "working" : "rejecting", kind, nth);
+  fault_begin(kind, nth);
+  aon_result result = work(&p, &taken, &error);
+  bool failed = calls_end();
+  says_why(result, &error);
+  ends_true(&p, right);
+  place_end(&p);
+  return failed;
 }
+
+static bool worked_well_once(int kind, int nth) { return worked_once(good, true, kind, nth); }
+static bool worked_wrong_once(int kind, int nth) { return worked_once(wrong, false, kind, nth); }
 
 static void each_fault_while_it_is_worked_on(void **state) {
   (void)state;
-  worked_with_faults(good, true);
+  each_fault(worked_well_once);
 }
 
 static void each_fault_while_it_is_rejected(void **state) {
   (void)state;
-  worked_with_faults(wrong, false);
+  each_fault(worked_wrong_once);
 }
 
 /* ---- the report ---- */
