@@ -472,7 +472,8 @@ static void auth_is_asked(void **state) {
                                                   .email_verified = true,
                                                   .claims = "{\"a\":1}"};
   static const bool none_of_them[AUTH_TEXTS] = {false}, all_of_them[AUTH_TEXTS] = {true, true, true, true};
-  says(auth_to_create("u", &bare), "{\"disabled\":true,\"emailVerified\":false,\"localId\":\"u\"}");
+  auth_account with_password = {.disabled = true, .password = text("pw")}; /* others are imported */
+  says(auth_to_create("u", &with_password), "{\"disabled\":true,\"emailVerified\":false,\"localId\":\"u\",\"password\":\"pw\"}");
   says(auth_to_create("u", &full), "{\"disabled\":false,\"displayName\":\"d\",\"email\":\"e\",\"emailVerified\":true,\"localId\":\"u\","
                                    "\"password\":\"pw\",\"phoneNumber\":\"+1\",\"photoUrl\":\"p\"}");
   says(auth_to_import("u", &bare), "{\"disabled\":true,\"emailVerified\":false,\"localId\":\"u\"}");
