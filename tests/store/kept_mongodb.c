@@ -54,6 +54,13 @@ static void mongodb_keeps(void **state) {
   BSON_APPEND_DOUBLE(&document, "d", (double)INFINITY);
   kept_is(mdb_normalise, &ferretdb, &items, text("a"), &document, "!bad_type");
   bson_reinit(&document);
+  BSON_APPEND_DOUBLE(&document, "d", (double)NAN);
+  kept_is(mdb_normalise, &ferretdb, &items, text("a"), &document, "!bad_type");
+  char long_id[300];
+  kept_repeat(long_id, 'a', sizeof long_id - 1);
+  kept_case longer[] = {{long_id, "{\"_id\":\"b\"}", "!inconsistent"}};
+  KEEPS(mdb_normalise, &mongodb, &items, longer);
+  bson_reinit(&document);
   BSON_APPEND_MINKEY(&document, "m");
   kept_is(mdb_normalise, &ferretdb, &items, text("a"), &document, "!bad_type");
   bson_destroy(&document);

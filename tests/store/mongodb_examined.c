@@ -90,6 +90,7 @@ static const said cases[] = {
     {RIGHTS(USER(ROLES("5, 'root'"))), {"user ann"}, "may not", true},
     {{"count", "{'ok': 1}"}, {"markers of bulk operations: 0"}, NULL, true},
     {{"hello", "{'ok': 1}"}, {"writable: NO"}, NULL, false},
+    {{"hello", "{'ok': 1, 'isWritablePrimary': false}"}, {"writable: NO"}, NULL, false},
     {{"connectionStatus", NULL}, {"problem: "}, NULL, false},
     {{"hello", "{'ok': 1, 'isWritablePrimary': true}"}, {"clock: 0 ms behind ours"}, "writable: NO", true},
     {{"hello", "{'ok': 1, 'isWritablePrimary': true, 'localTime': 5}"}, {"clock: 0 ms behind ours"}, "writable: NO", true},

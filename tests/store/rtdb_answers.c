@@ -172,6 +172,7 @@ static void what_is_no_document_is_told(void **state) {
   assert_string_equal(json_of(&s->w, &found[0]), "{\"n\":1}");
   assert_int_equal(found[0].token_length, 0);
   assert_null(found[1].bson); /* no key can be spelled so */
+  assert_null(look(&s->w, s->store, &items, "b.c").bson);
   PLAN(rtdb, {"items/a", 200, "[{\"n\":[1]}]", TAG("t1")});
   aon_image list = look(&s->w, s->store, &items, "a");
   assert_string_equal(json_of(&s->w, &list), "{\"0\":{\"n\":[1]}}");
