@@ -286,6 +286,49 @@ static void a_request_that_outlives_the_lease(void **state) {
   world_free(w);
 }
 
+/* What can't be meant is said before anything is written; what can is done, however much of it there is. */
+static void odd_wishes(void **state) {
+  (void)state;
+  world *w = world_new();
+  world_memory(w, "t", AON_CLASS_TRANSACTION, NULL);
+  char location[120], id[37], keys[1100][16];
+  const char *many[1101];
+  snprintf(location, sizeof location, "sqlite:%s", w->journal); /* by its scheme */
+  w->config.journal.location = location;
+  world_engine(w);
+  APPLY_OK(w, "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"1\",\"operation\":\"create\",\"data\":{\"n\":1}}\n"
+              "{\"store\":\"t\",\"collection\":\"c\",\"id\":\"2\",\"operation\":\"create\",\"data\":{\"n\":1}}\n");
+  memcpy(id, w->outcome.bulk_id, 37);
+  assert_int_equal(world_undo(w, id, &(aon_undo_options){.first = 1, .last = 0}), AON_USAGE);
+  assert_string_equal(w->error.code, "bad_range");
+  assert_int_equal(world_undo(w, id, &(aon_undo_options){.first = 0, .last = 2}), AON_USAGE);
+  for (int all = 0; all < 2; all++) {
+    world_new_outcome(w);
+    assert_int_equal(aon_resolve(w->engine, id, all ? "all" : "t/c/1", AON_MERGE, all ? "{}" : NULL, &w->options, &w->outcome, &w->error),
+                     AON_USAGE);
+    assert_string_equal(w->error.code, "bad_merge");
+  }
+  world_put(w, "t", "c", "1", "{\"n\":7}"); /* theirs as a whole: it was created by what is taken back */
+  aon_result result = world_undo(w, id, NULL);
+  assert_int_equal(result, AON_OK);
+  assert_int_equal(w->outcome.state, AON_REJECTED_STATE);
+  assert_string_equal(w->outcome.problems.errors[0].code, "foreign_change");
+  assert_null(strstr(w->outcome.problems.errors[0].sentence, " in "));
+  for (int i = 0; i < 1100; i++) {
+    snprintf(keys[i], sizeof keys[i], "t/c/%d", i + 1);
+    many[i] = keys[i];
+  }
+  many[1100] = NULL;
+  w->options.idempotency_key = "once";
+  for (int again = 0; again < 2; again++) { /* the second time it is told what became of the first */
+    OK(world_undo(w, id, &(aon_undo_options){.first = -1, .last = -1, .keep_theirs = many}));
+    assert_int_equal(w->outcome.state, AON_COMMITTED);
+    assert_int_equal(w->outcome.repeated, again);
+  }
+  assert_string_equal(world_get(w, "t", "c", "1"), "{\"n\":7}");
+  world_free(w);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {TEST(every_one_in_conflict_is_named_and_settled),
                                      TEST(many_on_hold),
@@ -294,6 +337,7 @@ int main(void) {
                                      TEST(a_delete_that_deletes_more),
                                      TEST(a_folder_is_known_by_its_files),
                                      TEST(a_store_of_a_very_long_name),
+                                     TEST(odd_wishes),
                                      TEST(a_request_that_outlives_the_lease)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
