@@ -706,6 +706,28 @@ static aon_result lead(life *l, aon_arena *arena, aon_error *error) {
 
 static bool of_sqlite(int kind) { return kind == CALL_STEP || kind == CALL_STATEMENT; }
 
+/* Memory runs out at each piece of a description: it is told, and the next one lacks nothing, neither an effect nor a default. */
+static void each_description(life *l) {
+  begin_anew(l);
+  for (int nth = 1, failed = 1; failed; nth++) {
+    AON_ARENA_CLEANUP aon_arena arena = {0};
+    aon_error error = AON_ERROR_INIT;
+    const aon_shape *shape;
+    aon_image made;
+    aon_store *store = sound_store(l);
+    snprintf(about, sizeof about, "%s, piece %d of a description", l->fixture->name, nth);
+    calls_fail(CALL_PIECE, nth);
+    aon_result result = aon_store_describe(store, &l->items, &shape, &error);
+    failed = calls_end();
+    says_why("", result, &error);
+    OK(&l->w, aon_store_describe(store, &l->items, &shape, &l->w.error));
+    assert_true(shape->delete_effect && shape->write_effect);
+    OK(&l->w, normal_item(store, l, &arena, &made, &l->w.error));
+    assert_string_equal(json_of(&l->w, &made), l->normal);
+    aon_store_close(store);
+  }
+}
+
 static void each_nth_again(life *l, int kind) {
   const int fewer = on_server(l) ? 4 : getenv("AON_CALLS_MORE") ? 64 : 8;
   l->kind = kind;
@@ -758,6 +780,8 @@ static void each_fault(void **state) {
     }
   }
   each_call_again(l);
+  if (of_columns(l))
+    each_description(l);
   begin_anew(l);
   AON_ARENA_CLEANUP aon_arena arena = {0};
   OK(&l->w, lead(l, &arena, &l->w.error));
