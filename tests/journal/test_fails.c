@@ -570,10 +570,11 @@ static void copies(world *w, const char *location, bool in_file) {
   aon_journal *from;
   aon_journal_config config = {.location = location, .key_file = w->key, .read_only = true};
   OK(aon_journal_open(&w->env, &config, &from, error));
-  for (int kind = 0; kind < kinds(w); kind++) {
+  int all_kinds = on_server(w) && more_of_them() ? EXCHANGES_AND_REFUSALS : kinds(w);
+  for (int kind = 0; kind < all_kinds; kind++) {
     int all = kind >= CALLS ? 60 : 600;
     for (int nth = 1; copied_with(w, from, in_file, kind, nth);)
-      nth = next_of(w, kind, nth, all);
+      nth = kind == CALL_REFUSAL ? calls_next(nth, 6) : next_of(w, kind, nth, all);
   }
   aon_journal_close(from);
 }
