@@ -103,7 +103,8 @@ static aon_result prove_log(health *look, proof *state, const aon_docket_row *bu
     result = aon_docket_find(look->d, AON_DOCKET_LOG, aon_docket_range(log, next, INT64_MAX), aon_docket_sorted("_id", 1, EXAMINE_SEGMENTS),
                              &rows, "examining it", error);
     for (size_t i = 0; !result && i < rows.count; i++) {
-      next = aon_docket_int(&rows.rows[i], "first") + 1;
+      int64_t first = aon_docket_int(&rows.rows[i], "first");
+      next = (first < next ? next : first) + 1; /* one that lacks its place stands at none that was asked for before */
       result = prove(look, state, &rows.rows[i], id ? id : "", error);
     }
     more = rows.count == EXAMINE_SEGMENTS;

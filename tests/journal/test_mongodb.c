@@ -426,6 +426,38 @@ static void damage_is_told_in_a_sentence(void **state) {
   aon_journal_close(journal);
 }
 
+/* Several pages of them: the next page begins behind the last place of the one before. */
+static void pieces_without_their_places_are_examined_to_the_end(void **state) {
+  world *w = *state;
+  char id[37];
+  aon_journal *journal = world_open(w);
+  aon_docket *d = aon_journal_state(journal);
+  begin_bulk(w, journal, uuid(w, 1, id));
+  log_some(w, journal, id, 0);
+  AON_DOCKET_ROWS rows = {0};
+  OK(aon_docket_find(d, AON_DOCKET_LOG, bson_new(), NULL, &rows, "copying it", error));
+  bson_t documents = BSON_INITIALIZER, piece, copy;
+  assert_true(rows.count && bson_init_static(&piece, rows.rows[0].bytes, rows.rows[0].length));
+  for (int i = 0; i < 9; i++) {
+    char number[2] = {(char)('0' + i), 0}, key[AON_DOCKET_KEY];
+    snprintf(key, sizeof key, "%.17s%016x", aon_docket_text(&rows.rows[0], "_id"), 100 + i);
+    bson_init(&copy);
+    BSON_APPEND_UTF8(&copy, "_id", key);
+    bson_copy_to_excluding_noinit(&piece, &copy, "_id", "first", "operations_sum", (char *)NULL);
+    BSON_APPEND_DOCUMENT(&documents, number, &copy);
+    bson_destroy(&copy);
+  }
+  command(d, BCON_NEW("insert", BCON_UTF8(AON_DOCKET_LOG), "documents", BCON_ARRAY(&documents)));
+  bson_destroy(&documents);
+  aon_buffer report = {0};
+  bool healthy = true;
+  OK(aon_journal_examine(journal, &report, &healthy, error));
+  assert_false(healthy);
+  assert_non_null(strstr(report.data, "are damaged"));
+  aon_buffer_release(&report);
+  aon_journal_close(journal);
+}
+
 /* ---- a server alone ---- */
 
 static void without_transactions_there_is_no_journal(void **state) {
@@ -449,6 +481,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(images_of_many_megabytes_come_back, setup, teardown),
       cmocka_unit_test_setup_teardown(half_a_copy_is_no_journal, setup, teardown),
       cmocka_unit_test_setup_teardown(damage_is_told_in_a_sentence, setup, teardown),
+      cmocka_unit_test_setup_teardown(pieces_without_their_places_are_examined_to_the_end, setup, teardown),
   };
   const struct CMUnitTest alone[] = {cmocka_unit_test_setup_teardown(without_transactions_there_is_no_journal, setup, teardown)};
   return strcmp(kind, "set") ? cmocka_run_group_tests(alone, NULL, NULL) : cmocka_run_group_tests(set, NULL, NULL);
